@@ -1,0 +1,83 @@
+"""Promptable segmentation with the Segment Anything Model, in napari and without a screen."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_promptable.checkpoints import fetch_checkpoint as fetch_checkpoint
+    from napari_promptable.embeddings import ImageEmbedding as ImageEmbedding
+    from napari_promptable.errors import CacheError as CacheError
+    from napari_promptable.errors import CancelledError as CancelledError
+    from napari_promptable.errors import CheckpointError as CheckpointError
+    from napari_promptable.errors import DeviceError as DeviceError
+    from napari_promptable.errors import EmbeddingMismatchError as EmbeddingMismatchError
+    from napari_promptable.errors import ImageFormatError as ImageFormatError
+    from napari_promptable.errors import LabelError as LabelError
+    from napari_promptable.errors import PromptableError as PromptableError
+    from napari_promptable.errors import PromptError as PromptError
+    from napari_promptable.errors import UnknownModelError as UnknownModelError
+    from napari_promptable.masks import Prediction as Prediction
+    from napari_promptable.predictor import PromptableModel as PromptableModel
+    from napari_promptable.predictor import encode_image as encode_image
+    from napari_promptable.predictor import load_model as load_model
+    from napari_promptable.predictor import predict_many as predict_many
+    from napari_promptable.predictor import predict_masks as predict_masks
+    from napari_promptable.predictor import segment_boxes as segment_boxes
+    from napari_promptable.prompt_document import PromptDocument as PromptDocument
+    from napari_promptable.prompt_document import read_prompts as read_prompts
+    from napari_promptable.prompt_document import write_prompts as write_prompts
+    from napari_promptable.prompts import PromptSet as PromptSet
+    from napari_promptable.registry import MODELS as MODELS
+
+_MODULES = {
+    "checkpoints": ("fetch_checkpoint",),
+    "embeddings": ("ImageEmbedding",),
+    "errors": (
+        "CacheError",
+        "CancelledError",
+        "CheckpointError",
+        "DeviceError",
+        "EmbeddingMismatchError",
+        "ImageFormatError",
+        "LabelError",
+        "PromptError",
+        "PromptableError",
+        "UnknownModelError",
+    ),
+    "masks": ("Prediction",),
+    "predictor": (
+        "PromptableModel",
+        "encode_image",
+        "load_model",
+        "predict_many",
+        "predict_masks",
+        "segment_boxes",
+    ),
+    "prompt_document": ("PromptDocument", "read_prompts", "write_prompts"),
+    "prompts": ("PromptSet",),
+    "registry": ("MODELS",),
+}
+"""Public names by module; a module is imported when one of its names is first used, so that
+importing the package loads neither torch nor Qt nor napari."""
+
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+try:
+    __version__ = version("napari-promptable")
+except PackageNotFoundError:  # a source tree on the path, not installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,41 @@
+"""What can go wrong, one class per cause; each is also the built-in one would expect."""
+
+
+class PromptableError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class UnknownModelError(PromptableError, ValueError):
+    """No model or architecture has this name."""
+
+
+class DeviceError(PromptableError, ValueError):
+    """The device to compute on does not exist here."""
+
+
+class CheckpointError(PromptableError, OSError):
+    """A weights file is missing, damaged, or not of the architecture asked for."""
+
+
+class ImageFormatError(PromptableError, ValueError):
+    """An image has a shape, dtype or content that cannot be segmented."""
+
+
+class PromptError(PromptableError, ValueError):
+    """A prompt is malformed or lies where it cannot be used."""
+
+
+class EmbeddingMismatchError(PromptableError, ValueError):
+    """An embedding was made by another model, or from another image size."""
+
+
+class LabelError(PromptableError, ValueError):
+    """An object cannot be written into a labels array."""
+
+
+class CacheError(PromptableError, OSError):
+    """An embedding cache is damaged or belongs to something else."""
+
+
+class CancelledError(PromptableError):
+    """The user cancelled the work."""

@@ -1,0 +1,117 @@
+"""What the engine runs: loading a model, encoding a plane, answering a question.
+
+Each function returns a callable for a worker thread. torch is imported in there, so that the
+dock widget opens before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.checkpoints import fetch_checkpoint
+from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.gui.engine import JobControl
+from napari_promptable.gui.layer_adapters import read_plane
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.registry import MODELS
+from napari_promptable.session import Answer, Question, embed_plane
+
+if TYPE_CHECKING:
+    from napari_promptable.predictor import PromptableModel
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneSource:
+    """Where planes are read from: the data of an image layer, as chosen.
+
+    Attributes
+    ----------
+    data : array of any kind
+        At full resolution, with the RGB axis last.
+    planes : PlaneAxes
+        How it is cut.
+    channel : int or None
+        One channel of an RGB image, or all.
+    is_rgb : bool
+        Whether there is an RGB axis.
+    """
+
+    data: Any
+    planes: PlaneAxes
+    channel: int | None
+    is_rgb: bool
+
+    def read(self, index: Index) -> npt.NDArray[np.generic]:
+        """Read one plane; see `read_plane`."""
+        return read_plane(self.data, self.planes, index, self.channel, self.is_rgb)
+
+
+def load_model_job(name_or_path: str, device: str) -> Callable[[JobControl], PromptableModel]:
+    """Fetch a model where it is not on disk, and load it."""
+
+    def run(control: JobControl) -> PromptableModel:
+        from napari_promptable.predictor import load_model
+
+        if name_or_path in MODELS:
+            fetch_checkpoint(name_or_path, control.report, control.is_cancelled)
+            return load_model(name_or_path, device=device)
+        return load_model(Path(name_or_path), device=device)
+
+    return run
+
+
+def embed_job(
+    model: PromptableModel, source: PlaneSource, index: Index, cache: EmbeddingCache
+) -> Callable[[JobControl], None]:
+    """Encode a plane ahead of its first prompt."""
+
+    def run(control: JobControl) -> None:
+        embed_plane(_Cancellable(model, control), model.model_id, source.read(index), cache)
+
+    return run
+
+
+def answer_job(
+    model: PromptableModel, source: PlaneSource, questions: list[Question], cache: EmbeddingCache
+) -> Callable[[JobControl], list[Answer]]:
+    """Answer questions one after the other, encoding their planes where it is still to do."""
+
+    def run(control: JobControl) -> list[Answer]:
+        segmenter = _Cancellable(model, control)
+        answers = []
+        for number, question in enumerate(questions):
+            plane = source.read(question.index)
+            embedding = embed_plane(segmenter, model.model_id, plane, cache)
+            answers.append(question.resolve(segmenter, embedding))
+            if len(questions) > 1:
+                control.report(number + 1, len(questions))
+        return answers
+
+    return run
+
+
+class _Cancellable:
+    """A model that stops in the middle of the encoder when its job is cancelled."""
+
+    def __init__(self, model: PromptableModel, control: JobControl) -> None:
+        self._model = model
+        self._control = control
+        self.predict = model.predict
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> Any:
+        """Encode, asking the job before each layer whether to go on."""
+        from napari_promptable.predictor import encode_image
+
+        return encode_image(
+            self._model, image, contrast_limits, is_cancelled=self._control.is_cancelled
+        )

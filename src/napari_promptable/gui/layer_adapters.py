@@ -1,0 +1,377 @@
+"""Between napari layers and the core's values; nothing here keeps state or starts work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import Dims
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils import DirectLabelColormap
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import FOREGROUND, PlanePrompts
+
+POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
+PREVIEW_NAME, OBJECTS_NAME = "preview", "objects"
+POSITIVE, NEGATIVE = "positive", "negative"
+SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
+
+# Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
+# tell apart; the symbol differs as well.
+_COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
+_BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#56B4E9"
+_POINT_CANVAS_SIZE = (11, 14)  # smallest and largest diameter on the screen, in pixels
+_OFFERED = -1  # in the feature column `refines`: the candidate that was offered
+_ELLIPSE_CORNERS = 48
+_TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+def unwrap(layer: Any) -> Any:
+    """Return the layer inside napari's proxy for plugins, or the layer itself."""
+    return getattr(layer, "__wrapped__", layer)
+
+
+# geometry
+
+
+def spatial_shape(layer: Image) -> tuple[int, ...]:
+    """Shape of an image layer at full resolution, without the RGB axis."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(n) for n in (data.shape[:-1] if layer.rgb else data.shape))
+
+
+def plane_axes_of(layer: Image, dims: Dims) -> PlaneAxes | None:
+    """Find the plane of an image layer that a viewer displays; None where it shows none.
+
+    A layer of fewer dimensions than the viewer has the viewer's last axes.
+    """
+    shape = spatial_shape(layer)
+    offset = dims.ndim - len(shape)
+    axes = sorted(axis - offset for axis in dims.order[-2:])
+    if len(shape) < 2 or axes[0] < 0:
+        return None
+    return PlaneAxes(shape, (axes[0], axes[1]))
+
+
+def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
+    """Index of the plane that a viewer shows; None if it is outside the image."""
+    position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
+    index = tuple(int(i) for i in np.rint(position[list(planes.other_axes)]))
+    return index if planes.contains(index) else None
+
+
+def read_plane(
+    layer_data: Any, planes: PlaneAxes, index: Index, channel: int | None, is_rgb: bool
+) -> npt.NDArray[np.generic]:
+    """Read one plane, and nothing else, from the data of an image layer.
+
+    Parameters
+    ----------
+    layer_data : array of any kind
+        Data at full resolution, with the RGB axis last.
+    planes : PlaneAxes
+        How it is cut.
+    index : Index
+        Which plane.
+    channel : int or None
+        One channel of an RGB layer, as a grey image; None for all.
+    is_rgb : bool
+        Whether there is an RGB axis.
+
+    Returns
+    -------
+    ndarray, shape (H, W) or (H, W, 3 or 4)
+        Pixels.
+
+    Raises
+    ------
+    ImageFormatError
+        If the array has no such plane any more.
+    """
+    if not planes.contains(index) or tuple(layer_data.shape)[: len(planes.shape)] != planes.shape:
+        raise ImageFormatError(
+            f"plane {index} is not in an image of shape {tuple(layer_data.shape)}; choose the "
+            "image again"
+        )
+    plane = np.asarray(layer_data[planes.region(index)])
+    return plane[..., channel] if is_rgb and channel is not None else plane
+
+
+def transform_of(layer: Layer) -> dict[str, Any]:
+    """Read the keyword arguments that give another layer of as many axes the same place."""
+    return {name: getattr(layer, name) for name in _TRANSFORM}
+
+
+def copy_transform(source: Layer, target: Layer) -> None:
+    """Move a layer to where another one is."""
+    for name, value in transform_of(source).items():
+        setattr(target, name, value)
+
+
+# new layers
+
+
+def make_points_layer(image: Image, planes: PlaneAxes, object_id: int) -> Points:
+    """Make the layer for clicks."""
+    layer = Points(
+        np.empty((0, len(planes.shape))),
+        name=POINTS_NAME,
+        features={
+            "label": np.array([], object),
+            "object_id": np.array([], int),
+            "refines": np.array([], int),
+        },
+        feature_defaults={"label": POSITIVE, "object_id": object_id, "refines": _OFFERED},
+        size=max(3, max(planes.plane_shape) / 60),
+        border_color="white",
+        border_width=0.15,
+        opacity=1.0,
+        **transform_of(image),
+    )
+    layer.canvas_size_limits = _POINT_CANVAS_SIZE
+    set_next_click(layer, POSITIVE)
+    return layer
+
+
+def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
+    """Make the layer for boxes and outlines."""
+    return Shapes(
+        None,
+        ndim=len(planes.shape),
+        name=BOXES_NAME,
+        features={"object_id": np.array([], int)},
+        feature_defaults={"object_id": object_id},
+        edge_color=_BOX_COLOR,
+        face_color="transparent",
+        edge_width=max(1, max(planes.plane_shape) / 256),
+        opacity=1.0,
+        **transform_of(image),
+    )
+
+
+def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
+    """Make the layer for the current object's candidate, 0 or 1; only touched planes use memory."""
+    colormap = DirectLabelColormap(
+        color_dict={None: "transparent", 0: "transparent", 1: _PREVIEW_COLOR}
+    )
+    layer = Labels(
+        np.zeros(planes.shape, np.uint8),
+        name=PREVIEW_NAME,
+        colormap=colormap,
+        opacity=0.55,
+        **transform_of(image),
+    )
+    layer.editable = False
+    return layer
+
+
+def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
+    """Make the layer for what is committed; it holds up to 65,535 objects."""
+    return Labels(
+        np.zeros(planes.shape, np.uint16), name=OBJECTS_NAME, opacity=0.5, **transform_of(image)
+    )
+
+
+def is_possible_target(layer: Layer, planes: PlaneAxes) -> bool:
+    """Whether objects of an image can be committed to this layer."""
+    return (
+        isinstance(layer, Labels)
+        and not layer.multiscale
+        and tuple(layer.data.shape) == planes.shape
+        and hasattr(layer.data, "__setitem__")
+    )
+
+
+class LayerLabels:
+    """A labels layer as the array that commits are written to.
+
+    Parameters
+    ----------
+    layer : Labels
+        Of any integer dtype; the array behind it is written in place.
+    """
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer = layer
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the layer's data."""
+        return np.dtype(self._layer.data.dtype)
+
+    def __getitem__(self, region: Any) -> npt.NDArray[np.integer[Any]]:
+        """Read a region."""
+        return np.asarray(self._layer.data[region])
+
+    def __setitem__(self, region: Any, values: Any) -> None:
+        """Write a region; the owner refreshes the layer."""
+        self._layer.data[region] = values
+
+
+# prompts
+
+
+def set_next_click(layer: Points, label: str) -> None:
+    """Make the next click positive or negative; existing ones keep their sign and look.
+
+    They are no longer selected, because napari would change the selected ones too.
+    """
+    layer.selected_data = set()
+    layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), "label": label}
+    layer.current_symbol = SYMBOLS[label]
+    layer.current_face_color = _COLORS[label]
+
+
+def next_click(layer: Points) -> str:
+    """Return what the next click will be, `POSITIVE` or `NEGATIVE`."""
+    return str(layer.feature_defaults["label"].iloc[0])
+
+
+def set_default_features(layer: Points | Shapes, **features: Any) -> None:
+    """Set features of the prompts to come."""
+    layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), **features}
+
+
+def show_signs(layer: Points) -> None:
+    """Give every click the symbol and colour of its sign."""
+    labels = [str(label) for label in layer.features["label"]]
+    if labels:
+        layer.symbol = [SYMBOLS.get(label, SYMBOLS[POSITIVE]) for label in labels]
+        layer.face_color = [_COLORS.get(label, _COLORS[POSITIVE]) for label in labels]
+
+
+def read_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
+    planes: PlaneAxes,
+    object_id: int,
+) -> dict[Index, PlanePrompts]:
+    """Read one object's prompts from the prompt layers.
+
+    Parameters
+    ----------
+    points, boxes : Points, Shapes or None
+        The prompt layers.
+    to_image : callable
+        Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
+    planes : PlaneAxes
+        Of the image.
+    object_id : int
+        Other objects' prompts are left out.
+
+    Returns
+    -------
+    dict of Index to PlanePrompts
+        By plane, planes outside the image left out; clicks in the layer's order.
+    """
+    clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
+    regions: dict[Index, tuple[list[Any], list[Any]]] = {}
+    if points is not None and len(points.data):
+        indices, positions = planes.split(to_image(points, np.asarray(points.data)))
+        for i in np.flatnonzero(_belongs(points, object_id)):
+            row = points.features.iloc[i]
+            label = int(row["label"] != NEGATIVE)
+            refined = None if int(row["refines"]) == _OFFERED else int(row["refines"])
+            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
+    if boxes is not None and len(boxes.data):
+        for i in np.flatnonzero(_belongs(boxes, object_id)):
+            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
+            rectangles, outlines = regions.setdefault(indices[0], ([], []))
+            if boxes.shape_type[i] == "rectangle":
+                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
+            elif boxes.shape_type[i] == "ellipse":
+                outlines.append(_ellipse_outline(corners))
+            elif boxes.shape_type[i] == "polygon":
+                outlines.append(corners)
+    return {
+        index: PlanePrompts(
+            [position for position, _, _ in clicks.get(index, [])],
+            [label for _, label, _ in clicks.get(index, [])],
+            regions.get(index, ([], []))[0],
+            tuple(regions.get(index, ([], []))[1]),
+            tuple(refined for _, _, refined in clicks.get(index, [])),
+        )
+        for index in {**clicks, **regions}
+        if planes.contains(index)
+    }
+
+
+def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(layer.features["object_id"].astype(int) == object_id)
+
+
+def _ellipse_outline(corners_yx: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Polygon of an ellipse given by the corners of the parallelogram around it."""
+    centre = corners_yx.mean(axis=0)
+    half_axes = (corners_yx[1] - corners_yx[0]) / 2, (corners_yx[3] - corners_yx[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
+    outline: npt.NDArray[np.floating] = (
+        centre + np.cos(angles) * half_axes[0] + np.sin(angles) * half_axes[1]
+    )
+    return outline
+
+
+def write_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    planes: PlaneAxes,
+    object_id: int,
+    prompts: Mapping[Index, PlanePrompts],
+) -> None:
+    """Show one object's prompts on the prompt layers, instead of what they held."""
+    if points is not None:
+        _write_points(points, planes, object_id, prompts)
+    if boxes is not None:
+        _write_boxes(boxes, planes, object_id, prompts)
+
+
+def _write_points(
+    layer: Points, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    positions = [planes.join(index, plane.points_yx) for index, plane in prompts.items()]
+    labels = [n for plane in prompts.values() for n in plane.point_labels]
+    refines = [n for plane in prompts.values() for n in plane.refines]
+    sign = next_click(layer)
+    layer.selected_data = set()
+    layer.data = np.concatenate([np.empty((0, len(planes.shape))), *positions])
+    layer.features = {
+        "label": np.array([POSITIVE if n == FOREGROUND else NEGATIVE for n in labels], object),
+        "object_id": np.full(len(labels), object_id),
+        "refines": np.array([_OFFERED if n is None else n for n in refines], int),
+    }
+    layer.feature_defaults = {"label": sign, "object_id": object_id, "refines": _OFFERED}
+    show_signs(layer)
+    set_next_click(layer, sign)
+
+
+def _write_boxes(
+    layer: Shapes, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    layer.selected_data = set()
+    layer.data = []
+    set_default_features(layer, object_id=object_id)
+    for index, plane in prompts.items():
+        for top, left, bottom, right in plane.boxes_yxyx:
+            corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
+            _add_shape(layer, planes.join(index, corners), "rectangle")
+        for polygon in plane.polygons_yx:
+            _add_shape(layer, planes.join(index, polygon), "polygon")
+
+
+def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:
+    layer.add(vertices, shape_type=kind)
+
+
+def refines_code(candidate: int | None) -> int:
+    """Value of the feature column `refines` for a chosen candidate."""
+    return _OFFERED if candidate is None else candidate
+
+
+def highest_id(layer: Labels) -> int:
+    """Highest id in a labels layer; 0 for an empty one."""
+    return int(np.max(layer.data, initial=0))

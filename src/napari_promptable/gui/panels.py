@@ -1,0 +1,330 @@
+"""The controls of the dock widget: they emit what is wanted and show what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+Choices = Callable[[], Sequence[tuple[str, Any]]]
+
+TOOLS = {
+    "positive": ("+ click", "Click on the object you want (T switches + and −)"),
+    "negative": ("− click", "Click on what does not belong to the object (T switches + and −)"),
+    "box": ("▭ box", "Drag a box around the object"),
+    "outline": ("✎ outline", "Draw around the object by hand"),
+}
+NUM_CANDIDATES = 3
+
+
+def _named(widget: Any, name: str, tooltip: str) -> Any:
+    widget.setObjectName(name)
+    widget.setToolTip(tooltip)
+    return widget
+
+
+class ChoicePanel(QWidget):
+    """Image, channel, model, device and where objects go.
+
+    Parameters
+    ----------
+    choices : dict of str to callable
+        For each of the five names, a function that returns (text, value) pairs.
+    """
+
+    changed = Signal(str, object)  # name, value
+    model_info_requested = Signal()
+    model_file_chosen = Signal(str)
+
+    _ROWS = (
+        ("image", "Image", "The image to segment"),
+        ("channel", "Channel", "The channel of an RGB image that the model sees"),
+        ("model", "Model", "The network; tiny comes with the plugin and works offline"),
+        ("device", "Device", "Where the network runs; auto takes a GPU if there is one"),
+        ("labels", "Labels", "The layer that committed objects are written to"),
+    )
+
+    def __init__(self, choices: dict[str, Choices], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._choices = choices
+        self._is_silent = False
+        self._boxes: dict[str, ComboBox] = {}
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setColumnStretch(1, 1)
+        for row, (name, title, tooltip) in enumerate(self._ROWS):
+            box = ComboBox(choices=list(choices[name]()), nullable=name == "image")
+            _named(box.native, name, tooltip)
+            box.changed.connect(lambda value, name=name: self._report(name, value))
+            self._boxes[name] = box
+            layout.addWidget(QLabel(title), row, 0)
+            layout.addWidget(box.native, row, 1)
+        more = _named(QToolButton(), "model_menu", "About this model; use a weights file")
+        more.setText("⋯")
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(more)
+        menu.addAction("About this model").triggered.connect(self.model_info_requested)
+        menu.addAction("Use a weights file…").triggered.connect(self._choose_model_file)
+        more.setMenu(menu)
+        layout.addWidget(more, list(self._boxes).index("model"), 2)
+
+    def _choose_model_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Weights of SAM or MobileSAM", filter="Weights (*.pth *.pt *.safetensors)"
+        )
+        if path:
+            self.model_file_chosen.emit(path)
+
+    def refresh(self, name: str, value: Any = None) -> None:
+        """Offer the choices of today and choose one of them, without a report.
+
+        Parameters
+        ----------
+        name : str
+            Which of the choices.
+        value : object, optional
+            What to choose; by default what was chosen before, or the first.
+        """
+        box = self._boxes[name]
+        self._is_silent = True
+        try:
+            box.choices = list(self._choices[name]())
+            if value is not None:
+                box.value = value
+        finally:
+            self._is_silent = False
+
+    def value(self, name: str) -> Any:
+        """Return what is chosen."""
+        return self._boxes[name].value
+
+    def set_value(self, name: str, value: Any) -> None:
+        """Choose; reported like a user's choice."""
+        self._boxes[name].value = value
+
+    def set_enabled(self, name: str, is_enabled: bool) -> None:
+        """Allow or forbid a choice."""
+        self._boxes[name].native.setEnabled(is_enabled)
+
+    def _report(self, name: str, value: Any) -> None:
+        if not self._is_silent:
+            self.changed.emit(name, value)
+
+
+class CandidatePanel(QWidget):
+    """Three radio buttons with predicted IoU; pointing at one previews it."""
+
+    chosen = Signal(int)
+    hovered = Signal(int)  # −1 when the pointer leaves
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        _named(self, "candidate", "Masks for the same prompts, with predicted IoU; next one: M")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(QLabel("Candidate"))
+        self._group = QButtonGroup(self)
+        self._buttons = [QRadioButton("–") for _ in range(NUM_CANDIDATES)]
+        for number, button in enumerate(self._buttons):
+            self._group.addButton(button, number)
+            button.installEventFilter(self)
+            layout.addWidget(button)
+        layout.addStretch()
+        self._group.idClicked.connect(self.chosen)
+        self.show_candidates((), None)
+
+    def show_candidates(self, predicted_iou: Sequence[float], chosen: int | None) -> None:
+        """Show how confident the model is of each candidate, and which is chosen."""
+        self._group.setExclusive(False)
+        for number, button in enumerate(self._buttons):
+            is_there = number < len(predicted_iou)
+            button.setEnabled(is_there)
+            button.setText(f"{predicted_iou[number]:.2f}" if is_there else "–")
+            button.setChecked(number == chosen)
+        self._group.setExclusive(True)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Report the pointer over a button."""
+        if event.type() == QEvent.Type.Enter and watched.isEnabled():
+            self.hovered.emit(self._group.id(watched))
+        elif event.type() == QEvent.Type.Leave:
+            self.hovered.emit(-1)
+        return bool(super().eventFilter(watched, event))
+
+
+class ObjectPanel(QWidget):
+    """The object that is worked on: id, tools, candidates, commit, undo and redo."""
+
+    object_selected = Signal(int)
+    tool_requested = Signal(str)
+    new_object_requested = Signal()
+    segment_requested = Signal()
+    live_changed = Signal(bool)
+    commit_requested = Signal()
+    undo_requested = Signal()
+    redo_requested = Signal()
+    boxes_to_objects_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._id = _named(QSpinBox(), "object_id", "Label of the object; its prompts come back")
+        self._id.setRange(1, 2**31 - 1)
+        self._id.setKeyboardTracking(False)
+        self._id.valueChanged.connect(self.object_selected)
+        new = self._button("New (N)", "new_object", "Begin another object (N)")
+        new.clicked.connect(self.new_object_requested)
+        layout.addLayout(_row(QLabel("Object"), self._id, new))
+        layout.addLayout(self._make_tools())
+        self.candidates = CandidatePanel()
+        layout.addWidget(self.candidates)
+        self._live = _named(QCheckBox("live"), "live", "Segment after every change by itself")
+        self._live.setChecked(True)
+        self._live.toggled.connect(self.live_changed)
+        segment = self._button("Segment (S)", "segment", "Segment now (S)")
+        segment.clicked.connect(self.segment_requested)
+        self._commit = self._button(
+            "Commit (C)", "commit", "Write the object into the labels layer (C)"
+        )
+        self._commit.clicked.connect(self.commit_requested)
+        self._undo = self._button("↶", "undo", "Take the last commit back")
+        self._undo.clicked.connect(self.undo_requested)
+        self._redo = self._button("↷", "redo", "Commit again what was taken back")
+        self._redo.clicked.connect(self.redo_requested)
+        for button in (self._undo, self._redo):
+            button.setMaximumWidth(36)
+        layout.addLayout(_row(segment, self._live))
+        layout.addLayout(_row(self._commit, self._undo, self._redo))
+        many = self._button(
+            "Boxes → objects", "boxes_to_objects", "Commit one object for each box that is drawn"
+        )
+        many.clicked.connect(self.boxes_to_objects_requested)
+        layout.addLayout(_row(QLabel("Many"), many))
+
+    def _make_tools(self) -> QHBoxLayout:
+        self._tools: dict[str, QToolButton] = {}
+        group = QButtonGroup(self)
+        for name, (text, tooltip) in TOOLS.items():
+            button = _named(QToolButton(), f"tool_{name}", tooltip)
+            button.setText(text)
+            button.setCheckable(True)
+            button.clicked.connect(lambda _=False, name=name: self.tool_requested.emit(name))
+            group.addButton(button)
+            self._tools[name] = button
+        return _row(*self._tools.values())
+
+    @staticmethod
+    def _button(text: str, name: str, tooltip: str) -> Any:
+        return _named(QPushButton(text), name, tooltip)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether changes are segmented by themselves."""
+        return bool(self._live.isChecked())
+
+    def set_object(self, object_id: int) -> None:
+        """Show which object is worked on."""
+        self._id.blockSignals(True)
+        self._id.setValue(object_id)
+        self._id.blockSignals(False)
+
+    def set_tool(self, name: str) -> None:
+        """Show which tool is active."""
+        self._tools[name].setChecked(True)
+
+    def set_possible(self, *, commit: bool, undo: bool, redo: bool) -> None:
+        """Enable what can be done."""
+        self._commit.setEnabled(commit)
+        self._undo.setEnabled(undo)
+        self._redo.setEnabled(redo)
+
+
+class StatusPanel(QWidget):
+    """Progress, cancel and the line that says what to do next."""
+
+    cancel_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._progress = _named(QProgressBar(), "progress", "What is going on")
+        self._cancel = _named(QPushButton("Cancel"), "cancel", "Stop what is going on")
+        self._cancel.clicked.connect(self.cancel_requested)
+        layout.addLayout(_row(self._progress, self._cancel))
+        self._status = _named(QLabel(), "status", "What to do next")
+        self._status.setWordWrap(True)
+        self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self._status)
+        self.set_work(None)
+
+    def set_work(self, text: str | None) -> None:
+        """Show work in progress, of unknown length at first; None is no work."""
+        self._cancel.setEnabled(text is not None)
+        self._progress.setRange(0, 1 if text is None else 0)
+        self._progress.setFormat(text or "")
+        self._progress.setToolTip(text or "Nothing to do")
+
+    def set_progress(self, done: int, total: int) -> None:
+        """Show how much of the work is done."""
+        self._progress.setRange(0, total)
+        self._progress.setValue(done)
+
+    def set_status(self, text: str) -> None:
+        """Say what to do next."""
+        self._status.setText(text)
+
+
+class Panel(QWidget):
+    """All controls, from top to bottom.
+
+    Parameters
+    ----------
+    choices : dict of str to callable
+        See `ChoicePanel`.
+    """
+
+    def __init__(self, choices: dict[str, Choices], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        self.choices = ChoicePanel(choices)
+        self.object = ObjectPanel()
+        self.status = StatusPanel()
+        for part in (self.choices, _line(), self.object, _line(), self.status):
+            layout.addWidget(part)
+        layout.addStretch()
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

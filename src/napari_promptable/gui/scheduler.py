@@ -1,0 +1,211 @@
+"""Decides what is computed next: the model, the question in view, planes ahead of need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.errors import PromptableError
+from napari_promptable.gui.engine import Engine, Job
+from napari_promptable.gui.jobs import answer_job, embed_job, load_model_job
+from napari_promptable.gui.workspace import Workspace
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.session import Answer, Question
+
+if TYPE_CHECKING:
+    from napari_promptable.predictor import PromptableModel
+
+AnswersCallback = Callable[[list[Answer]], None]
+
+
+class Scheduler:
+    """Keeps the engine busy with what matters most for a workspace.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        What is annotated.
+
+    Attributes
+    ----------
+    engine : Engine
+        Where the jobs run.
+    is_live : bool
+        Whether prompts are answered, and planes encoded, without being asked to.
+    failed : psygnal.Signal
+        Emits the error of a job.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._model: PromptableModel | None = None
+        self._model_name, self._device = "", "auto"
+        self._channel: int | None = None
+        self._can_load = True
+        self._cache = EmbeddingCache()
+        self._encoded: set[Index] = set()
+        self._unanswerable: list[PlanePrompts] = []
+        self._requests: list[tuple[list[Question], AnswersCallback]] = []
+        self._is_requested = False
+        self.is_live = True
+        self.engine = Engine(self._next_job)
+        workspace.pixels_changed.connect(self.forget_planes)
+
+    def set_model(self, name_or_path: str, device: str) -> None:
+        """Answer with another model from now on."""
+        self.engine.cancel()
+        self._model, self._model_name, self._device = None, name_or_path, device
+        self._can_load = True
+        self.forget_planes()
+
+    def set_channel(self, channel: int | None) -> None:
+        """Show the model another channel from now on."""
+        self._channel = channel
+        self.forget_planes()
+
+    def forget_planes(self) -> None:
+        """Take note that planes are to be encoded anew and answers no longer hold."""
+        self._encoded.clear()
+        self._unanswerable.clear()
+        if self._workspace.session is not None:
+            self._workspace.session.forget_answers()
+        self.engine.wake()
+
+    def segment(self) -> None:
+        """Answer all open questions now, also where an earlier try failed."""
+        self._is_requested = self._can_load = True
+        self._unanswerable.clear()
+        self.engine.wake()
+
+    def answer(self, questions: list[Question], deliver: AnswersCallback) -> None:
+        """Answer questions of any objects, then call `deliver` with all answers."""
+        self._requests.append((questions, deliver))
+        self._can_load = True
+        self.engine.wake()
+
+    def cancel(self) -> None:
+        """Stop what is going on; it starts again when it is asked for again."""
+        if not self.engine.is_busy:
+            return
+        self._requests.clear()
+        self._is_requested = False
+        self._can_load = self._model is not None
+        self._unanswerable += [question.prompts for question in self._open_questions()]
+        visible = self._workspace.visible_index()
+        if visible is not None:
+            self._encoded.add(visible)
+        self.engine.cancel()
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the plane in view needs no encoding any more."""
+        return self._workspace.visible_index() in self._encoded
+
+    # jobs, the most urgent first
+
+    def _next_job(self) -> Job | None:
+        if self._workspace.session is None:
+            return None
+        if self._model is None:
+            return self._model_job() if self._can_load else None
+        if self._requests:
+            return self._request_job(self._model, *self._requests.pop(0))
+        questions = self._open_questions() if self.is_live or self._is_requested else []
+        if questions:
+            return self._question_job(self._model, questions[0])
+        self._is_requested = False
+        for index in self._planes_ahead() if self.is_live else ():
+            if index not in self._encoded:
+                return self._embed_job(self._model, index)
+        return None
+
+    def _open_questions(self) -> list[Question]:
+        """Questions to be answered, the one in view first."""
+        if self._workspace.session is None:
+            return []
+        visible = self._workspace.visible_index()
+        questions = [
+            question
+            for question in self._workspace.session.open_questions()
+            if not any(question.prompts is prompts for prompts in self._unanswerable)
+        ]
+        return sorted(questions, key=lambda question: question.index != visible)
+
+    def _planes_ahead(self) -> Iterator[Index]:
+        """The plane in view, then its neighbours."""
+        visible = self._workspace.visible_index()
+        if visible is None or self._workspace.layers is None:
+            return
+        yield visible
+        yield from neighbours(visible, self._workspace.layers.planes)
+
+    def _model_job(self) -> Job:
+        name = self._model_name
+
+        def done(model: PromptableModel) -> None:
+            if name == self._model_name:
+                self._model = model
+
+        def failed(error: Exception) -> None:
+            self._can_load = False
+            self._report(error)
+
+        return Job(f"loading {name}", load_model_job(name, self._device), done, failed)
+
+    def _question_job(self, model: PromptableModel, question: Question) -> Job:
+        def failed(error: Exception) -> None:
+            self._unanswerable.append(question.prompts)
+            self._report(error)
+
+        def done(answers: list[Answer]) -> None:
+            self._encoded.add(question.index)
+            if self._workspace.session is not None:
+                self._workspace.session.accept(answers[0])
+
+        source = self._workspace.source(self._channel)
+        text = f"segmenting{_describe(question.index)}"
+        return Job(text, answer_job(model, source, [question], self._cache), done, failed)
+
+    def _request_job(
+        self, model: PromptableModel, questions: list[Question], deliver: AnswersCallback
+    ) -> Job:
+        source = self._workspace.source(self._channel)
+        text = f"segmenting {len(questions)} objects"
+        run = answer_job(model, source, questions, self._cache)
+        return Job(text, run, deliver, self._report)
+
+    def _embed_job(self, model: PromptableModel, index: Index) -> Job:
+        def failed(error: Exception) -> None:
+            self._encoded.add(index)
+            self._report(error)
+
+        source = self._workspace.source(self._channel)
+        run = embed_job(model, source, index, self._cache)
+        return Job(
+            f"encoding{_describe(index)}", run, lambda _: self._encoded.add(index), failed
+        )
+
+    def _report(self, error: Exception) -> None:
+        if not isinstance(error, PromptableError):
+            raise error
+        self.failed.emit(error)
+
+
+def neighbours(index: Index, planes: PlaneAxes) -> Iterator[Index]:
+    """Planes next to one, after it and before it on each axis."""
+    for axis in range(len(index)):
+        for step in (1, -1):
+            neighbour = (*index[:axis], index[axis] + step, *index[axis + 1 :])
+            if planes.contains(neighbour):
+                yield neighbour
+
+
+def _describe(index: Index) -> str:
+    """A plane in words, empty for a 2D image."""
+    return f" slice {', '.join(map(str, index))}" if index else ""

@@ -1,0 +1,51 @@
+"""The dock widget that napari opens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_promptable.gui.controller import PromptController
+
+if TYPE_CHECKING:
+    import napari
+
+
+class PromptableWidget(QWidget):
+    """Promptable segmentation in a dock.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, given by napari under this parameter name.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._was_docked = False
+        self._is_closed = False
+        self.controller = PromptController(napari_viewer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.controller.panel)
+
+    def event(self, event: QEvent) -> bool:
+        """Close with the dock, which takes its content out before it goes."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self._shut_down()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802
+        """Close with the window."""
+        self._shut_down()
+        super().closeEvent(event)
+
+    def _shut_down(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self.controller.close()

@@ -1,0 +1,157 @@
+"""Masks: predictions, measurements and conversions (numpy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.draw import polygon2mask
+from skimage.transform import resize
+
+from napari_promptable.errors import PromptError
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+_CERTAIN_LOGIT = 6.0  # logits that a drawn mask is given, inside + and outside −
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Candidates for one object on one plane.
+
+    Attributes
+    ----------
+    masks : ndarray of bool, shape (C, H, W)
+        In image pixels.
+    predicted_iou : ndarray of float32, shape (C,)
+        The model's own estimate of each mask's IoU with the object.
+    low_res_logits : ndarray of float32, shape (C, h, w)
+        Unthresholded masks at the decoder's resolution; one of them may go back in as
+        ``mask_logits``.
+    default : int
+        The candidate to offer first.
+    """
+
+    masks: BoolArray
+    predicted_iou: FloatArray
+    low_res_logits: FloatArray
+    default: int = 0
+
+    @property
+    def best(self) -> int:
+        """Index of the highest predicted IoU."""
+        return int(np.argmax(self.predicted_iou))
+
+
+def mask_iou(first: BoolArray, second: BoolArray) -> float:
+    """Intersection over union of two masks of one shape; 1 if both are empty."""
+    union = np.count_nonzero(first | second)
+    return np.count_nonzero(first & second) / union if union else 1.0
+
+
+def mask_region(mask: BoolArray) -> tuple[slice, slice] | None:
+    """Smallest rows and columns that hold the mask; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def mask_to_box_yxyx(mask: BoolArray) -> FloatArray:
+    """Find the exact bounding box of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        Not empty.
+
+    Returns
+    -------
+    ndarray of float32, shape (4,)
+        Rows and columns of the first and last pixel: (top, left, bottom, right).
+
+    Raises
+    ------
+    PromptError
+        If the mask is empty.
+    """
+    region = mask_region(mask)
+    if region is None:
+        raise PromptError("an empty mask has no box; give a mask with at least one pixel")
+    rows, columns = region
+    return np.array([rows.start, columns.start, rows.stop - 1, columns.stop - 1], np.float32)
+
+
+def interior_point_yx(mask: BoolArray) -> FloatArray:
+    """Find the pixel of a mask that is farthest from its border.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        Not empty; what lies outside the image counts as border.
+
+    Returns
+    -------
+    ndarray of float32, shape (2,)
+        (row, col).
+
+    Raises
+    ------
+    PromptError
+        If the mask is empty.
+    """
+    top, left, bottom, right = mask_to_box_yxyx(mask).astype(int)
+    inside = np.pad(mask[top : bottom + 1, left : right + 1], 1)
+    distance = ndimage.distance_transform_edt(inside)
+    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    return np.array([top + row - 1, left + column - 1], np.float32)
+
+
+def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:
+    """Fill a polygon; what lies outside the image is cut off.
+
+    Parameters
+    ----------
+    vertices_yx : array_like of float, shape (V, 2)
+        Corners, (row, col) in image pixels.
+    shape : (int, int)
+        Height and width of the image.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        True inside.
+    """
+    mask: BoolArray = polygon2mask(shape, np.asarray(vertices_yx, float))
+    return mask
+
+
+def mask_to_logits(
+    mask: BoolArray, input_size: tuple[int, int], low_res_size: tuple[int, int], stride: int
+) -> FloatArray:
+    """Turn a mask into low-res logits, to be given as a mask prompt.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        In image pixels.
+    input_size : (int, int)
+        Height and width of the resized image, without padding.
+    low_res_size : (int, int)
+        Height and width of the logits, with padding.
+    stride : int
+        Input pixels per pixel of the logits.
+
+    Returns
+    -------
+    ndarray of float32, shape `low_res_size`
+        +6 inside, −6 outside and on the padding, between where a cell is partly covered.
+    """
+    rows, columns = (-(-side // stride) for side in input_size)
+    share = resize(mask.astype(np.float32), (rows, columns), order=1, anti_aliasing=True)
+    logits = np.full(low_res_size, -_CERTAIN_LOGIT, np.float32)
+    logits[:rows, :columns] = _CERTAIN_LOGIT * (2 * share - 1)
+    return logits

@@ -1,0 +1,230 @@
+"""SAM's mask decoder: image embedding + prompt tokens → masks and their predicted IoU.
+
+Source: "Segment Anything" (SAM), arXiv 2304.02643, section 3, appendix A and figure 14.
+Token axes are named T (tokens) and K (cells of the image embedding, rows × columns).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, cells_to_image
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than the tokens'.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width C of queries, keys, values and output.
+    num_heads : int
+        Number of heads.
+    downsample_rate : int, default 1
+        The inner width is C divided by this.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, downsample_rate: int = 1) -> None:
+        super().__init__()
+        inner_dim = embed_dim // downsample_rate
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(embed_dim, inner_dim)
+        self.k_proj = nn.Linear(embed_dim, inner_dim)
+        self.v_proj = nn.Linear(embed_dim, inner_dim)
+        self.out_proj = nn.Linear(inner_dim, embed_dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Let queries (N, T, C) attend to keys and values (N, K, C); returns (N, T, C)."""
+        heads = (
+            projection(tokens).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for projection, tokens in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
+        )
+        attended = F.scaled_dot_product_attention(*heads)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class TokenMLP(nn.Module):
+    """The two-layer perceptron inside a two-way block."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(embed_dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T, C) to the same shape."""
+        return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Tokens attend to themselves and to the image; then the image attends to the tokens.
+
+    Parameters
+    ----------
+    embed_dim, num_heads, mlp_dim : int
+        Width, heads and hidden width of the perceptron.
+    is_first : bool
+        In the first block the tokens carry no position besides their own value.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_dim: int, is_first: bool) -> None:
+        super().__init__()
+        self.self_attn = Attention(embed_dim, num_heads)
+        self.norm1 = nn.LayerNorm(embed_dim)
+        self.cross_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.norm2 = nn.LayerNorm(embed_dim)
+        self.mlp = TokenMLP(embed_dim, mlp_dim)
+        self.norm3 = nn.LayerNorm(embed_dim)
+        self.norm4 = nn.LayerNorm(embed_dim)
+        self.cross_attn_image_to_token = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.is_first = is_first
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Update both sides.
+
+        Parameters
+        ----------
+        tokens, token_pe : Tensor, shape (N, T, C)
+            Tokens and their position, which is their value before the first block.
+        image, image_pe : Tensor, shape (N, K, C) and (1, K, C)
+            Cells of the image embedding and their positions.
+
+        Returns
+        -------
+        tokens, image : Tensor
+            Of the same shapes.
+        """
+        if self.is_first:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        tokens = self.norm1(tokens)
+        q, k = tokens + token_pe, image + image_pe
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(q, k, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        q = tokens + token_pe
+        image = self.norm4(image + self.cross_attn_image_to_token(k, q, tokens))
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """Two-way blocks, then a last look of the tokens at the image.
+
+    Parameters
+    ----------
+    depth, embed_dim, num_heads, mlp_dim : int
+        Number of blocks, width, heads and hidden width of the perceptrons.
+    """
+
+    def __init__(self, depth: int, embed_dim: int, num_heads: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(embed_dim, num_heads, mlp_dim, is_first=i == 0)
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.norm_final_attn = nn.LayerNorm(embed_dim)
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return updated tokens (N, T, C) and image cells (N, K, C)."""
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_pe, image_pe)
+        q, k = tokens + token_pe, image + image_pe
+        tokens = self.norm_final_attn(tokens + self.final_attn_token_to_image(q, k, image))
+        return tokens, image
+
+
+class MaskDecoder(nn.Module):
+    """Answer prompts with four masks and a predicted IoU for each.
+
+    Mask 0 is for prompts that leave no doubt; masks 1 to 3 are the levels (whole, part,
+    subpart) of an ambiguous one.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width C of tokens and image embedding.
+    transformer : TwoWayTransformer
+        Where tokens and image meet.
+    iou_head_hidden_dim : int
+        Hidden width of the head that predicts the IoU.
+    fusion_depth : int, default 0
+        Convolutional blocks between the sum of image and dense prompt embedding and the
+        transformer; SAM has none, the bundled model two.
+    """
+
+    num_multimask_outputs = 3
+
+    def __init__(
+        self,
+        embed_dim: int,
+        transformer: TwoWayTransformer,
+        iou_head_hidden_dim: int,
+        fusion_depth: int = 0,
+    ) -> None:
+        super().__init__()
+        num_masks = self.num_multimask_outputs + 1
+        self.transformer = transformer
+        self.iou_token = nn.Embedding(1, embed_dim)
+        self.mask_tokens = nn.Embedding(num_masks, embed_dim)
+        self.fusion = nn.Sequential(
+            *[ConvBlock(embed_dim, kernel_size=5, expansion=2) for _ in range(fusion_depth)]
+        )
+        self.output_upscaling = nn.Sequential(
+            PatchUp(embed_dim, embed_dim // 4),
+            nn.LayerNorm(embed_dim // 4, eps=1e-6),
+            nn.GELU(),
+            PatchUp(embed_dim // 4, embed_dim // 8),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(embed_dim, embed_dim, embed_dim // 8, 3) for _ in range(num_masks)
+        )
+        self.iou_prediction_head = MLP(embed_dim, iou_head_hidden_dim, num_masks, 3)
+
+    def forward(
+        self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict all four masks of N prompts.
+
+        Parameters
+        ----------
+        image_embedding : Tensor, shape (N or 1, C, rows, columns)
+            From the image encoder.
+        image_pe : Tensor, shape (1, C, rows, columns)
+            Positional encoding of its cells.
+        sparse : Tensor, shape (N, P, C)
+            Prompt tokens.
+        dense : Tensor, shape (N, C, rows, columns)
+            Dense prompt embeddings.
+
+        Returns
+        -------
+        low_res_logits : Tensor, shape (N, 4, 4 * rows, 4 * columns)
+            Unthresholded masks; positive is foreground.
+        predicted_iou : Tensor, shape (N, 4)
+            Predicted IoU of each mask.
+        """
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
+        cells = self.fusion(image_embedding + dense)
+        grid_size = cells.shape[-2:]
+        tokens, cells = self.transformer(_to_sequence(cells), _to_sequence(image_pe), tokens)
+        upscaled = self.output_upscaling(cells.unflatten(1, grid_size))
+        mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
+        weights = torch.stack(
+            [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
+            dim=1,
+        )
+        pixels = upscaled.flatten(1, 6)  # (N, K * 16, C / 8)
+        logits = (pixels @ weights.transpose(1, 2)).unflatten(1, upscaled.shape[1:7])
+        return cells_to_image(logits), self.iou_prediction_head(tokens[:, 0])
+
+
+def _to_sequence(feature_map: Tensor) -> Tensor:
+    """(N, C, rows, columns) → (N, rows × columns, C)."""
+    return feature_map.flatten(2).transpose(1, 2)

@@ -1,0 +1,232 @@
+"""The whole Segment Anything Model, and the architectures it comes in.
+
+Source: "Segment Anything" (SAM), arXiv 2304.02643; sizes of the encoders from its appendix A
+and from MobileSAM, arXiv 2306.14289.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from napari_promptable.errors import UnknownModelError
+from napari_promptable.models.conv_encoder import ConvEncoder
+from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
+from napari_promptable.models.prompt_encoder import PromptEncoder, Window
+from napari_promptable.models.tiny_vit import TinyViTEncoder
+from napari_promptable.models.vit import ViTEncoder
+
+_PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet in 8-bit RGB, as SAM uses them
+_PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class Sam(nn.Module):
+    """Image encoder, prompt encoder and mask decoder.
+
+    Attributes
+    ----------
+    image_size : int
+        Side of the network's input in pixels; the longest side of an image is resized to it.
+    patch_stride : int
+        Input pixels per cell of the image embedding.
+    padding_multiple : int
+        Inputs are padded on the bottom and right to a multiple of this many pixels.
+
+    Parameters
+    ----------
+    image_encoder : torch.nn.Module
+        Maps (N, 3, H, W) to (N, C, H / stride, W / stride).
+    prompt_encoder : PromptEncoder
+        Maps prompts to embeddings.
+    mask_decoder : MaskDecoder
+        Maps both to masks.
+    padding_multiple : int, optional
+        As above; by default `image_size`, so that every input is a square.
+    """
+
+    mask_threshold = 0.0
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        padding_multiple: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.image_size = prompt_encoder.input_image_size[0]
+        self.patch_stride = self.image_size // prompt_encoder.image_embedding_size[0]
+        self.padding_multiple = padding_multiple or self.image_size
+        for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
+            # They are in no checkpoint: real numbers even if the model is built on "meta".
+            constants = torch.tensor(values, device="cpu").view(-1, 1, 1)
+            self.register_buffer(name, constants, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pixel_mean.device
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Normalise and pad resized images.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, 3, H, W)
+            RGB, 0 to 255; the longest side is `image_size`.
+
+        Returns
+        -------
+        Tensor, shape (N, 3, H', W')
+            H' and W' are the next multiples of `padding_multiple`; padding is zero.
+        """
+        image = (image - self.pixel_mean) / self.pixel_std
+        bottom, right = (-n % self.padding_multiple for n in image.shape[-2:])
+        return nn.functional.pad(image, (0, right, 0, bottom))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Encode resized images (see `preprocess`); returns (N, C, rows, columns)."""
+        return self.image_encoder(self.preprocess(image))  # type: ignore[no-any-return]
+
+    def decode(
+        self,
+        image_embedding: Tensor,
+        points_xy: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor | None = None,
+        window: Window | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer prompts with four masks each.
+
+        Parameters
+        ----------
+        image_embedding : Tensor, shape (N or 1, C, rows, columns)
+            From `encode`.
+        points_xy, point_labels, mask_logits
+            Prompts in input pixels, see `PromptEncoder.forward`.
+        window : (top, left, rows, columns), optional
+            Where in the network's input the embedding lies, in cells; its top-left corner by
+            default.
+
+        Returns
+        -------
+        low_res_logits : Tensor, shape (N, 4, 4 * rows, 4 * columns)
+            Unthresholded masks.
+        predicted_iou : Tensor, shape (N, 4)
+            Predicted IoU of each mask.
+        """
+        rows, columns = image_embedding.shape[-2:]
+        window = window or (0, 0, rows, columns)
+        sparse, dense = self.prompt_encoder(points_xy, point_labels, mask_logits, window)
+        image_pe = self.prompt_encoder.dense_positional_encoding(window)
+        answer: tuple[Tensor, Tensor] = self.mask_decoder(
+            image_embedding, image_pe, sparse, dense
+        )
+        return answer
+
+
+def _build_tiny() -> Sam:
+    """Build the bundled model: convolutional encoder, 512 px input, stride 8, width 128."""
+    width, image_size, stride = 128, 512, 8
+    grid = (image_size // stride, image_size // stride)
+    return Sam(
+        ConvEncoder(output_dim=width),
+        PromptEncoder(
+            width, grid, (image_size, image_size), mask_in_chans=32, with_prompt_maps=True
+        ),
+        MaskDecoder(
+            width,
+            TwoWayTransformer(depth=2, embed_dim=width, num_heads=4, mlp_dim=4 * width),
+            iou_head_hidden_dim=width,
+            fusion_depth=2,
+        ),
+        padding_multiple=32,
+    )
+
+
+def build_vit_sam(
+    embed_dim: int,
+    depth: int,
+    num_heads: int,
+    global_attn_indexes: Collection[int],
+    image_size: int = 1024,
+) -> Sam:
+    """Build SAM around a vision transformer of any size, with random weights.
+
+    Parameters
+    ----------
+    embed_dim, depth, num_heads, global_attn_indexes
+        Layout of the image encoder, see `ViTEncoder`.
+    image_size : int, default 1024
+        Side of the network's input in pixels, a multiple of 16.
+
+    Returns
+    -------
+    Sam
+        In training mode, on the CPU.
+    """
+    encoder = ViTEncoder(embed_dim, depth, num_heads, global_attn_indexes, image_size)
+    return _complete_sam(encoder, image_size)
+
+
+def _build_mobile_sam() -> Sam:
+    """Build MobileSAM: SAM with another image encoder."""
+    return _complete_sam(TinyViTEncoder(), image_size=1024)
+
+
+def _complete_sam(image_encoder: nn.Module, image_size: int) -> Sam:
+    """Give an image encoder of stride 16 SAM's own prompt encoder and mask decoder."""
+    width, stride = 256, 16
+    grid = (image_size // stride, image_size // stride)
+    return Sam(
+        image_encoder,
+        PromptEncoder(width, grid, (image_size, image_size), mask_in_chans=16),
+        MaskDecoder(
+            width,
+            TwoWayTransformer(depth=2, embed_dim=width, num_heads=8, mlp_dim=2048),
+            iou_head_hidden_dim=256,
+        ),
+    )
+
+
+_BUILDERS: dict[str, Callable[[], Sam]] = {
+    "conv_tiny": _build_tiny,
+    "vit_t": _build_mobile_sam,
+    "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": partial(build_vit_sam, 1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": partial(build_vit_sam, 1280, 32, 16, (7, 15, 23, 31)),
+}
+ARCHITECTURES = tuple(_BUILDERS)
+"""Names that `build_sam` takes."""
+
+
+def build_sam(architecture: str) -> Sam:
+    """Build a model with random weights.
+
+    Parameters
+    ----------
+    architecture : str
+        One of `ARCHITECTURES`.
+
+    Returns
+    -------
+    Sam
+        In training mode, on the CPU.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such architecture.
+    """
+    if architecture not in _BUILDERS:
+        raise UnknownModelError(
+            f"There is no architecture {architecture!r}. Choose one of: "
+            f"{', '.join(ARCHITECTURES)}."
+        )
+    return _BUILDERS[architecture]()

@@ -1,0 +1,188 @@
+"""Intensities and coordinates on the way to the network and back (numpy only).
+
+Frames: *image* pixels are (row, col) with pixel centres at integers; *model* pixels are
+(x, y) of the resized image, the network's input. This module holds the only flip.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from napari_promptable.errors import ImageFormatError
+
+CONTRAST_PERCENTILES = (0.5, 99.5)
+"""Percentiles of the finite pixels that become black and white when no limits are given."""
+
+_MAX_SAMPLES = 1_000_000  # pixels looked at for the percentiles of a large image
+
+FloatArray = npt.NDArray[np.floating]
+
+
+def contrast_limits_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
+    """Find robust black and white levels.
+
+    Parameters
+    ----------
+    image : ndarray, any shape and real dtype
+        NaN and infinities are left out.
+
+    Returns
+    -------
+    low, high : float
+        Percentiles 0.5 and 99.5 of the finite pixels, so that a hot pixel changes nothing.
+        Where these two are equal, the extreme values. Of a large image every n-th row and
+        column are looked at, about a million values.
+
+    Raises
+    ------
+    ImageFormatError
+        If no pixel is finite.
+    """
+    step = max(1, math.ceil(math.sqrt(image.size / _MAX_SAMPLES)))
+    values = _finite_values(image[(slice(None, None, step),) * min(image.ndim, 2)])
+    if values.size == 0:
+        values = _finite_values(image)
+    if values.size == 0:
+        raise ImageFormatError(
+            f"no finite pixel in an image of shape {image.shape} and dtype {image.dtype}; "
+            "choose a slice or channel that holds an image"
+        )
+    low, high = np.percentile(values, CONTRAST_PERCENTILES)
+    if low == high:
+        low, high = values.min(), values.max()
+    return float(low), float(high)
+
+
+def _finite_values(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Finite pixels in one dimension."""
+    values = image.astype(np.float64)
+    return values[np.isfinite(values)]
+
+
+def to_rgb8(
+    image: npt.ArrayLike, contrast_limits: tuple[float, float] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Bring an image to 8-bit RGB.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W), (H, W, 3) or (H, W, 4), any real dtype
+        Grey, RGB or RGBA (alpha is left out). NaN becomes black, infinities black or white.
+    contrast_limits : (float, float), optional
+        Values that become 0 and 255, for all channels; `contrast_limits_of` the image by
+        default. An 8-bit image with limits (0, 255) is passed on unchanged.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        A constant image is black.
+
+    Raises
+    ------
+    ImageFormatError
+        If shape or dtype are not as above, the image is empty or has no finite pixel, or the
+        limits are not two finite increasing numbers.
+    """
+    image = _as_image(image)
+    if contrast_limits is None:
+        contrast_limits = contrast_limits_of(image)
+    else:
+        contrast_limits = _as_limits(contrast_limits)
+    if image.dtype != np.uint8 or contrast_limits != (0, 255):
+        image = _stretch(image, *contrast_limits)
+    if image.ndim == 2:
+        image = image[..., None]
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def _as_image(image: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    """Check shape and dtype, drop alpha."""
+    array = np.asarray(image)
+    is_grey = array.ndim == 2
+    is_rgb = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (is_grey or is_rgb) or 0 in array.shape:
+        raise ImageFormatError(
+            f"an image of shape {array.shape} was given; allowed are (H, W), (H, W, 3) and "
+            "(H, W, 4), not empty: choose one slice of a stack, or one channel"
+        )
+    if array.dtype.kind not in "buif":
+        raise ImageFormatError(
+            f"an image of dtype {array.dtype} was given; allowed are booleans, integers and "
+            "real floats: convert it first, for instance with numpy.abs"
+        )
+    return array[..., :3] if is_rgb else array
+
+
+def _as_limits(contrast_limits: tuple[float, float]) -> tuple[float, float]:
+    """Check and convert contrast limits."""
+    try:
+        low, high = map(float, contrast_limits)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ImageFormatError(
+            f"contrast limits must be two finite increasing numbers, not {contrast_limits}"
+        )
+    return low, high
+
+
+def _stretch(image: npt.NDArray[np.generic], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Map low..high to 0..255, rounded and clipped."""
+    span = high - low if high > low else 1.0
+    dtype = np.float32 if image.dtype.itemsize <= 2 else np.float64
+    with np.errstate(over="ignore", invalid="ignore"):
+        levels = 255 * ((image.astype(dtype) - low) / span)
+    levels = np.nan_to_num(levels, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def resized_shape(shape: tuple[int, int], longest_side: int) -> tuple[int, int]:
+    """Height and width after the longest side has become `longest_side`, as SAM rounds them."""
+    scale = longest_side / max(shape)
+    height, width = (int(n * scale + 0.5) for n in shape)
+    return max(height, 1), max(width, 1)
+
+
+def resize_rgb8(image: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize with antialiased bilinear interpolation, as the reference implementation does.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB image.
+    shape : (int, int)
+        New height and width.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        Resized image.
+    """
+    height, width = shape
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def image_to_model_xy(
+    points_yx: FloatArray, original_size: tuple[int, int], input_size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Take positions from image pixels to model pixels.
+
+    Parameters
+    ----------
+    points_yx : ndarray, shape (..., 2)
+        (row, col) in image pixels.
+    original_size, input_size : (int, int)
+        Height and width of the image before and after resizing.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., 2)
+        (x, y) in model pixels: scaled, as SAM does it, about the first pixel's centre.
+    """
+    scale_yx = np.array(input_size, float) / np.array(original_size, float)
+    points = np.asarray(points_yx, float) * scale_yx
+    return points[..., ::-1].astype(np.float32)

@@ -1,0 +1,142 @@
+"""Fixtures that all tests share.
+
+``disk_image``
+    A float image, 64 × 80 pixels, with a bright disk of radius 12 around (row, col) (30, 36).
+``make_fake_segmenter``, ``fake_segmenter``
+    A `Segmenter` without a network: exact, instant, and it counts what it is asked.
+``random_tiny_model``
+    The bundled architecture with random weights, for all that does not need good masks.
+``tiny_model``
+    The bundled model.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import settings
+
+from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.masks import Prediction
+from napari_promptable.prompts import FOREGROUND, PromptSet
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+DISK_CENTRE_YX, DISK_RADIUS = (30, 36), 12
+
+
+class FakeSegmenter:
+    """Paints a patch of pixels around each prompt, those only that are bright enough.
+
+    Candidates are patches of three sizes; earlier logits count for half of the answer.
+    Logits have the resolution of the image, padded to a multiple of four.
+
+    Attributes
+    ----------
+    num_encoded : int
+        Calls of `encode`.
+    questions : list of PromptSet
+        Arguments of the calls of `predict`.
+    """
+
+    radii = (4.0, 6.0, 9.0)
+    predicted_iou = (0.6, 0.9, 0.7)
+
+    def __init__(self) -> None:
+        self.num_encoded = 0
+        self.questions: list[PromptSet] = []
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Fold the pixels themselves into sixteen channels."""
+        self.num_encoded += 1
+        height, width = image.shape[:2]
+        plane = image.astype(np.float32).reshape(height, width, -1).mean(axis=2)
+        plane = np.pad(plane, ((0, -height % 4), (0, -width % 4)), mode="edge")
+        rows, columns = plane.shape[0] // 4, plane.shape[1] // 4
+        cells = plane.reshape(rows, 4, columns, 4).transpose(1, 3, 0, 2)
+        size = (height, width)
+        return ImageEmbedding(cells.reshape(16, rows, columns), size, size, "fake")
+
+    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
+        """Answer with three candidates; the second is the default of a single click."""
+        self.questions.append(prompts)
+        rows, columns = embedding.features.shape[1:]
+        plane = embedding.features.reshape(4, 4, rows, columns).transpose(2, 0, 3, 1)
+        plane = plane.reshape(4 * rows, 4 * columns)
+        logits = np.stack([self._evidence(plane.shape, prompts, r) for r in self.radii])
+        if prompts.mask_logits is not None:
+            logits += prompts.mask_logits / 2
+        logits[:, plane < plane.mean()] -= 100
+        height, width = embedding.original_size
+        return Prediction(
+            logits[:, :height, :width] > 0,
+            np.array(self.predicted_iou, np.float32),
+            logits,
+            1 if prompts.is_ambiguous else 0,
+        )
+
+    @staticmethod
+    def _evidence(
+        shape: tuple[int, int], prompts: PromptSet, radius: float
+    ) -> npt.NDArray[np.float32]:
+        """Positive near positive clicks and in the box, negative elsewhere."""
+        grid = np.stack(np.indices(shape), axis=-1)
+        evidence = np.full(shape, -radius)
+        if prompts.box_yxyx is not None:
+            top_left, bottom_right = prompts.box_yxyx[:2], prompts.box_yxyx[2:]
+            evidence[((grid >= top_left) & (grid <= bottom_right)).all(axis=-1)] = radius
+        for point, label in zip(prompts.points_yx, prompts.point_labels, strict=True):
+            closeness = radius - np.linalg.norm(grid - point, axis=-1)
+            if label == FOREGROUND:
+                evidence = np.maximum(evidence, closeness)
+            else:
+                evidence = np.where(closeness > 0, -3 * closeness, evidence)
+        return evidence.astype(np.float32)
+
+
+@pytest.fixture
+def disk_image() -> npt.NDArray[np.float64]:
+    """Float image with one bright disk."""
+    rows, columns = np.indices((64, 80))
+    distance = np.hypot(rows - DISK_CENTRE_YX[0], columns - DISK_CENTRE_YX[1])
+    return np.where(distance <= DISK_RADIUS, 0.8, 0.1)
+
+
+@pytest.fixture(scope="session")
+def make_fake_segmenter() -> Callable[[], FakeSegmenter]:
+    """Factory of segmenters without a network, for tests that need a fresh one per example."""
+    return FakeSegmenter
+
+
+@pytest.fixture
+def fake_segmenter() -> FakeSegmenter:
+    """Segmenter without a network."""
+    return FakeSegmenter()
+
+
+@pytest.fixture(scope="session")
+def random_tiny_model():
+    """Architecture of the bundled model with random weights, the same in each run."""
+    import torch
+
+    from napari_promptable.models.sam import build_sam
+    from napari_promptable.predictor import PromptableModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        sam = build_sam("conv_tiny").eval().requires_grad_(False)
+    return PromptableModel("tiny", "conv_tiny", "random", sam)
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """The bundled model, on the CPU."""
+    from napari_promptable.predictor import load_model
+
+    return load_model("tiny", device="cpu")

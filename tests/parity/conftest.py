@@ -1,0 +1,213 @@
+"""Pairs of models with the same random weights: the reference implementation's and ours.
+
+Fixtures, all of them once per session:
+
+``reference_sam``, ``reference_mobile_sam``
+    The packages ``segment_anything`` and ``mobile_sam``; tests are skipped without them.
+``make_pair``
+    ``make_pair(name)`` returns a `ModelPair` for ``"vit_b"``, ``"vit_t"`` or ``"small_vit"``
+    (256 px, four blocks, the fastest). Models are in evaluation mode and shared by all tests,
+    so leave them unchanged. ``SamPredictor(pair.reference)`` works as usual.
+``make_small_vit_pair``
+    The same for any small layout of the vision transformer.
+``make_image``
+    ``make_image(height, width, seed=0)`` returns a random uint8 RGB image with structure.
+"""
+
+import functools
+import importlib
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torch import nn
+
+from napari_promptable.models.loading import load_checkpoint
+from napari_promptable.models.sam import Sam, build_vit_sam
+
+
+class ModelPair(NamedTuple):
+    """Two models with equal weights."""
+
+    reference: nn.Module
+    ours: Sam
+
+
+@pytest.fixture(scope="session")
+def reference_sam() -> ModuleType:
+    """Package ``segment_anything``."""
+    return _import_reference("segment_anything")
+
+
+@pytest.fixture(scope="session")
+def reference_mobile_sam() -> ModuleType:
+    """Package ``mobile_sam``."""
+    return _import_reference("mobile_sam")
+
+
+@pytest.fixture(scope="session")
+def make_small_vit_pair(reference_sam: ModuleType) -> Callable[..., ModelPair]:
+    """Factory of pairs with a small vision transformer, one pair per layout."""
+
+    @functools.cache
+    def make(
+        embed_dim: int = 64,
+        depth: int = 4,
+        num_heads: int = 4,
+        global_attn_indexes: Sequence[int] = (1, 3),
+        image_size: int = 256,
+    ) -> ModelPair:
+        modeling = reference_sam.modeling
+        grid = (image_size // 16, image_size // 16)
+        reference = modeling.Sam(
+            modeling.ImageEncoderViT(
+                img_size=image_size,
+                embed_dim=embed_dim,
+                depth=depth,
+                num_heads=num_heads,
+                norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+                use_rel_pos=True,
+                window_size=14,
+                global_attn_indexes=global_attn_indexes,
+            ),
+            modeling.PromptEncoder(
+                embed_dim=256,
+                image_embedding_size=grid,
+                input_image_size=(image_size, image_size),
+                mask_in_chans=16,
+            ),
+            modeling.MaskDecoder(
+                transformer_dim=256,
+                transformer=modeling.TwoWayTransformer(
+                    depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048
+                ),
+            ),
+        )
+        _randomize(reference)
+        ours = build_vit_sam(embed_dim, depth, num_heads, global_attn_indexes, image_size)
+        ours.load_state_dict(reference.state_dict())
+        return ModelPair(reference.eval(), ours.eval().requires_grad_(False))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pair(
+    make_small_vit_pair: Callable[..., ModelPair], request: pytest.FixtureRequest
+) -> Callable[[str], ModelPair]:
+    """Factory of pairs by name; the public architectures go through a file on disk."""
+
+    @functools.cache
+    def make(name: str) -> ModelPair:
+        if name == "small_vit":
+            return make_small_vit_pair()
+        package = "reference_mobile_sam" if name == "vit_t" else "reference_sam"
+        reference = request.getfixturevalue(package).sam_model_registry[name]()
+        _randomize(reference)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / f"{name}.pth"
+            torch.save(reference.state_dict(), path)
+            ours = load_checkpoint(path, name)
+        # TinyViT's eval() gathers its attention biases: only now are they the random ones.
+        return ModelPair(reference.eval(), ours)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_image() -> Callable[..., np.ndarray]:
+    """Factory of uint8 RGB images: blurred noise, so that prompts meet some structure."""
+
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 256, (max(height // 24, 2), max(width // 24, 2), 3), np.uint8)
+        smooth = PIL.Image.fromarray(coarse).resize(
+            (width, height), PIL.Image.Resampling.BICUBIC
+        )
+        noise = rng.integers(-20, 21, (height, width, 3))
+        return np.clip(np.asarray(smooth) + noise, 0, 255).astype(np.uint8)
+
+    return make
+
+
+def _import_reference(name: str) -> ModuleType:
+    """Import a reference package; stubs stand in for torchvision and timm meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for stub in _build_stubs():
+            patch.setitem(sys.modules, stub.__name__, stub)
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            pytest.skip(f"the reference package {name} is not installed")
+
+
+def _build_stubs() -> list[ModuleType]:
+    """The few functions of torchvision and timm that the reference packages import."""
+
+    def resize(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+        return image.resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("the parity tests do not need this function")
+
+    return [
+        _build_stub("torchvision"),
+        _build_stub("torchvision.ops"),
+        _build_stub("torchvision.ops.boxes", batched_nms=refuse, box_area=refuse),
+        _build_stub("torchvision.transforms"),
+        _build_stub(
+            "torchvision.transforms.functional",
+            resize=resize,
+            to_pil_image=PIL.Image.fromarray,
+        ),
+        _build_stub("timm"),
+        _build_stub("timm.models"),
+        _build_stub(
+            "timm.models.layers",
+            DropPath=nn.Identity,  # its rate is zero in MobileSAM
+            to_2tuple=lambda n: (n, n),
+            trunc_normal_=nn.init.trunc_normal_,
+        ),
+        _build_stub("timm.models.registry", register_model=lambda build: build),
+    ]
+
+
+def _build_stub(name: str, **attributes: object) -> ModuleType:
+    """A module that holds some attributes."""
+    module = ModuleType(name)
+    vars(module).update(attributes)
+    return module
+
+
+def _randomize(model: nn.Module, seed: int = 0) -> None:
+    """Fill a model such that every weight matters and no activation runs away.
+
+    New reference models would hide mistakes: their position tables and some batch norms are
+    zero, and their attention is nearly uniform.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(tensor: torch.Tensor, scale: float, mean: float = 0.0) -> None:
+        tensor.copy_(mean + scale * torch.randn(tensor.shape, generator=generator))
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("rel_pos_h", "rel_pos_w", "pos_embed", "attention_biases")):
+                normal(parameter, 0.3)
+            elif parameter.ndim == 1:
+                normal(parameter, 0.1, mean=1.0 if name.endswith("weight") else 0.0)
+            elif "embed" not in name.rsplit(".", 2)[-2] and "token" not in name:
+                fan_in = parameter[0].numel()
+                normal(parameter, fan_in**-0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                normal(buffer, 0.1)
+            elif name.endswith("running_var"):
+                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))

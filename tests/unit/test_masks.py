@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_promptable.errors import PromptError
+from napari_promptable.masks import (
+    Prediction,
+    interior_point_yx,
+    mask_iou,
+    mask_region,
+    mask_to_box_yxyx,
+    mask_to_logits,
+    polygon_to_mask,
+)
+
+MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+def make_mask(shape: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_best_is_the_highest_predicted_iou() -> None:
+    masks, logits = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), np.float32)
+    prediction = Prediction(masks, np.array([0.2, 0.9, 0.5], np.float32), logits)
+    assert prediction.best == 1
+    assert prediction.default == 0
+
+
+def test_iou_of_overlapping_squares() -> None:
+    first = make_mask((8, 8), slice(0, 4), slice(0, 4))
+    second = make_mask((8, 8), slice(0, 4), slice(2, 6))
+    assert mask_iou(first, second) == pytest.approx(8 / 24)
+    assert mask_iou(first, ~first) == 0
+    assert mask_iou(first, first) == 1
+    assert mask_iou(first & second & ~first, np.zeros((8, 8), bool)) == 1
+
+
+@given(MASKS)
+def test_region_and_box_are_tight(mask: np.ndarray) -> None:
+    region = mask_region(mask)
+    if region is None:
+        assert not mask.any()
+        return
+    cropped = mask[region]
+    assert cropped.sum() == mask.sum()
+    for edge in (cropped[0], cropped[-1], cropped[:, 0], cropped[:, -1]):
+        assert edge.any()
+    top, left, bottom, right = mask_to_box_yxyx(mask)
+    assert (region[0].start, region[0].stop - 1) == (top, bottom)
+    assert (region[1].start, region[1].stop - 1) == (left, right)
+
+
+@given(MASKS)
+def test_interior_point_is_in_the_mask_and_nowhere_is_deeper(mask: np.ndarray) -> None:
+    assume(mask.any())
+    row, column = interior_point_yx(mask).astype(int)
+    assert mask[row, column]
+    outside = np.argwhere(~np.pad(mask, 1)) - 1
+    depths = [
+        np.linalg.norm(outside - pixel, axis=1).min() for pixel in np.argwhere(mask)
+    ]
+    found = np.linalg.norm(outside - [row, column], axis=1).min()
+    assert found == pytest.approx(max(depths))
+
+
+def test_interior_point_of_a_ring_is_on_the_ring() -> None:
+    ring = make_mask((21, 21), slice(2, 19), slice(2, 19))
+    ring[7:14, 7:14] = False
+    row, column = interior_point_yx(ring).astype(int)
+    assert ring[row, column]
+
+
+@pytest.mark.parametrize("measure", [mask_to_box_yxyx, interior_point_yx])
+def test_an_empty_mask_is_refused(measure) -> None:
+    with pytest.raises(PromptError, match="empty mask"):
+        measure(np.zeros((5, 5), bool))
+
+
+def test_polygon_is_filled_and_cut_off_at_the_border() -> None:
+    mask = polygon_to_mask([[2, 3], [2, 7], [6, 7], [6, 3]], (10, 10))
+    assert mask.dtype == bool
+    assert mask[3:6, 4:7].all()
+    assert not mask[:2].any()
+    assert not mask[7:].any()
+    cut = polygon_to_mask([[-5, -5], [-5, 4], [4, 4], [4, -5]], (10, 12))
+    assert cut.shape == (10, 12)
+    assert cut[:4, :4].all()
+    assert not cut[5:].any()
+
+
+def test_logits_of_a_mask_are_sure_inside_and_outside() -> None:
+    mask = make_mask((100, 200), slice(20, 60), slice(40, 120))
+    logits = mask_to_logits(mask, (128, 256), (64, 64), stride=4)
+    assert (logits.shape, logits.dtype) == ((64, 64), np.float32)
+    assert logits[10:17, 15:36] == pytest.approx(6, abs=0.1)
+    assert logits[:4] == pytest.approx(-6, abs=0.1)
+    assert (logits[32:] == -6).all()  # padding
+    assert np.abs(logits).max() <= 6
+    area = (logits > 0).sum() * (100 / 32) * (200 / 64)
+    assert area == pytest.approx(mask.sum(), rel=0.1)
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    is_full=st.booleans(),
+)
+def test_logits_of_a_uniform_mask_are_uniform(height: int, width: int, is_full: bool) -> None:
+    mask = np.full((height, width), is_full)
+    scale = 64 / max(height, width)
+    input_size = max(round(height * scale), 1), max(round(width * scale), 1)
+    logits = mask_to_logits(mask, input_size, (16, 16), stride=4)
+    rows, columns = -(-input_size[0] // 4), -(-input_size[1] // 4)
+    assert logits[:rows, :columns] == pytest.approx(6 if is_full else -6, abs=1e-4)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_promptable.planes import Index, PlaneAxes
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[PlaneAxes, Index]:
+    """An array of two to five dimensions, two of its axes and one of its planes."""
+    shape = tuple(draw(st.lists(st.integers(1, 7), min_size=2, max_size=5)))
+    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=2, max_size=2, unique=True))
+    planes = PlaneAxes(shape, (min(axes), max(axes)))
+    index = tuple(draw(st.integers(0, shape[axis] - 1)) for axis in planes.other_axes)
+    return planes, index
+
+
+POINTS = st.lists(st.tuples(st.floats(-5, 5000, width=32), st.floats(-5, 5000, width=32)))
+
+
+@given(cut=cuts(), points=POINTS)
+def test_split_undoes_join(
+    cut: tuple[PlaneAxes, Index], points: list[tuple[float, float]]
+) -> None:
+    planes, index = cut
+    points_yx = np.array(points, np.float32).reshape(-1, 2)
+    positions = planes.join(index, points_yx)
+    assert positions.shape == (len(points), len(planes.shape))
+    indices, found = planes.split(positions)
+    assert indices == [index] * len(points)
+    assert np.array_equal(found, points_yx)
+
+
+@given(cut=cuts(), offset=st.floats(-0.49, 0.49))
+def test_split_takes_the_nearest_plane(cut: tuple[PlaneAxes, Index], offset: float) -> None:
+    planes, index = cut
+    positions = planes.join(index, np.array([[1.25, 2.5]])).astype(float)
+    positions[:, list(planes.other_axes)] += offset
+    indices, points_yx = planes.split(positions)
+    assert indices == [index]
+    assert points_yx.tolist() == [[1.25, 2.5]]
+    assert all(type(i) is int for i in indices[0])
+
+
+@given(cuts())
+def test_region_is_the_plane(cut: tuple[PlaneAxes, Index]) -> None:
+    planes, index = cut
+    array = np.arange(np.prod(planes.shape)).reshape(planes.shape)
+    plane = array[planes.region(index)]
+    assert plane.shape == planes.plane_shape
+    expected = np.moveaxis(array, planes.axes, (-2, -1))[index]
+    assert np.array_equal(plane, expected)
+    rows, columns = slice(1, 3), slice(0, 2)
+    assert np.array_equal(array[planes.region(index, rows, columns)], expected[rows, columns])
+
+
+@given(cuts())
+def test_contains_the_planes_there_are(cut: tuple[PlaneAxes, Index]) -> None:
+    planes, index = cut
+    assert planes.contains(index)
+    for number, axis in enumerate(planes.other_axes):
+        for position in (-1, planes.shape[axis]):
+            outside = (*index[:number], position, *index[number + 1 :])
+            assert not planes.contains(outside)
+
+
+def test_an_index_of_the_wrong_length_is_refused() -> None:
+    planes = PlaneAxes((4, 5, 6), (1, 2))
+    for wrong in ((), (1, 2)):
+        with pytest.raises(ValueError, match="zip"):
+            planes.region(wrong)

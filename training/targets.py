@@ -1,0 +1,77 @@
+"""What the network is asked for: simulated prompts and dense targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+BOX_JITTER = 0.1  # standard deviation of a box side, relative to its length (SAM, appendix A)
+MAX_JITTER_PX = 20.0  # its limit (SAM, appendix A)
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def mask_box_xyxy(mask: BoolArray) -> npt.NDArray[np.float32]:
+    """First and last column and row of a mask: (x0, y0, x1, y1), pixel centres."""
+    columns, rows = np.nonzero(mask.any(0))[0], np.nonzero(mask.any(1))[0]
+    return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
+
+
+def jitter_box(
+    box_xyxy: npt.NDArray[np.float32], limit: float, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Move each side by a tenth of the box's length, at most 20 pixels, within 0..limit."""
+    width, height = box_xyxy[2:] - box_xyxy[:2] + 1
+    noise = BOX_JITTER * np.array([width, height] * 2) * rng.standard_normal(4)
+    jittered = np.clip(box_xyxy + np.clip(noise, -MAX_JITTER_PX, MAX_JITTER_PX), 0, limit)
+    low, high = np.minimum(jittered[:2], jittered[2:]), np.maximum(jittered[:2], jittered[2:])
+    return np.concatenate([low, np.maximum(high, low + 1)]).astype(np.float32)
+
+
+def random_point_xy(region: BoolArray, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Draw a uniformly random pixel of a region."""
+    rows, columns = np.nonzero(region)
+    pick = rng.integers(len(rows))
+    return np.array([columns[pick], rows[pick]], np.float32)
+
+
+def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
+    """Find the pixel farthest from the mask's border."""
+    x0, y0, x1, y1 = mask_box_xyxy(mask).astype(int)
+    inside = np.pad(mask[y0 : y1 + 1, x0 : x1 + 1], 1)
+    distance = ndimage.distance_transform_edt(inside)
+    row, column = np.unravel_index(distance.argmax(), distance.shape)
+    return np.array([x0 + column - 1, y0 + row - 1], np.float32)
+
+
+def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Foreground, object borders and the way to the object's centre, at half resolution.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        Instance labels.
+
+    Returns
+    -------
+    ndarray of float32, shape (4, H / 2, W / 2)
+        Foreground 0/1, border 0/1, row and column offset to the centroid in object radii
+        (zero on the background).
+    """
+    labels = labels[::2, ::2]
+    flat = labels.ravel()
+    rows, columns = (grid.ravel() for grid in np.indices(labels.shape, np.float32))
+    area = np.maximum(np.bincount(flat), 1)
+    radius = np.sqrt(area / np.pi)
+    is_object = flat > 0
+    offsets = [
+        np.clip((np.bincount(flat, position) / area)[flat] - position, -400, 400) / radius[flat]
+        for position in (rows, columns)
+    ]
+    padded = np.pad(labels, 1, mode="edge")
+    border = np.zeros(labels.shape, bool)
+    for shifted in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
+        border |= shifted != labels
+    maps = [is_object, border.ravel(), *(np.clip(o, -2, 2) * is_object for o in offsets)]
+    return np.stack(maps).reshape(4, *labels.shape).astype(np.float32)
