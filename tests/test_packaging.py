@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import entry_points, requires, version
+from importlib.metadata import entry_points, packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,23 @@ def test_no_qt_binding_is_required(requirements: dict[str, Requirement]) -> None
 def test_versions_have_no_upper_bound(name: str, requirements: dict[str, Requirement]) -> None:
     operators = {specifier.operator for specifier in requirements[name].specifier}
     assert not operators & UPPER_BOUNDS
+
+
+def test_every_import_is_required() -> None:
+    imported = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    homes = packages_distributions()
+    needed = {
+        canonicalize_name(homes.get(name, [name])[0])
+        for name in imported - sys.stdlib_module_names - {"napari_promptable"}
+    }
+    stated = {canonicalize_name(Requirement(line).name) for line in requires(NAME) or ()}
+    assert needed <= stated
 
 
 def test_extra_all_brings_a_qt_binding_by_way_of_napari() -> None:

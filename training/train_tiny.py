@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from napari_promptable.models.sam import Sam, build_sam
 from training.batches import Batch, make_batch, simulate_correction
 from training.dataset import CropSampler, load_split, manifest_sha256
-from training.losses import dense_loss, iou_of, prompt_loss
+from training.losses import dense_loss, prompt_loss
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def checkpoint_folder() -> Path:
     """
     root = os.environ.get(CACHE_VARIABLE)
     if not root:
-        import pooch  # type: ignore[import-untyped]
+        import pooch
 
         root = pooch.os_cache("napari-promptable")
     return Path(root).expanduser() / "checkpoints"

@@ -120,8 +120,8 @@ def plan_commit(
     limit = np.iinfo(labels.dtype).max
     if not 1 <= object_id <= limit:
         raise LabelError(
-            f"object id {object_id} does not fit labels of dtype {labels.dtype}, which hold 1 to "
-            f"{limit}; choose another id or a labels layer of a wider dtype"
+            f"object id {object_id} does not fit labels of dtype {labels.dtype}, which hold "
+            f"1 to {limit}; choose another id or a labels layer of a wider dtype"
         )
     extent = join_extents(mask_region(mask), former)
     if extent is None:

@@ -60,7 +60,7 @@ def plane_key(
     """
     if contrast_limits is not None:
         contrast_limits = (float(contrast_limits[0]), float(contrast_limits[1]))
-    digest = xxhash.xxh128(np.ascontiguousarray(plane).view(np.uint8).reshape(-1))
+    digest = xxhash.xxh128(np.ascontiguousarray(plane).tobytes())
     digest.update(repr((plane.shape, plane.dtype.str, contrast_limits, model_id)).encode())
     return digest.hexdigest()
 

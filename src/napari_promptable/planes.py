@@ -48,7 +48,9 @@ class PlaneAxes:
             0 <= i < self.shape[axis] for i, axis in zip(index, self.other_axes, strict=True)
         )
 
-    def region(self, index: Index, rows: slice = slice(None), columns: slice = slice(None)) -> Region:
+    def region(
+        self, index: Index, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Region:
         """Array index of a plane, or of some rows and columns of it."""
         region: list[int | slice] = [slice(None)] * len(self.shape)
         region[self.axes[0]], region[self.axes[1]] = rows, columns
@@ -78,7 +80,9 @@ class PlaneAxes:
             np.float32
         )
 
-    def join(self, index: Index, points_yx: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    def join(
+        self, index: Index, points_yx: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float32]:
         """Undo `split` for positions on one plane: (P, 2) → (P, ndim)."""
         positions = np.empty((len(points_yx), len(self.shape)), np.float32)
         positions[:, list(self.axes)] = points_yx

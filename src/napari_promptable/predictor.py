@@ -30,7 +30,11 @@ from napari_promptable.errors import (
     UnknownModelError,
 )
 from napari_promptable.masks import Prediction
-from napari_promptable.models.loading import detect_architecture, load_checkpoint, read_state_dict
+from napari_promptable.models.loading import (
+    detect_architecture,
+    load_checkpoint,
+    read_state_dict,
+)
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
 from napari_promptable.prompts import PromptSet, as_boxes_yxyx
@@ -106,8 +110,6 @@ def load_model(
     path, name, architecture = _locate_weights(name_or_path, architecture)
     torch_device = choose_device(device)
     sam = load_checkpoint(path, architecture).to(torch_device)
-    if architecture == "conv_tiny":
-        sam.to(memory_format=torch.channels_last)
     return PromptableModel(name, architecture, f"{architecture}-{_hash_file(path)}", sam)
 
 
@@ -221,8 +223,6 @@ def encode_image(
     resized = resize_rgb8(rgb, input_size)
     pixels = torch.from_numpy(resized.copy()).to(model.sam.device)
     pixels = pixels.permute(2, 0, 1)[None].float()
-    if model.architecture == "conv_tiny":
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
     with _cancellation(model.sam.image_encoder, is_cancelled):
         features = model.sam.encode(pixels)[0].float().cpu().contiguous().numpy()
     return ImageEmbedding(features, original_size, input_size, model.model_id)
@@ -442,8 +442,8 @@ def _check_prompts(prompts: PromptSet, embedding: ImageEmbedding) -> None:
     is_outside = ((points < -0.5) | (points > limit)).any(axis=1)
     if is_outside.any():
         raise PromptError(
-            f"point (row, col) = {tuple(points[is_outside][0].tolist())} lies outside the image "
-            f"of {height} × {width} pixels; move or remove it"
+            f"point (row, col) = {tuple(points[is_outside][0].tolist())} lies outside the "
+            f"image of {height} × {width} pixels; move or remove it"
         )
     box = prompts.box_yxyx
     if box is not None and ((box[2:] < -0.5) | (box[:2] > limit)).any():
@@ -468,7 +468,7 @@ def _to_tokens(
     """
     if prompts.box_yxyx is None:
         count = 1 if len(prompts.points_yx) or always_pads else 0
-        corners_yx, codes = np.zeros((count, 2)), [PADDING] * count
+        corners_yx, codes = np.zeros((count, 2), np.float32), [PADDING] * count
     else:
         corners_yx, codes = prompts.box_yxyx.reshape(2, 2), [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
     positions_yx = np.concatenate([prompts.points_yx, corners_yx])

@@ -84,7 +84,9 @@ def write_prompts(document: PromptDocument, path: str | Path) -> None:
     """Write a prompts.json, complete or not at all."""
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(format_prompts(document), indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps(format_prompts(document), indent=1) + "\n", encoding="utf-8"
+    )
     os.replace(temporary, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import index as as_integer
 from typing import Any
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PromptSet:
     """One question to the model: one object on one plane.
 
@@ -47,30 +47,29 @@ class PromptSet:
     ((2, 2), False)
     """
 
-    points_yx: FloatArray = field(default=None)  # type: ignore[assignment]
-    point_labels: IntArray = field(default=None)  # type: ignore[assignment]
-    box_yxyx: FloatArray | None = None
-    mask_logits: FloatArray | None = None
+    points_yx: FloatArray
+    point_labels: IntArray
+    box_yxyx: FloatArray | None
+    mask_logits: FloatArray | None
 
-    def __post_init__(self) -> None:
-        points = as_points_yx(self.points_yx)
-        object.__setattr__(self, "points_yx", points)
-        object.__setattr__(self, "point_labels", as_point_labels(self.point_labels, len(points)))
-        if self.box_yxyx is not None:
-            boxes = _as_floats(self.box_yxyx, "box_yxyx")[None]
-            object.__setattr__(self, "box_yxyx", as_boxes_yxyx(boxes)[0])
-        if self.mask_logits is not None:
-            logits = _as_floats(self.mask_logits, "mask_logits")
-            if logits.ndim == 3 and len(logits) == 1:
-                logits = logits[0]
-            if logits.ndim != 2:
-                raise PromptError(
-                    f"mask_logits have shape {logits.shape}; one (h, w) plane of low_res_logits "
-                    "is needed: index the candidate first"
-                )
-            if not np.isfinite(logits).all():
-                raise PromptError("mask_logits hold NaN or infinity; give finite numbers")
-            object.__setattr__(self, "mask_logits", logits)
+    def __init__(
+        self,
+        points_yx: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box_yxyx: npt.ArrayLike | None = None,
+        mask_logits: npt.ArrayLike | None = None,
+    ) -> None:
+        points = as_points_yx(points_yx)
+        box = None
+        if box_yxyx is not None:
+            box = as_boxes_yxyx(_as_floats(box_yxyx, "box_yxyx")[None])[0]
+        _freeze(
+            self,
+            points_yx=points,
+            point_labels=as_point_labels(point_labels, len(points)),
+            box_yxyx=box,
+            mask_logits=None if mask_logits is None else _as_logits(mask_logits),
+        )
 
     @property
     def is_answerable(self) -> bool:
@@ -87,7 +86,7 @@ class PromptSet:
         return self.box_yxyx is None and self.mask_logits is None and len(self.points_yx) == 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PlanePrompts:
     """All prompts of one object on one plane, in the order in which clicks were made.
 
@@ -110,30 +109,44 @@ class PlanePrompts:
         The same for each click.
     """
 
-    points_yx: FloatArray = field(default=None)  # type: ignore[assignment]
-    point_labels: IntArray = field(default=None)  # type: ignore[assignment]
-    boxes_yxyx: FloatArray = field(default=None)  # type: ignore[assignment]
-    polygons_yx: tuple[FloatArray, ...] = ()
-    refines: tuple[int | None, ...] = ()
-    candidate: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    point_extra: tuple[Mapping[str, Any], ...] = ()
+    points_yx: FloatArray
+    point_labels: IntArray
+    boxes_yxyx: FloatArray
+    polygons_yx: tuple[FloatArray, ...]
+    refines: tuple[int | None, ...]
+    candidate: int | None
+    extra: Mapping[str, Any]
+    point_extra: tuple[Mapping[str, Any], ...]
 
-    def __post_init__(self) -> None:
-        points = as_points_yx(self.points_yx)
-        refines = tuple(map(_as_candidate, self.refines)) or (None,) * len(points)
-        point_extra = tuple(self.point_extra) or ({},) * len(points)
-        for name, values in (("refines", refines), ("point_extra", point_extra)):
+    def __init__(
+        self,
+        points_yx: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        boxes_yxyx: npt.ArrayLike | None = None,
+        polygons_yx: Sequence[npt.ArrayLike] = (),
+        refines: Sequence[int | None] = (),
+        candidate: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        point_extra: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        points = as_points_yx(points_yx)
+        per_point = {
+            "refines": tuple(map(_as_candidate, refines)) or (None,) * len(points),
+            "point_extra": tuple(point_extra) or ({},) * len(points),
+        }
+        for name, values in per_point.items():
             if len(values) != len(points):
                 raise PromptError(f"{name} has {len(values)} values for {len(points)} points")
-        boxes = () if self.boxes_yxyx is None else self.boxes_yxyx
-        object.__setattr__(self, "points_yx", points)
-        object.__setattr__(self, "point_labels", as_point_labels(self.point_labels, len(points)))
-        object.__setattr__(self, "boxes_yxyx", as_boxes_yxyx(boxes))
-        object.__setattr__(self, "polygons_yx", tuple(map(as_points_yx, self.polygons_yx)))
-        object.__setattr__(self, "refines", refines)
-        object.__setattr__(self, "candidate", _as_candidate(self.candidate))
-        object.__setattr__(self, "point_extra", point_extra)
+        _freeze(
+            self,
+            points_yx=points,
+            point_labels=as_point_labels(point_labels, len(points)),
+            boxes_yxyx=as_boxes_yxyx(() if boxes_yxyx is None else boxes_yxyx),
+            polygons_yx=tuple(map(as_points_yx, polygons_yx)),
+            candidate=_as_candidate(candidate),
+            extra=dict(extra or {}),
+            **per_point,
+        )
 
     def __eq__(self, other: object) -> bool:
         """Compare all values."""
@@ -165,7 +178,7 @@ class PlanePrompts:
         has_region = len(self.boxes_yxyx) > 0 or len(self.polygons_yx) > 0
         return has_region or bool((self.point_labels == FOREGROUND).any())
 
-    def with_points(self, chosen: npt.ArrayLike) -> PlanePrompts:
+    def with_points(self, chosen: slice | npt.NDArray[np.bool_]) -> PlanePrompts:
         """Keep the clicks that an index array or mask chooses, and everything else."""
         index = np.arange(len(self.points_yx))[chosen]
         return replace(
@@ -175,6 +188,27 @@ class PlanePrompts:
             refines=tuple(self.refines[i] for i in index),
             point_extra=tuple(self.point_extra[i] for i in index),
         )
+
+
+def _freeze(value: object, **attributes: object) -> None:
+    """Set the attributes of a frozen value that is being made."""
+    for name, attribute in attributes.items():
+        object.__setattr__(value, name, attribute)
+
+
+def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:
+    """Check and convert logits to float32, shape (h, w); PromptError otherwise."""
+    logits = _as_floats(mask_logits, "mask_logits")
+    if logits.ndim == 3 and len(logits) == 1:
+        logits = logits[0]
+    if logits.ndim != 2:
+        raise PromptError(
+            f"mask_logits have shape {logits.shape}; one (h, w) plane of low_res_logits is "
+            "needed: index the candidate first"
+        )
+    if not np.isfinite(logits).all():
+        raise PromptError("mask_logits hold NaN or infinity; give finite numbers")
+    return logits
 
 
 def as_points_yx(points_yx: npt.ArrayLike | None) -> FloatArray:
@@ -219,7 +253,7 @@ def as_boxes_yxyx(boxes_yxyx: npt.ArrayLike | Sequence[npt.ArrayLike]) -> FloatA
 
 
 def _as_floats(values: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> FloatArray:
-    """Convert to float32, too large numbers to infinity; PromptError if there are no numbers."""
+    """Convert to float32, too large numbers to infinity; PromptError if not numbers."""
     try:
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float32)

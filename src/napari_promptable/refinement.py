@@ -23,6 +23,8 @@ from napari_promptable.masks import (
 )
 from napari_promptable.prompts import FOREGROUND, PlanePrompts, PromptSet
 
+_NO_BOXES = np.empty((0, 4), np.float32)
+
 
 class Segmenter(Protocol):
     """What answers prompts; `PromptableModel` is one."""
@@ -168,16 +170,17 @@ def _split(prompts: PlanePrompts, embedding: ImageEmbedding) -> Iterator[PlanePr
         is_inside = _is_inside(prompts.points_yx, mask_to_box_yxyx(mask))
         is_free &= ~is_inside
         part = prompts.with_points(is_inside | ~is_positive)
-        yield replace(part, boxes_yxyx=(), polygons_yx=(polygon,))
+        yield replace(part, boxes_yxyx=_NO_BOXES, polygons_yx=(polygon,))
     if is_free.any():
-        yield replace(
-            prompts.with_points(is_free | ~is_positive), boxes_yxyx=(), polygons_yx=()
-        )
+        part = prompts.with_points(is_free | ~is_positive)
+        yield replace(part, boxes_yxyx=_NO_BOXES, polygons_yx=())
 
 
-def _is_inside(points_yx: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    inside: npt.NDArray[np.bool_] = ((points_yx >= box[:2]) & (points_yx <= box[2:])).all(axis=1)
-    return inside
+def _is_inside(
+    points_yx: npt.NDArray[np.float32], box: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    is_inside: npt.NDArray[np.bool_] = (points_yx >= box[:2]) & (points_yx <= box[2:])
+    return np.asarray(is_inside.all(axis=1))
 
 
 def _unite(answers: list[Prediction]) -> Prediction:

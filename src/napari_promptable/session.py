@@ -306,7 +306,8 @@ class SegmentationSession:
         """
         masks = {(self._current, index): self.mask(index) for index in sorted(self._steps)}
         done = self._commit({key: mask for key, mask in masks.items() if mask is not None})
-        self.new_object()
+        if done is not None:
+            self.new_object()
         return done
 
     def commit_answers(self, answers: Sequence[Answer]) -> Commit | None:

@@ -134,10 +134,12 @@ def _stretch(image: npt.NDArray[np.generic], low: float, high: float) -> npt.NDA
     """Map low..high to 0..255, rounded and clipped."""
     span = high - low if high > low else 1.0
     dtype = np.float32 if image.dtype.itemsize <= 2 else np.float64
+    values: npt.NDArray[np.floating] = image.astype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        levels = 255 * ((image.astype(dtype) - low) / span)
+        levels = 255 * ((values - low) / span)
     levels = np.nan_to_num(levels, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    stretched: npt.NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return stretched
 
 
 def resized_shape(shape: tuple[int, int], longest_side: int) -> tuple[int, int]:
@@ -185,4 +187,5 @@ def image_to_model_xy(
     """
     scale_yx = np.array(input_size, float) / np.array(original_size, float)
     points = np.asarray(points_yx, float) * scale_yx
-    return points[..., ::-1].astype(np.float32)
+    points_xy: npt.NDArray[np.float32] = points[..., ::-1].astype(np.float32)
+    return points_xy

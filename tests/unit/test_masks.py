@@ -61,9 +61,7 @@ def test_interior_point_is_in_the_mask_and_nowhere_is_deeper(mask: np.ndarray) -
     row, column = interior_point_yx(mask).astype(int)
     assert mask[row, column]
     outside = np.argwhere(~np.pad(mask, 1)) - 1
-    depths = [
-        np.linalg.norm(outside - pixel, axis=1).min() for pixel in np.argwhere(mask)
-    ]
+    depths = [np.linalg.norm(outside - pixel, axis=1).min() for pixel in np.argwhere(mask)]
     found = np.linalg.norm(outside - [row, column], axis=1).min()
     assert found == pytest.approx(max(depths))
 

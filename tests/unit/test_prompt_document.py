@@ -55,9 +55,9 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
     """What a file may hold: images of two to four dimensions, unknown keys everywhere."""
     shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
     axes = draw(
-        st.lists(
-            st.integers(0, len(shape) - 1), min_size=2, max_size=2, unique=True
-        ).map(sorted)
+        st.lists(st.integers(0, len(shape) - 1), min_size=2, max_size=2, unique=True).map(
+            sorted
+        )
     )
     sides = [shape[axis] for axis in range(len(shape)) if axis not in axes]
     indices = st.tuples(*(st.integers(0, side - 1) for side in sides)).map(list)

@@ -169,11 +169,10 @@ class PromptController:
         self.panel.choices.refresh("model")
         self.panel.choices.set_value("model", path)
 
-    def _follow_layer_list(self, event: Any) -> None:
-        """Offer the layers of today; go on where the image was deleted or the first came."""
+    def _follow_layer_list(self, _event: Any) -> None:
+        """Offer the layers of today; take another image where ours is gone or there was none."""
         if self.workspace.image not in self._viewer.layers:
-            if self.workspace.image is not None or event.type == "inserted":
-                self._choose_first_image()
+            self._choose_first_image()
         self._refresh_choices()
         self._show_state()
         self.scheduler.engine.wake()

@@ -78,7 +78,10 @@ def embed_job(
 
 
 def answer_job(
-    model: PromptableModel, source: PlaneSource, questions: list[Question], cache: EmbeddingCache
+    model: PromptableModel,
+    source: PlaneSource,
+    questions: list[Question],
+    cache: EmbeddingCache,
 ) -> Callable[[JobControl], list[Answer]]:
     """Answer questions one after the other, encoding their planes where it is still to do."""
 

@@ -92,7 +92,10 @@ def read_plane(
     ImageFormatError
         If the array has no such plane any more.
     """
-    if not planes.contains(index) or tuple(layer_data.shape)[: len(planes.shape)] != planes.shape:
+    if (
+        not planes.contains(index)
+        or tuple(layer_data.shape)[: len(planes.shape)] != planes.shape
+    ):
         raise ImageFormatError(
             f"plane {index} is not in an image of shape {tuple(layer_data.shape)}; choose the "
             "image again"
@@ -154,7 +157,7 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
 
 
 def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for the current object's candidate, 0 or 1; only touched planes use memory."""
+    """Make the layer for the current candidate, 0 or 1; only touched planes use memory."""
     colormap = DirectLabelColormap(
         color_dict={None: "transparent", 0: "transparent", 1: _PREVIEW_COLOR}
     )
@@ -201,7 +204,8 @@ class LayerLabels:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Integer dtype of the layer's data."""
-        return np.dtype(self._layer.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self._layer.data.dtype)
+        return dtype
 
     def __getitem__(self, region: Any) -> npt.NDArray[np.integer[Any]]:
         """Read a region."""

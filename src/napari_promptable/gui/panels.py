@@ -35,6 +35,8 @@ TOOLS = {
 }
 NUM_CANDIDATES = 3
 
+_TOOL_STYLE = "QPushButton { padding: 3px; } QPushButton:checked { border: 2px solid #56B4E9; }"
+
 
 def _named(widget: Any, name: str, tooltip: str) -> Any:
     widget.setObjectName(name)
@@ -216,18 +218,20 @@ class ObjectPanel(QWidget):
         layout.addLayout(_row(segment, self._live))
         layout.addLayout(_row(self._commit, self._undo, self._redo))
         many = self._button(
-            "Boxes → objects", "boxes_to_objects", "Commit one object for each box that is drawn"
+            "Boxes → objects",
+            "boxes_to_objects",
+            "Commit one object for each box that is drawn",
         )
         many.clicked.connect(self.boxes_to_objects_requested)
         layout.addLayout(_row(QLabel("Many"), many))
 
     def _make_tools(self) -> QHBoxLayout:
-        self._tools: dict[str, QToolButton] = {}
+        self._tools: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for name, (text, tooltip) in TOOLS.items():
-            button = _named(QToolButton(), f"tool_{name}", tooltip)
-            button.setText(text)
+            button = self._button(text, f"tool_{name}", tooltip)
             button.setCheckable(True)
+            button.setStyleSheet(_TOOL_STYLE)
             button.clicked.connect(lambda _=False, name=name: self.tool_requested.emit(name))
             group.addButton(button)
             self._tools[name] = button

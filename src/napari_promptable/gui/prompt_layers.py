@@ -33,7 +33,12 @@ from napari_promptable.prompts import PlanePrompts
 
 _TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 _EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
-_MODES = {"positive": "add", "negative": "add", "box": "add_rectangle", "outline": "add_polygon_lasso"}
+_MODES = {
+    "positive": "add",
+    "negative": "add",
+    "box": "add_rectangle",
+    "outline": "add_polygon_lasso",
+}
 
 
 class PromptLayers:

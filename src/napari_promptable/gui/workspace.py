@@ -90,10 +90,10 @@ class Workspace:
 
     def set_image(self, image: Image | None) -> None:
         """Work on another image, or on none."""
-        if self.image is not None:
-            self.image.events.data.disconnect(self._report_pixels)
+        former, self.image = self.image, image
+        if former is not None:
+            former.events.data.disconnect(self._report_pixels)
         self._leave_planes()
-        self.image = image
         if image is not None:
             image.events.data.connect(self._report_pixels)
         self.pixels_changed.emit()
@@ -123,7 +123,8 @@ class Workspace:
         return [
             layer
             for layer in reversed(self._viewer.layers)
-            if is_possible_target(layer, self.layers.planes) and layer is not self.layers.preview
+            if is_possible_target(layer, self.layers.planes)
+            and layer is not self.layers.preview
         ]
 
     def visible_index(self) -> Index | None:

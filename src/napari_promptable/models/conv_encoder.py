@@ -1,7 +1,9 @@
 """The convolutional image encoder of the bundled model ``tiny``."""
 
+import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,7 +45,7 @@ class ConvEncoder(nn.Module):
         )
         self.downsamplings = nn.ModuleList(
             nn.Sequential(nn.Conv2d(n, m, 2, stride=2), nn.BatchNorm2d(m))
-            for n, m in zip(widths[:-1], widths[1:], strict=True)
+            for n, m in itertools.pairwise(widths)
         )
         self.stages = nn.ModuleList(
             nn.Sequential(*[ConvBlock(width) for _ in range(depth)])
@@ -68,6 +70,9 @@ class ConvEncoder(nn.Module):
         Tensor, shape (N, output_dim, H / 8, W / 8)
             Image embeddings.
         """
+        x = x.contiguous(
+            memory_format=torch.channels_last
+        )  # what depthwise kernels are fast on
         x = self.stages[0](self.stem(x))
         features = [F.pixel_unshuffle(x, 2)]
         for downsample, stage in zip(self.downsamplings, self.stages[1:], strict=True):

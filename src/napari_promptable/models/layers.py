@@ -1,5 +1,7 @@
 """Building blocks that several of the networks share."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,7 +61,8 @@ class PatchUp(nn.ConvTranspose2d):
         """Map (..., in_channels) to (..., 2, 2, out_channels)."""
         assert self.bias is not None
         weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        return F.linear(x, weight, self.bias.repeat(4)).unflatten(-1, (2, 2, self.out_channels))
+        patches = F.linear(x, weight, self.bias.repeat(4))
+        return patches.reshape(*x.shape[:-1], 2, 2, self.out_channels)
 
 
 class PointwiseConv(nn.Conv2d):
@@ -86,7 +89,8 @@ def image_to_cells(image: Tensor) -> Tensor:
     Tensor, shape (N, h, w, 2, 2, 2, 2, C)
         Axes: image, cell row and column, patch row and column, pixel row and column, channel.
     """
-    cells = image.unflatten(3, (-1, 2, 2)).unflatten(2, (-1, 2, 2))
+    n, channels, height, width = image.shape
+    cells = image.reshape(n, channels, height // 4, 2, 2, width // 4, 2, 2)
     return cells.permute(0, 2, 5, 3, 6, 4, 7, 1)
 
 
@@ -110,9 +114,7 @@ class MLP(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, depth: int) -> None:
         super().__init__()
         widths = [input_dim, *[hidden_dim] * (depth - 1), output_dim]
-        self.layers = nn.ModuleList(
-            nn.Linear(n, m) for n, m in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim)."""
@@ -150,4 +152,4 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         y = self.expand(self.norm(self.depthwise(x)))
-        return x + self.gain * self.project(F.gelu(y))
+        return x + self.gain * self.project(F.gelu(y))  # type: ignore[no-any-return]

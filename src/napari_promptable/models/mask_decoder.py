@@ -211,7 +211,7 @@ class MaskDecoder(nn.Module):
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-        cells = self.fusion(image_embedding + dense)
+        cells = self.fusion(dense + image_embedding)
         grid_size = cells.shape[-2:]
         tokens, cells = self.transformer(_to_sequence(cells), _to_sequence(image_pe), tokens)
         upscaled = self.output_upscaling(cells.unflatten(1, grid_size))

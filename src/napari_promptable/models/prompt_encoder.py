@@ -168,11 +168,11 @@ class PromptEncoder(nn.Module):
         height, width = self.input_image_size
         size_xy = points_xy.new_tensor([width, height])
         positions = self.pe_layer((points_xy + 0.5) / size_xy)  # 0.5: to the pixel's centre
-        types = torch.cat(
-            [self.not_a_point_embed.weight, *[e.weight for e in self.point_embeddings]]
-        )
+        embeddings = (self.not_a_point_embed, *self.point_embeddings)
+        types = torch.cat([embedding.get_parameter("weight") for embedding in embeddings])
         is_point = (point_labels != PADDING)[..., None]
-        return positions * is_point + types[point_labels + 1]
+        sparse: Tensor = positions * is_point + types[point_labels + 1]
+        return sparse
 
     def _embed_maps(self, maps: Tensor) -> Tensor:
         """(N, M, 4 * rows, 4 * columns) → (N, C, rows, columns)."""
