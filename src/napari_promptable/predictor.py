@@ -119,6 +119,11 @@ def _locate_weights(
     """Find file, name and architecture of a model."""
     if str(name_or_path) in MODELS:
         spec = get_model_spec(str(name_or_path))
+        if architecture not in (None, spec.architecture):
+            raise UnknownModelError(
+                f"model {spec.name} is a {spec.architecture}, not a {architecture}; leave the "
+                "architecture out, or give the path of your own weights file"
+            )
         return fetch_checkpoint(spec.name), spec.name, spec.architecture
     path = Path(name_or_path)
     if not path.is_file():

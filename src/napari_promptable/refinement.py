@@ -116,7 +116,6 @@ def _replay(
         if number < len(known) and known[number].prompts.has_same_prompts(prefix):
             steps.append(known[number])
             continue
-        known = ()
         question = _to_prompt_set(prefix, embedding)
         if steps:
             previous = steps[-1].prediction

@@ -33,6 +33,9 @@ ReadPlane = Callable[[Index], npt.NDArray[np.generic]]
 """Returns the pixels of a plane, (H, W) or (H, W, 3 or 4)."""
 
 
+_NO_PROMPTS: Mapping[int, Mapping[Index, PlanePrompts]] = {}
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """Prompts of one object on one plane, as they were when the question was asked.
@@ -87,12 +90,16 @@ class Commit:
         The pixels that changed.
     before, after : dict of (object id, Index) to Extent or None
         Where the objects lay on each plane.
+    prompts_before, prompts_after : dict of int to dict of Index to PlanePrompts
+        Prompts of the objects whose prompts changed too.
     """
 
     object_ids: tuple[int, ...]
     patches: tuple[LabelPatch, ...]
     before: Mapping[tuple[int, Index], Extent | None]
     after: Mapping[tuple[int, Index], Extent | None]
+    prompts_before: Mapping[int, Mapping[Index, PlanePrompts]]
+    prompts_after: Mapping[int, Mapping[Index, PlanePrompts]]
 
 
 class SegmentationSession:
@@ -170,8 +177,11 @@ class SegmentationSession:
         """Work on this object; its prompts come back, answers of the other are dropped."""
         if object_id < 1:
             raise PromptError(f"object id {object_id} was given; ids start at 1")
-        if object_id == self._current:
-            return
+        if object_id != self._current:
+            self._show(object_id)
+
+    def _show(self, object_id: int) -> None:
+        """Make this the current object, whose prompts may have been changed too."""
         outdated = tuple(self._steps)
         self._steps = {}
         self._objects.setdefault(object_id, {})
@@ -294,6 +304,8 @@ class SegmentationSession:
     def commit(self) -> Commit | None:
         """Write the current object's masks on all its planes, then begin a new object.
 
+        What it had on planes where it has no prompts any more becomes background.
+
         Returns
         -------
         Commit or None
@@ -304,10 +316,16 @@ class SegmentationSession:
         LabelError
             If the id does not fit the labels; nothing is written.
         """
-        masks = {(self._current, index): self.mask(index) for index in sorted(self._steps)}
-        done = self._commit({key: mask for key, mask in masks.items() if mask is not None})
-        if done is not None:
-            self.new_object()
+        if not self.has_answer:
+            return None
+        masks = {index: self.mask(index) for index in sorted(self._steps)}
+        for object_id, index in self._extents:
+            if object_id == self._current and index not in self._objects[object_id]:
+                masks[index] = np.zeros(self.planes.plane_shape, bool)
+        done = self._commit(
+            {(self._current, index): mask for index, mask in masks.items() if mask is not None}
+        )
+        self.new_object()
         return done
 
     def commit_answers(self, answers: Sequence[Answer]) -> Commit | None:
@@ -315,23 +333,26 @@ class SegmentationSession:
 
         Their prompts become the objects' prompts.
         """
+        if not answers:
+            return None
         masks = {}
+        prompts: dict[int, dict[Index, PlanePrompts]] = {}
         for answer in answers:
             question = answer.question
+            prompts.setdefault(question.object_id, {})[question.index] = question.prompts
             prediction = answer.steps[-1].prediction
             chosen = chosen_candidate(question.prompts, prediction)
             masks[question.object_id, question.index] = prediction.masks[chosen]
-        done = self._commit(masks)
-        if done is not None:
-            for question in [answer.question for answer in answers]:
-                self._objects[question.object_id] = {question.index: question.prompts}
-            self.new_object()
+        done = self._commit(masks, prompts)
+        self.new_object()
         return done
 
-    def _commit(self, masks: Mapping[tuple[int, Index], BoolArray]) -> Commit | None:
-        """Write masks and remember what they replaced."""
-        if not masks:
-            return None
+    def _commit(
+        self,
+        masks: Mapping[tuple[int, Index], BoolArray],
+        prompts: Mapping[int, Mapping[Index, PlanePrompts]] = _NO_PROMPTS,
+    ) -> Commit:
+        """Write masks, set prompts, and remember what they replaced."""
         patches: list[LabelPatch] = []
         before = {key: self._extents.get(key) for key in masks}
         try:
@@ -348,8 +369,10 @@ class SegmentationSession:
             raise
         after = {key: mask_region(mask) for key, mask in masks.items()}
         object_ids = tuple(dict.fromkeys(object_id for object_id, _ in masks))
-        done = Commit(object_ids, tuple(patches), before, after)
+        prompts_before = {object_id: self._objects.get(object_id, {}) for object_id in prompts}
+        done = Commit(object_ids, tuple(patches), before, after, prompts_before, prompts)
         self._extents |= after
+        self._set_prompts(prompts)
         self._done.append(done)
         self._undone.clear()
         self.labels_changed.emit(done.patches)
@@ -373,10 +396,11 @@ class SegmentationSession:
         commit = self._done.pop()
         revert_all(self.labels, commit.patches)
         self._extents |= commit.before
+        self._set_prompts(commit.prompts_before)
         self._undone.append(commit)
         self.labels_changed.emit(commit.patches)
         self.history_changed.emit()
-        self.select_object(commit.object_ids[0])
+        self._show(commit.object_ids[0])
         return commit
 
     def redo(self) -> Commit | None:
@@ -386,11 +410,15 @@ class SegmentationSession:
         commit = self._undone.pop()
         apply_all(self.labels, commit.patches)
         self._extents |= commit.after
+        self._set_prompts(commit.prompts_after)
         self._done.append(commit)
         self.labels_changed.emit(commit.patches)
         self.history_changed.emit()
         self.new_object()
         return commit
+
+    def _set_prompts(self, prompts: Mapping[int, Mapping[Index, PlanePrompts]]) -> None:
+        self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
 
 
 def embed_plane(

@@ -384,6 +384,11 @@ def test_other_weights_have_another_id(weights_file: Path, tmp_path: Path) -> No
     assert models[0].model_id != models[1].model_id
 
 
+def test_a_registry_name_with_another_architecture_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match=r"tiny is a conv_tiny, not a vit_b"):
+        load_model("tiny", architecture="vit_b")
+
+
 def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownModelError) as raised:
         load_model("vit_bb")

@@ -265,6 +265,38 @@ def make_boxes(*boxes: tuple[float, float, float, float]) -> PlanePrompts:
     return PlanePrompts(boxes_yxyx=boxes)
 
 
+def test_undo_of_boxes_brings_all_prompts_back(session, fake_segmenter) -> None:
+    boxes = make_boxes((1, 1, 5, 5), (8, 8, 12, 15))
+    click = make_click(3, 3)
+    session.replace_prompts({(2,): boxes, (0,): click})
+    embedding = fake_segmenter.encode(STACK[0])
+    questions = session.questions_by_box()
+    session.commit_answers([q.resolve(fake_segmenter, embedding) for q in questions])
+    session.undo()
+    assert not session.labels.any()
+    assert session.objects == {1: {(2,): boxes, (0,): click}}
+    assert session.current_object == 1
+    session.redo()
+    assert set(np.unique(session.labels)) == {0, 1, 2}
+    assert session.objects == {q.object_id: {q.index: q.prompts} for q in questions}
+
+
+def test_a_plane_without_prompts_any_more_is_cleared(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.commit()
+    before = session.labels.copy()
+    assert before[0].any() and before[2].any()
+    session.select_object(1)
+    session.replace_prompts({(2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert not session.labels[0].any()
+    assert np.array_equal(session.labels[2], before[2])
+    session.undo()
+    assert np.array_equal(session.labels, before)
+
+
 def test_boxes_become_objects(session, fake_segmenter) -> None:
     embedding = fake_segmenter.encode(STACK[0])
     session.replace_prompts(

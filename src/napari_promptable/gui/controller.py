@@ -170,7 +170,7 @@ class PromptController:
         self.panel.choices.set_value("model", path)
 
     def _follow_layer_list(self, _event: Any) -> None:
-        """Offer the layers of today; take another image where ours is gone or there was none."""
+        """Offer the layers of today; take another image where ours is gone or none was."""
         if self.workspace.image not in self._viewer.layers:
             self._choose_first_image()
         self._refresh_choices()

@@ -71,6 +71,8 @@ class Scheduler:
 
     def forget_planes(self) -> None:
         """Take note that planes are to be encoded anew and answers no longer hold."""
+        if self._model is not None:
+            self.engine.cancel()
         self._encoded.clear()
         self._unanswerable.clear()
         if self._workspace.session is not None:
