@@ -52,6 +52,7 @@ test: lint pytest ## everything that must pass
 
 pytest: export OMP_NUM_THREADS ?= 2
 pytest: export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
+pytest: export OMP_WAIT_POLICY ?= PASSIVE
 pytest: export NAPARI_ENSURE_PLUGIN_MAIN_THREAD = 1
 pytest: export NAPARI_CONFIG = $(TEST_HOME)/napari/settings.yaml
 pytest: export NAPARI_PROMPTABLE_CACHE = $(TEST_HOME)/promptable

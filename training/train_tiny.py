@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -227,7 +230,7 @@ def learning_rate(config: Config, iteration: int) -> float:
 
 
 def run(config: Config, data: Path, folder: Path) -> Sam:
-    """Train until `config.iterations`, saving and logging now and then."""
+    """Train until `config.iterations`, saving and logging now and then, and write weights."""
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
@@ -246,7 +249,25 @@ def run(config: Config, data: Path, folder: Path) -> Sam:
             _log(folder / "curve.csv", trainer.iteration, seconds, recent)
             trainer.save(checkpoint)
             recent, started = [], time.perf_counter()
+    write_weights(trainer.average, folder / "tiny.safetensors", config, data)
     return trainer.average
+
+
+def write_weights(model: Sam, path: Path, config: Config, data: Path) -> None:
+    """Write weights in half precision, with what they come from as metadata."""
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    metadata = {
+        "architecture": "conv_tiny",
+        "config": json.dumps(asdict(config)),
+        "git_revision": revision,
+        "data_manifest_sha256": manifest_sha256(data),
+    }
+    safetensors.torch.save_file(tensors, path, metadata)
 
 
 def _log(path: Path, iteration: int, seconds: float, recent: list[dict[str, float]]) -> None:
@@ -270,7 +291,10 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="checkpoint, curve, weights")
     for name, default in asdict(Config()).items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(option, type=type(default), default=default)
+        if isinstance(default, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
+        else:
+            parser.add_argument(option, type=type(default), default=default)
     arguments = vars(parser.parse_args())
     data, folder = arguments.pop("data"), arguments.pop("run")
     run(Config(**arguments), data, folder)

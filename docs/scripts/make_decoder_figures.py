@@ -1,0 +1,433 @@
+"""Compute the figures of docs/explanation/mask-decoder.md with the bundled model.
+
+Run it from the root of the repository, after each change of the weights:
+
+    python docs/scripts/make_decoder_figures.py
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from scipy import ndimage
+from torch import nn
+
+from napari_promptable import PromptSet, encode_image, load_model, predict_masks
+from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.masks import (
+    Prediction,
+    interior_point_yx,
+    mask_iou,
+    mask_to_box_yxyx,
+)
+from napari_promptable.models.layers import cells_to_image
+from napari_promptable.models.mask_decoder import Attention
+from napari_promptable.predictor import PromptableModel, predict_candidates
+from napari_promptable.transforms import image_to_model_xy, to_rgb8
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+FOLDER = Path(__file__).parents[1] / "images" / "decoder"
+MIN_OBJECT_PIXELS = 150
+POSITIVE, NEGATIVE, BOX, MASK, TRUTH = "#009E73", "#D55E00", "#F0E442", "#56B4E9", "#E69F00"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One sample image with its truth, encoded.
+
+    Attributes
+    ----------
+    model : PromptableModel
+        The bundled model.
+    image : ndarray of uint8, shape (H, W, 3)
+        As the network sees it, before it is resized.
+    truth : ndarray of int, shape (H, W)
+        Labels drawn by people.
+    embedding : ImageEmbedding
+        Of the image.
+    """
+
+    model: PromptableModel
+    image: np.ndarray
+    truth: np.ndarray
+    embedding: ImageEmbedding
+
+    def masks(self) -> list[np.ndarray]:
+        """Objects that are large enough to be seen and do not touch the border."""
+        inner = np.zeros(self.truth.shape, bool)
+        inner[1:-1, 1:-1] = True
+        masks = [self.truth == label for label in np.unique(self.truth) if label > 0]
+        return [
+            mask
+            for mask in masks
+            if mask.sum() >= MIN_OBJECT_PIXELS and not (mask & ~inner).any()
+        ]
+
+    def cells(self, maps: np.ndarray) -> np.ndarray:
+        """Cut the padding of the network's input off from maps of the embedding's grid."""
+        stride = self.model.sam.patch_stride
+        rows, columns = (-(-side // stride) for side in self.embedding.input_size)
+        return maps[..., :rows, :columns]
+
+
+def make_scene(image: np.ndarray, truth: np.ndarray) -> Scene:
+    """Encode an image with the bundled model."""
+    model = load_model("tiny", device="cpu")
+    return Scene(model, to_rgb8(image, None), truth, encode_image(model, image))
+
+
+# what the network computes
+
+
+@contextmanager
+def record_inputs(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect what a layer is given."""
+    inputs: list[torch.Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    try:
+        yield inputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def record_attention(modules: dict[str, Attention]) -> Iterator[dict[str, np.ndarray]]:
+    """Collect attention maps, softmax(q kᵀ / √d) of each head, averaged over the heads.
+
+    The network itself never makes them: it uses a fused kernel. They are computed from what
+    its query and key projections return, and filled in when the block is left.
+    """
+    projected: dict[tuple[str, str], torch.Tensor] = {}
+    maps: dict[str, np.ndarray] = {}
+    handles = []
+    for name, module in modules.items():
+        for side, layer in (("q", module.q_proj), ("k", module.k_proj)):
+
+            def keep(_: object, __: object, out: torch.Tensor, key=(name, side)) -> None:
+                projected[key] = out
+
+            handles.append(layer.register_forward_hook(keep))
+    try:
+        yield maps
+        for name, module in modules.items():
+            queries, keys = (
+                projected[name, side].unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
+                for side in "qk"
+            )
+            scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+            maps[name] = scores.softmax(dim=-1).mean(dim=1)[0].numpy()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def similarity_of_click(scene: Scene, click_yx: np.ndarray) -> np.ndarray:
+    """Cosine between the positional encodings of a click and of all cells, (rows, columns)."""
+    encoder = scene.model.sam.prompt_encoder
+    [position_xy] = image_to_model_xy(
+        click_yx[None], scene.embedding.original_size, scene.embedding.input_size
+    )
+    side = scene.model.sam.image_size
+    with torch.inference_mode():
+        click = encoder.pe_layer((torch.from_numpy(position_xy).float() + 0.5) / side)
+        grid = encoder.dense_positional_encoding()[0]
+    # Sines and cosines of the same phases: every encoding has the same length.
+    return torch.einsum("c,crk->rk", click, grid).numpy() / len(click) * 2
+
+
+def prompt_maps(scene: Scene, prompts: PromptSet) -> np.ndarray:
+    """Maps that the dense branch of `tiny` is given, (4, 4 * rows, 4 * columns)."""
+    with record_inputs(scene.model.sam.prompt_encoder.mask_downscaling) as inputs:
+        predict_masks(scene.model, scene.embedding, prompts)
+    return cells_to_image(inputs[0])[0].numpy()
+
+
+def attention_maps(scene: Scene, click_yx: np.ndarray) -> dict[str, np.ndarray]:
+    """Attention of the tokens to the image in both blocks and at the end, by name.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (T, rows, columns)
+        Tokens are: IoU, masks 0 to 3, the click, padding. Each map sums to 1.
+    """
+    transformer = scene.model.sam.mask_decoder.transformer
+    modules = {
+        f"block {i + 1}": block.cross_attn_token_to_image
+        for i, block in enumerate(transformer.layers)
+    }
+    modules["final"] = transformer.final_attn_token_to_image
+    with record_attention(modules) as maps:
+        predict_masks(scene.model, scene.embedding, PromptSet([click_yx]))
+    grid = scene.embedding.features.shape[1:]
+    return {name: weights.reshape(-1, *grid) for name, weights in maps.items()}
+
+
+def four_masks(scene: Scene, prompts: PromptSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Low-res logits, masks and predicted IoU of masks 0 to 3."""
+    single = predict_masks(scene.model, scene.embedding, prompts, multimask_output=False)
+    levels = predict_masks(scene.model, scene.embedding, prompts, multimask_output=True)
+    return (
+        np.concatenate([single.low_res_logits, levels.low_res_logits]),
+        np.concatenate([single.masks, levels.masks]),
+        np.concatenate([single.predicted_iou, levels.predicted_iou]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A first click, what was wrong with its mask, and a second click.
+
+    Attributes
+    ----------
+    truth : ndarray of bool, shape (H, W)
+        The object.
+    points_yx, labels : ndarray, shapes (2, 2) and (2,)
+        Both clicks.
+    before, without_logits, with_logits : ndarray of bool, shape (H, W)
+        Masks after one click and after both, without and with the logits before.
+    """
+
+    truth: np.ndarray
+    points_yx: np.ndarray
+    labels: np.ndarray
+    before: np.ndarray
+    without_logits: np.ndarray
+    with_logits: np.ndarray
+
+    def iou(self, name: str) -> float:
+        """IoU of one of the three masks with the object."""
+        return mask_iou(getattr(self, name), self.truth)
+
+    def gain(self) -> float:
+        """How much better the mask is after the second click."""
+        return self.iou("with_logits") - self.iou("before")
+
+
+def correct(scene: Scene, truth: np.ndarray) -> Correction:
+    """Click into an object, then into the largest error."""
+
+    def offered(prediction: Prediction) -> np.ndarray:
+        return prediction.masks[prediction.default]
+
+    first = interior_point_yx(truth)
+    answer = predict_candidates(scene.model, scene.embedding, PromptSet([first]))
+    errors, count = ndimage.label(offered(answer) != truth)
+    sizes = ndimage.sum_labels(np.ones(truth.shape), errors, range(1, count + 1))
+    second = interior_point_yx(errors == 1 + int(np.argmax(sizes)))
+    row, column = second.astype(int)
+    points, labels = np.stack([first, second]), np.array([1, int(truth[row, column])])
+    logits = answer.low_res_logits[answer.default]
+    return Correction(
+        truth,
+        points,
+        labels,
+        offered(answer),
+        *(
+            offered(
+                predict_candidates(
+                    scene.model, scene.embedding, PromptSet(points, labels, None, mask_logits)
+                )
+            )
+            for mask_logits in (None, logits)
+        ),
+    )
+
+
+# drawing
+
+
+def draw_image(axes: plt.Axes, scene: Scene, title: str = "") -> None:
+    """Show the image without ticks."""
+    axes.imshow(scene.image)
+    axes.set(xticks=[], yticks=[], title=title)
+
+
+def draw_map(
+    axes: plt.Axes, scene: Scene, values: np.ndarray, title: str = "", **options: object
+) -> None:
+    """Show a map over the field of the image, so that positions are image pixels."""
+    height, width = scene.image.shape[:2]
+    axes.imshow(values, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **options)
+    axes.set(xticks=[], yticks=[], title=title)
+
+
+def draw_clicks(
+    axes: plt.Axes, points_yx: np.ndarray, labels: Sequence[int] = (1, 1), size: float = 90
+) -> None:
+    """Mark clicks: a green disc is positive, an orange cross negative."""
+    for (row, column), label in zip(points_yx, labels, strict=False):
+        style = {"marker": "o", "c": POSITIVE} if label else {"marker": "X", "c": NEGATIVE}
+        axes.scatter(column, row, s=size, edgecolors="white", linewidths=1.2, **style)
+
+
+def draw_outline(axes: plt.Axes, mask: np.ndarray, color: str) -> None:
+    """Draw the border of a mask."""
+    if mask.any():
+        axes.contour(mask, levels=[0.5], colors=color, linewidths=1.8)
+
+
+def zoom_to(axes: plt.Axes, masks: Sequence[np.ndarray], margin: float = 0.4) -> None:
+    """Show the square around masks with a margin."""
+    top, left, bottom, right = mask_to_box_yxyx(np.logical_or.reduce(masks))
+    half = (0.5 + margin) * max(bottom - top, right - left)
+    row, column = (top + bottom) / 2, (left + right) / 2
+    axes.set(xlim=(column - half, column + half), ylim=(row + half, row - half))
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    """Write a figure as a small PNG."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    picture = PillowImage.open(buffer).convert("RGB")
+    picture.save(FOLDER / f"{name}.png", optimize=True)
+
+
+def make_position_figure(scene: Scene, click_yx: np.ndarray) -> None:
+    """How similar each place's positional encoding is to that of a click."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.9), layout="constrained")
+    draw_image(left, scene, "image and click")
+    similarity = scene.cells(similarity_of_click(scene, click_yx))
+    draw_map(right, scene, similarity, "cosine of encodings", vmin=-1, vmax=1, cmap="RdBu_r")
+    figure.colorbar(right.images[0], ax=right, shrink=0.85)
+    for axes in (left, right):
+        draw_clicks(axes, click_yx[None])
+    save(figure, "position")
+
+
+def make_maps_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> None:
+    """The four dense prompt maps of `tiny`."""
+    top, left, bottom, right = box = mask_to_box_yxyx(target)
+    negative = np.array([(top + bottom) / 2, right + 0.3 * (right - left)])
+    negative = np.clip(negative, 0, np.array(target.shape) - 1)
+    logits = predict_candidates(scene.model, scene.embedding, PromptSet([click_yx]))
+    maps = prompt_maps(
+        scene,
+        PromptSet(
+            [click_yx, negative], [1, 0], box, logits.low_res_logits[logits.default]
+        ),
+    )
+    figure, panels = plt.subplots(1, 5, figsize=(10, 2.5), layout="constrained")
+    draw_image(panels[0], scene, "prompts")
+    draw_clicks(panels[0], np.stack([click_yx, negative]), [1, 0], size=50)
+    corners = plt.Rectangle(
+        (left, top), right - left, bottom - top, ec=BOX, fc="none", lw=1.8
+    )
+    panels[0].add_patch(corners)
+    titles = ("positive clicks", "negative clicks", "box", "logits before / 5")
+    rows, columns = (4 * side for side in scene.embedding.features.shape[1:])
+    for axes, title, values in zip(panels[1:], titles, maps, strict=True):
+        limits = {"vmin": -2, "vmax": 2, "cmap": "RdBu_r"}
+        if "logits" not in title:
+            limits = {"vmin": 0, "vmax": 1, "cmap": "viridis"}
+        cut = _cut_low_res(scene, values[:rows, :columns])
+        draw_map(axes, scene, cut, title, interpolation="nearest", **limits)
+    for axes in panels:
+        zoom_to(axes, [target], margin=1.6)
+    save(figure, "prompt-maps")
+
+
+def make_attention_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> None:
+    """Where four of the tokens look, in both blocks and at the end."""
+    tokens = {"IoU token": 0, "mask token 0": 1, "mask token 1": 2, "click token": 5}
+    maps = attention_maps(scene, click_yx)
+    figure, panels = plt.subplots(
+        len(maps), 1 + len(tokens), figsize=(9, 5.9), layout="constrained"
+    )
+    for row, (name, weights) in zip(panels, maps.items(), strict=True):
+        is_first = row is panels[0]
+        draw_image(row[0], scene, "image" if is_first else "")
+        draw_clicks(row[0], click_yx[None], size=40)
+        row[0].set_ylabel(name, size="large")
+        for axes, (token, number) in zip(row[1:], tokens.items(), strict=True):
+            shown = scene.cells(weights[number])
+            draw_map(axes, scene, shown, token if is_first else "", cmap="magma")
+            axes.set_xlabel(f"brightest: {100 * shown.max():.0f} %")
+        for axes in row:
+            draw_outline(axes, target, TRUTH)
+            zoom_to(axes, [target], margin=1.6)
+    save(figure, "attention")
+
+
+def make_masks_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> None:
+    """The four mask logits for one click, with predicted and true IoU."""
+    logits, masks, predicted = four_masks(scene, PromptSet([click_yx]))
+    figure, panels = plt.subplots(1, 4, figsize=(8.4, 2.8), layout="constrained")
+    limit = 10
+    for number, axes in enumerate(panels):
+        shown = _cut_low_res(scene, logits[number])
+        draw_map(axes, scene, shown, f"mask {number}", vmin=-limit, vmax=limit, cmap="RdBu_r")
+        draw_outline(axes, masks[number], "black")
+        draw_clicks(axes, click_yx[None], size=40)
+        true_iou = mask_iou(masks[number], target)
+        axes.set_xlabel(f"predicted IoU {predicted[number]:.2f}\ntrue IoU {true_iou:.2f}")
+        zoom_to(axes, [target], margin=1.2)
+    figure.colorbar(panels[-1].images[0], ax=panels[-1], shrink=0.7, label="logit")
+    save(figure, "masks")
+
+
+def make_correction_figure(scene: Scene, corrections: list[Correction]) -> None:
+    """What a second click changes, without and with the logits before; largest gain shown."""
+    shown = max(corrections, key=Correction.gain)
+    figure, panels = plt.subplots(1, 3, figsize=(8.4, 3.5), layout="constrained")
+    contents = (
+        ("one click", "before", 1),
+        ("two clicks", "without_logits", 2),
+        ("two clicks + logits before", "with_logits", 2),
+    )
+    for axes, (title, name, count) in zip(panels, contents, strict=True):
+        draw_image(axes, scene, title)
+        draw_outline(axes, shown.truth, TRUTH)
+        draw_outline(axes, getattr(shown, name), MASK)
+        draw_clicks(axes, shown.points_yx[:count], shown.labels)
+        mean = np.mean([made.iou(name) for made in corrections])
+        axes.set_xlabel(
+            f"IoU here {shown.iou(name):.2f}\nmean of {len(corrections)} objects {mean:.2f}"
+        )
+        zoom_to(axes, [shown.truth, shown.before, shown.with_logits])
+    save(figure, "correction")
+
+
+def _cut_low_res(scene: Scene, values: np.ndarray) -> np.ndarray:
+    """Cut the padding of the network's input off from a map of 4 × 4 pixels per cell."""
+    scale = 4 / scene.model.sam.patch_stride
+    rows, columns = (round(side * scale) for side in scene.embedding.input_size)
+    return values[:rows, :columns]
+
+
+def main() -> None:
+    """Make all figures."""
+    plt.rcParams.update({"font.size": 10, "axes.titlesize": 10.5, "image.cmap": "gray"})
+    image, truth = load_sample()
+    scene = make_scene(image, truth)
+    middle = np.array(truth.shape) / 2
+    target = min(
+        scene.masks(), key=lambda mask: np.linalg.norm(interior_point_yx(mask) - middle)
+    )
+    click_yx = interior_point_yx(target)
+    make_position_figure(scene, click_yx)
+    make_maps_figure(scene, target, click_yx)
+    make_attention_figure(scene, target, click_yx)
+    make_masks_figure(scene, target, click_yx)
+    make_correction_figure(scene, [correct(scene, mask) for mask in scene.masks()])
+
+
+def load_sample() -> tuple[np.ndarray, np.ndarray]:
+    """Read the bundled image of fluorescent nuclei and its labels."""
+    import skimage.io
+    return [skimage.io.imread(f'/work/shared/data/train/bbbc039/0000_{n}.png') for n in ('img','lbl')]
+
+
+if __name__ == "__main__":
+    main()

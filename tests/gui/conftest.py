@@ -1,0 +1,349 @@
+"""Fixtures that stand for a person in front of napari, and for a model that needs no weights.
+
+``fake_model``
+    The shared segmenter as a model that the plugin loads; it can be held up in mid-work.
+``make_disks``
+    Images, and stacks, of bright disks at known places, with the truth.
+``open_plugin``
+    Opens napari with an image and the plugin's widget; returns a `User`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QRadioButton, QWidget
+
+from napari_promptable.errors import CancelledError
+
+DISK_RADIUS = 4.5  # a click within one pixel of the centre gives exactly the disk
+PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
+_TIMEOUT_MS = 20_000
+_PATIENCE_S = 30.0  # so that a failing test cannot hang in a worker
+
+
+class FakeModel:
+    """A segmenter in the place of a network.
+
+    Attributes
+    ----------
+    encode_gate, predict_gate : threading.Event
+        Clear one, and the next call waits until it is set, or cancelled in the encoder.
+    questions : list of PromptSet
+        What `predict` was asked, from the first call on.
+    planes : list of ndarray
+        What `encode` was given.
+    num_cancelled : int
+        Encodings that were stopped in the middle.
+    """
+
+    name = "fake"
+    model_id = "fake"
+
+    def __init__(self, segmenter: Any) -> None:
+        self._segmenter = segmenter
+        self.encode_gate, self.predict_gate = threading.Event(), threading.Event()
+        self.is_encoding, self.is_predicting = threading.Event(), threading.Event()
+        self.open_gates()
+        self.planes: list[np.ndarray] = []
+        self.num_cancelled = 0
+
+    @property
+    def questions(self) -> list[Any]:
+        return self._segmenter.questions
+
+    def open_gates(self) -> None:
+        self.encode_gate.set()
+        self.predict_gate.set()
+
+    def encode(
+        self,
+        image: np.ndarray,
+        contrast_limits: tuple[float, float] | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Any:
+        self.is_encoding.set()
+        for _ in range(int(_PATIENCE_S / 0.01)):
+            if is_cancelled():
+                self.num_cancelled += 1
+                raise CancelledError("encoding was cancelled")
+            if self.encode_gate.wait(0.01):
+                break
+        self.planes.append(np.array(image))
+        return self._segmenter.encode(image, contrast_limits)
+
+    def predict(self, embedding: Any, prompts: Any) -> Any:
+        prediction = self._segmenter.predict(embedding, prompts)
+        self.is_predicting.set()
+        self.predict_gate.wait(_PATIENCE_S)
+        return prediction
+
+
+@pytest.fixture
+def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:
+    """Model that any choice in the widget's list of models loads."""
+    model = FakeModel(make_fake_segmenter())
+
+    def encode_image(model, image, contrast_limits=None, *, is_cancelled=None):
+        return model.encode(image, contrast_limits, is_cancelled)
+
+    monkeypatch.setattr("napari_promptable.gui.jobs.fetch_checkpoint", lambda *_: None)
+    monkeypatch.setattr("napari_promptable.predictor.load_model", lambda *_, **__: model)
+    monkeypatch.setattr("napari_promptable.predictor.encode_image", encode_image)
+    yield model
+    model.open_gates()
+
+
+@dataclass
+class Disks:
+    """Bright disks on a dark ground.
+
+    Attributes
+    ----------
+    image : ndarray of float
+        Two dimensions or more; the disks lie in the last two.
+    truth : ndarray of int
+        Disk k (from 0) has label k + 1.
+    centres : list of tuple of int
+        Array positions.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    centres: list[tuple[int, ...]]
+
+    def mask(self, number: int) -> np.ndarray:
+        return self.truth == number + 1
+
+
+@pytest.fixture(scope="session")
+def make_disks() -> Callable[..., Disks]:
+    """Factory of images with disks, by shape, centres and radius."""
+
+    def make(
+        shape: Sequence[int] = (60, 80),
+        centres: Sequence[tuple[int, ...]] = ((20, 24), (40, 58)),
+        radius: float = DISK_RADIUS,
+    ) -> Disks:
+        truth = np.zeros(shape, int)
+        rows, columns = np.indices(shape[-2:])
+        for number, (*index, row, column) in enumerate(centres):
+            is_disk = np.hypot(rows - row, columns - column) <= radius
+            truth[(*index, is_disk)] = number + 1
+        return Disks(np.where(truth > 0, 1.0, 0.1), truth, list(centres))
+
+    return make
+
+
+@dataclass
+class User:
+    """What a person sees and does; positions are world positions unless they say otherwise."""
+
+    qtbot: Any
+    viewer: Any
+    dock: Any
+    widget: Any
+    model: FakeModel
+    image: Any = None
+    layers: dict[str, Any] = field(default_factory=dict)
+
+    # what there is
+
+    @property
+    def workspace(self) -> Any:
+        return self.widget.controller.workspace
+
+    @property
+    def session(self) -> Any:
+        return self.workspace.session
+
+    @property
+    def engine(self) -> Any:
+        return self.widget.controller.scheduler.engine
+
+    @property
+    def points(self) -> Any:
+        return self.workspace.layers.points
+
+    @property
+    def boxes(self) -> Any:
+        return self.workspace.layers.boxes
+
+    @property
+    def preview(self) -> Any:
+        return self.workspace.layers.preview
+
+    @property
+    def objects(self) -> Any:
+        return self.workspace.target
+
+    @property
+    def preview_mask(self) -> np.ndarray:
+        return np.asarray(self.preview.data) == 1
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.array(self.objects.data)
+
+    @property
+    def status(self) -> str:
+        return self.control("status").text()
+
+    @property
+    def candidates(self) -> list[QRadioButton]:
+        return self.control("candidate").findChildren(QRadioButton)
+
+    @property
+    def chosen_candidate(self) -> int:
+        [chosen] = [i for i, button in enumerate(self.candidates) if button.isChecked()]
+        return chosen
+
+    @property
+    def notifications(self) -> list[str]:
+        return [record.message for record in notification_manager.records]
+
+    @property
+    def layer_names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def control(self, name: str) -> Any:
+        control = self.widget.findChild(QWidget, name)
+        assert control is not None, f"there is no control named {name}"
+        return control
+
+    def index(self) -> Any:
+        return self.workspace.visible_index()
+
+    # waiting
+
+    def wait_idle(self) -> None:
+        self.qtbot.waitUntil(lambda: not self.engine.is_busy, timeout=_TIMEOUT_MS)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
+
+    # mouse and keys on the canvas
+
+    @property
+    def canvas(self) -> Any:
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def world(self, *position: float) -> np.ndarray:
+        """World position of a data position of the image."""
+        return np.asarray(self.image.data_to_world(position))
+
+    def pixel(self, world: Sequence[float]) -> QPoint:
+        """Where a world position is on the canvas."""
+        dims = self.viewer.dims
+        world = np.concatenate([np.zeros(dims.ndim - len(world)), world])
+        camera = self.viewer.scene.camera
+        centre = np.asarray(camera.center)[-2:]
+        shown = (world[list(dims.displayed)] - centre) * camera.zoom
+        x, y = shown[1] + self.canvas.width() / 2, shown[0] + self.canvas.height() / 2
+        assert 0 <= x < self.canvas.width() and 0 <= y < self.canvas.height(), "out of view"
+        return QPoint(round(x), round(y))
+
+    def click(self, world: Sequence[float], wait: bool = True) -> None:
+        pixel = self.pixel(world)
+        self.qtbot.mouseMove(self.canvas, pixel)
+        self.qtbot.mouseClick(self.canvas, Qt.MouseButton.LeftButton, pos=pixel)
+        if wait:
+            self.wait_idle()
+
+    def drag(self, *path: Sequence[float], wait: bool = True) -> None:
+        """Press at the first position, move along the others, release at the last."""
+        first, *others = (self.pixel(world) for world in path)
+        self.qtbot.mouseMove(self.canvas, first)
+        self.qtbot.mousePress(self.canvas, Qt.MouseButton.LeftButton, pos=first)
+        for start, stop in zip([first, *others], others, strict=False):
+            for part in range(1, 5):
+                self.qtbot.mouseMove(self.canvas, start + (stop - start) * part / 4)
+        self.qtbot.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, pos=others[-1])
+        if wait:
+            self.wait_idle()
+
+    def drag_box(self, top: float, left: float, bottom: float, right: float) -> None:
+        """Drag a box whose corners are positions in the image's plane in view."""
+        self.push("tool_box")
+        self.drag(self.on_plane(top, left), self.on_plane(bottom, right))
+
+    def on_plane(self, row: float, column: float) -> np.ndarray:
+        """World position of a position on the plane in view."""
+        planes = self.workspace.layers.planes
+        position = planes.join(self.index(), np.array([[row, column]]))[0]
+        return self.world(*position)
+
+    def press(self, key: str, wait: bool = True) -> None:
+        self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
+        if wait:
+            self.wait_idle()
+
+    # controls
+
+    def push(self, name: str, wait: bool = True) -> None:
+        button = self.control(name)
+        assert button.isEnabled(), f"{name} cannot be pressed"
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        if wait:
+            self.wait_idle()
+
+    def choose(self, name: str, text: str) -> None:
+        """Choose the entry of a list that begins with the text."""
+        box = self.control(name)
+        texts = [box.itemText(i) for i in range(box.count())]
+        [number] = [i for i, entry in enumerate(texts) if entry.startswith(text)]
+        box.setCurrentIndex(number)
+        self.wait_idle()
+
+    def choose_object(self, object_id: int) -> None:
+        self.control("object_id").setValue(object_id)
+        self.wait_idle()
+
+    # opening and closing
+
+    def close_dock(self) -> None:
+        """Press the dock's × button."""
+        self.viewer.window.remove_dock_widget(self.dock)
+        self.qtbot.waitUntil(lambda: self.widget._is_closed, timeout=_TIMEOUT_MS)
+
+    def reopen(self) -> None:
+        self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        self.wait_idle()
+
+
+@pytest.fixture
+def open_plugin(make_napari_viewer, qtbot, fake_model) -> Iterator[Callable[..., User]]:
+    """Factory: a shown viewer, an image (None for no image), then the plugin's widget.
+
+    ``before`` is called with the viewer before the widget is opened.
+    """
+    notification_manager.records.clear()
+
+    def make(
+        data: Any = None,
+        before: Callable[[Any], None] = lambda viewer: None,
+        is_awaited: bool = True,
+        **options: Any,
+    ) -> User:
+        viewer = make_napari_viewer(show=True)
+        viewer.window._qt_window.resize(1200, 860)
+        image = None if data is None else viewer.add_image(data, name="image", **options)
+        before(viewer)
+        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        user = User(qtbot, viewer, dock, widget, fake_model, image)
+        if is_awaited:
+            user.wait_idle()
+        qtbot.waitUntil(lambda: user.canvas.width() > 500, timeout=_TIMEOUT_MS)
+        viewer.reset_view()
+        return user
+
+    yield make
+    fake_model.open_gates()
+    notification_manager.records.clear()
