@@ -27,23 +27,27 @@ LAYERS = (
         "checkpoints",
         "commits",
         "embeddings",
+        "image_io",
         "masks",
         "planes",
         "prompt_document",
         "prompts",
         "transforms",
     },
+    {"overview"},
     {"predictor", "refinement"},
     {"tiling"},
     {"automatic", "propagation"},
     {"session", "export", "finetune", "evaluate", "sample_data"},
+    {"headless"},
+    {"demo"},
     {"cli", "gui"},
 )
 """Lowest first; a module imports from its own layer and from those below. Modules of `models`
 and `gui` belong to the layer of their folder."""
 
 WITH_TORCH_LOADED = {"models", "predictor", "tiling", "automatic", "propagation", "finetune"}
-WITH_TORCH_LOADED |= {"evaluate"}
+WITH_TORCH_LOADED |= {"evaluate", "headless", "demo"}
 """Whose import may load torch; that of all others must not."""
 
 GUI_TOOLKITS = {"napari", "qtpy", "superqt", "magicgui", "vispy"}

@@ -31,13 +31,15 @@ from napari_promptable.masks import (
 from napari_promptable.models.layers import cells_to_image
 from napari_promptable.models.mask_decoder import Attention
 from napari_promptable.predictor import PromptableModel, predict_candidates
+from napari_promptable.sample_data import load_fluorescence_nuclei, sample_labels
 from napari_promptable.transforms import image_to_model_xy, to_rgb8
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.colors import PowerNorm
 
 FOLDER = Path(__file__).parents[1] / "images" / "decoder"
-MIN_OBJECT_PIXELS = 150
+MIN_OBJECT_PIXELS = 300
 POSITIVE, NEGATIVE, BOX, MASK, TRUTH = "#009E73", "#D55E00", "#F0E442", "#56B4E9", "#E69F00"
 
 
@@ -314,16 +316,12 @@ def make_maps_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> 
     logits = predict_candidates(scene.model, scene.embedding, PromptSet([click_yx]))
     maps = prompt_maps(
         scene,
-        PromptSet(
-            [click_yx, negative], [1, 0], box, logits.low_res_logits[logits.default]
-        ),
+        PromptSet([click_yx, negative], [1, 0], box, logits.low_res_logits[logits.default]),
     )
     figure, panels = plt.subplots(1, 5, figsize=(10, 2.5), layout="constrained")
     draw_image(panels[0], scene, "prompts")
     draw_clicks(panels[0], np.stack([click_yx, negative]), [1, 0], size=50)
-    corners = plt.Rectangle(
-        (left, top), right - left, bottom - top, ec=BOX, fc="none", lw=1.8
-    )
+    corners = plt.Rectangle((left, top), right - left, bottom - top, ec=BOX, fc="none", lw=1.8)
     panels[0].add_patch(corners)
     titles = ("positive clicks", "negative clicks", "box", "logits before / 5")
     rows, columns = (4 * side for side in scene.embedding.features.shape[1:])
@@ -332,7 +330,7 @@ def make_maps_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> 
         if "logits" not in title:
             limits = {"vmin": 0, "vmax": 1, "cmap": "viridis"}
         cut = _cut_low_res(scene, values[:rows, :columns])
-        draw_map(axes, scene, cut, title, interpolation="nearest", **limits)
+        draw_map(axes, scene, cut, title, **limits)
     for axes in panels:
         zoom_to(axes, [target], margin=1.6)
     save(figure, "prompt-maps")
@@ -345,18 +343,19 @@ def make_attention_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray
     figure, panels = plt.subplots(
         len(maps), 1 + len(tokens), figsize=(9, 5.9), layout="constrained"
     )
-    for row, (name, weights) in zip(panels, maps.items(), strict=True):
-        is_first = row is panels[0]
+    for number_of_row, (name, weights) in enumerate(maps.items()):
+        row, is_first = panels[number_of_row], number_of_row == 0
         draw_image(row[0], scene, "image" if is_first else "")
         draw_clicks(row[0], click_yx[None], size=40)
         row[0].set_ylabel(name, size="large")
         for axes, (token, number) in zip(row[1:], tokens.items(), strict=True):
             shown = scene.cells(weights[number])
-            draw_map(axes, scene, shown, token if is_first else "", cmap="magma")
+            norm = PowerNorm(0.5, vmin=0)  # so that faint cells are seen too
+            draw_map(axes, scene, shown, token if is_first else "", norm=norm, cmap="magma")
             axes.set_xlabel(f"brightest: {100 * shown.max():.0f} %")
         for axes in row:
             draw_outline(axes, target, TRUTH)
-            zoom_to(axes, [target], margin=1.6)
+            zoom_to(axes, [target], margin=1.0)
     save(figure, "attention")
 
 
@@ -409,7 +408,9 @@ def _cut_low_res(scene: Scene, values: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Make all figures."""
     plt.rcParams.update({"font.size": 10, "axes.titlesize": 10.5, "image.cmap": "gray"})
-    image, truth = load_sample()
+    plt.rcParams.update({"image.interpolation": "nearest", "axes.facecolor": "black"})
+    [(image, *_)] = load_fluorescence_nuclei()
+    truth = sample_labels("fluorescence_nuclei")
     scene = make_scene(image, truth)
     middle = np.array(truth.shape) / 2
     target = min(
@@ -421,12 +422,6 @@ def main() -> None:
     make_attention_figure(scene, target, click_yx)
     make_masks_figure(scene, target, click_yx)
     make_correction_figure(scene, [correct(scene, mask) for mask in scene.masks()])
-
-
-def load_sample() -> tuple[np.ndarray, np.ndarray]:
-    """Read the bundled image of fluorescent nuclei and its labels."""
-    import skimage.io
-    return [skimage.io.imread(f'/work/shared/data/train/bbbc039/0000_{n}.png') for n in ('img','lbl')]
 
 
 if __name__ == "__main__":

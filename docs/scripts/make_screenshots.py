@@ -7,6 +7,9 @@ what can be seen then is written to docs/images. Run it from the root of the rep
         python docs/scripts/make_screenshots.py
 """
 
+# napari reads where its settings are when it is imported:
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import os
@@ -27,12 +30,16 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_promptable import encode_image, load_model
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.refinement import answer_prompts
+from napari_promptable.sample_data import sample_labels
 
 FOLDER = Path(__file__).parents[1] / "images"
-WINDOW_SIZE = (1280, 800)
+WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
+MAX_BYTES = 250_000
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
-MIN_OBJECT_PIXELS = 150
 _PATIENCE_S = 180
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
 
@@ -49,11 +56,14 @@ class Screen:
         The plugin's panel.
     truth : ndarray of int
         Labels of the sample, of the image's shape.
+    min_pixels : int
+        Objects that are smaller on a plane are left alone.
     """
 
     viewer: napari.Viewer
     widget: Any
     truth: np.ndarray
+    min_pixels: int = 300
 
     # what there is
 
@@ -72,14 +82,18 @@ class Screen:
         inner = np.zeros(truth.shape, bool)
         inner[1:-1, 1:-1] = True
         masks = [truth == label for label in np.unique(truth) if label > 0]
-        masks = [m for m in masks if m.sum() >= MIN_OBJECT_PIXELS and not (m & ~inner).any()]
+        masks = [m for m in masks if m.sum() >= self.min_pixels and not (m & ~inner).any()]
         centre = np.array(truth.shape) / 2 if near_yx is None else np.asarray(near_yx)
         return sorted(masks, key=lambda m: np.linalg.norm(interior_point_yx(m) - centre))
 
-    def preview(self) -> np.ndarray:
-        """Mask that would be committed on the plane in view."""
-        mask = self.workspace.session.mask(self.workspace.visible_index())
-        return np.zeros(self.plane_truth().shape, bool) if mask is None else mask
+    def is_free(self, mask: np.ndarray) -> bool:
+        """Whether nothing, or only a neighbour's rim, was committed on a mask."""
+        labels = np.asarray(self.workspace.target.data[self.workspace.visible_index()])
+        return bool((labels[mask] > 0).mean() < 0.1)
+
+    def free_objects(self, near_yx: Sequence[float] | None = None) -> list[np.ndarray]:
+        """Objects that are still to be committed, the nearest first."""
+        return [mask for mask in self.objects(near_yx) if self.is_free(mask)]
 
     # waiting
 
@@ -111,9 +125,7 @@ class Screen:
         camera = self.viewer.scene.camera
         shown = world[list(self.viewer.dims.displayed)] - np.asarray(camera.center)[-2:]
         y, x = shown * camera.zoom
-        return QPoint(
-            round(x + self.canvas.width() / 2), round(y + self.canvas.height() / 2)
-        )
+        return QPoint(round(x + self.canvas.width() / 2), round(y + self.canvas.height() / 2))
 
     def click(self, position_yx: Sequence[float]) -> None:
         """Click on the canvas and wait for the answer."""
@@ -155,44 +167,71 @@ class Screen:
         camera.zoom = share * side / max(bottom - top, right - left)
         self.wait()
 
+    def see_all(self) -> None:
+        """Show the whole image."""
+        self.viewer.reset_view(margin=0.02)
+        self.wait()
+
     # pictures
 
     def save(self, name: str, part: QWidget | None = None) -> None:
         """Write what can be seen of the window, or of a part of it, as a small PNG."""
-        self.viewer.window._qt_viewer.canvas.native.setFocus()
         self.wait()
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
-        picture = PillowImage.fromarray(pixels)
         if part is not None:
-            window = self.viewer.window._qt_window
-            corner = part.mapTo(window, QPoint(0, 0))
-            sides = part.width(), part.height()
-            picture = picture.crop(
-                (corner.x(), corner.y(), corner.x() + sides[0], corner.y() + sides[1])
-            )
+            corner = part.mapTo(self.viewer.window._qt_window, QPoint(0, 0))
+            rows = slice(corner.y(), corner.y() + part.height())
+            pixels = pixels[rows, corner.x() : corner.x() + part.width()]
         FOLDER.mkdir(parents=True, exist_ok=True)
-        picture.quantize(256, dither=PillowImage.Dither.NONE).save(
-            FOLDER / f"{name}.png", optimize=True
-        )
+        path = FOLDER / f"{name}.png"
+        for lost_bits in range(5):  # a few grey levels less, until the file is small
+            coarse = pixels >> lost_bits << lost_bits
+            PillowImage.fromarray(coarse).save(path, optimize=True)
+            if path.stat().st_size <= MAX_BYTES:
+                break
 
 
-def open_screen(key: str, truth: np.ndarray) -> Screen:
+def open_screen(sample: str, min_pixels: int) -> Screen:
     """Open a window, a sample and the plugin, as the tutorial says."""
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*WINDOW_SIZE)
-    viewer.open_sample(PLUGIN, key)
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    screen = Screen(viewer, widget, truth)
+    [image] = viewer.open_sample(PLUGIN, sample)
+    image.contrast_limits = np.percentile(image.data, (0.5, 99.8))
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    screen = Screen(viewer, widget, sample_labels(sample), min_pixels)
     screen.wait()
-    viewer.reset_view(margin=0.02)
+    viewer.window._qt_window.resizeDocks([dock], [PANEL_WIDTH], Qt.Orientation.Horizontal)
     screen.wait()
+    screen.see_all()
     return screen
 
 
-def second_click(screen: Screen, mask: np.ndarray) -> np.ndarray | None:
-    """Where the preview covers most of what is not the object; None where nothing much is."""
-    spilt = screen.preview() & ~mask
-    return interior_point_yx(spilt) if spilt.sum() > 0.15 * mask.sum() else None
+def find_spill(image: np.ndarray, masks: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Find the object that a negative click helps most.
+
+    Returns
+    -------
+    mask, first, second : ndarray
+        The object and positions, (row, col), of a positive and a negative click.
+    """
+    model = load_model("tiny", device="cpu")
+    embedding = encode_image(model, image)
+
+    def answer(positions: Sequence[np.ndarray], signs: Sequence[int]) -> np.ndarray:
+        prompts = PlanePrompts(positions, signs)
+        prediction = answer_prompts(model, embedding, prompts)[-1].prediction
+        return prediction.masks[prediction.default]
+
+    found = []
+    for mask in masks:
+        first = interior_point_yx(mask)
+        before = answer([first], [1])
+        if np.any(before & ~mask):
+            second = interior_point_yx(before & ~mask)
+            after = answer([first, second], [1, 0])
+            gain = mask_iou(after, mask) - mask_iou(before, mask)
+            found.append((gain, mask, first, second))
+    return max(found, key=lambda entry: entry[0])[1:]
 
 
 def clear_prompts(screen: Screen) -> None:
@@ -203,51 +242,32 @@ def clear_prompts(screen: Screen) -> None:
     screen.wait()
 
 
-def find_spill(screen: Screen) -> np.ndarray:
-    """Object that a negative click helps most, among those where one click takes too much."""
-    gains: list[tuple[float, int]] = []
-    masks = screen.objects()
-    for number, mask in enumerate(masks):
-        screen.push("tool_positive")
-        screen.click(interior_point_yx(mask))
-        before, position = mask_iou(screen.preview(), mask), second_click(screen, mask)
-        if position is not None:
-            screen.push("tool_negative")
-            screen.click(position)
-            gains.append((mask_iou(screen.preview(), mask) - before, number))
-        clear_prompts(screen)
-    return masks[max(gains)[1]] if gains else masks[0]
-
-
 def show_first_steps(screen: Screen) -> None:
     """Click, correct, drag a box, commit."""
     screen.save("opened")
-    first, *others = screen.objects()
-    screen.click(interior_point_yx(first))
+    masks = screen.objects()
+    screen.click(interior_point_yx(masks[0]))
     screen.save("first-click")
-    screen.save("panel", screen.widget)
+    screen.save("panel", screen.widget.controller.panel)
     clear_prompts(screen)
 
-    spill = find_spill(screen)
-    screen.look_at(spill, share=0.3)
-    screen.push("tool_positive")
-    screen.click(interior_point_yx(spill))
+    spill, first, second = find_spill(screen.workspace.image.data, masks[:15])
+    screen.look_at(spill, share=0.25)
+    screen.click(first)
     screen.save("too-much")
-    position = second_click(screen, spill)
-    if position is not None:
-        screen.press(Qt.Key.Key_T)
-        screen.click(position)
+    screen.press(Qt.Key.Key_T)
+    screen.click(second)
     screen.save("correction")
     clear_prompts(screen)
 
-    screen.look_at(first, share=0.2)
-    screen.drag_box(first)
+    screen.look_at(masks[0], share=0.25)
+    screen.drag_box(masks[0])
     screen.save("box")
     clear_prompts(screen)
 
-    screen.viewer.reset_view(margin=0.02)
+    screen.see_all()
     screen.push("tool_positive")
-    for mask in (first, *others[:4]):
+    for mask in masks[:5]:
         screen.click(interior_point_yx(mask))
         screen.press(Qt.Key.Key_C)
     screen.save("committed")
@@ -255,8 +275,8 @@ def show_first_steps(screen: Screen) -> None:
 
 def show_boxes_to_objects(screen: Screen) -> None:
     """Drag several boxes, then make an object of each."""
-    corner = (0.25 * screen.plane_truth().shape[0], 0.75 * screen.plane_truth().shape[1])
-    for mask in screen.objects(corner)[:5]:
+    height, width = screen.plane_truth().shape
+    for mask in screen.free_objects(near_yx=(0.25 * height, 0.75 * width))[:5]:
         screen.drag_box(mask)
     screen.save("boxes")
     screen.push("boxes_to_objects")
@@ -264,52 +284,41 @@ def show_boxes_to_objects(screen: Screen) -> None:
 
 
 def show_window(screen: Screen) -> None:
-    """Many objects, a preview and its prompts: the picture of the README."""
-    committed, *_ = screen.workspace.target.data.nonzero()
-    assert len(committed), "the steps before commit objects"
+    """Many objects, then a box, a correction and the preview: the picture of the README."""
+    last, *others = screen.free_objects()
+    for mask in others[:6]:
+        screen.drag_box(mask)
+    screen.push("boxes_to_objects")
+    screen.drag_box(last)
     screen.push("tool_positive")
-    for mask in screen.objects()[5:18]:
-        labels = np.asarray(screen.workspace.target.data)
-        if labels[mask].any():
-            continue
-        screen.click(interior_point_yx(mask))
-        screen.press(Qt.Key.Key_C)
-    free = [m for m in screen.objects() if not np.asarray(screen.workspace.target.data)[m].any()]
-    screen.click(interior_point_yx(free[0]))
-    position = second_click(screen, free[0])
-    if position is not None:
-        screen.press(Qt.Key.Key_T)
-        screen.click(position)
+    screen.click(interior_point_yx(last))
+    screen.push("tool_negative")
+    _, left, bottom, _ = mask_to_box_yxyx(last)
+    screen.click((bottom, left))
     screen.save("window")
 
 
 def show_stack(screen: Screen) -> None:
-    """Two committed objects and a preview on a slice in the middle of a stack."""
+    """Committed objects and a preview on the slice of a stack that has most objects."""
     counts = [len(np.unique(plane)) for plane in screen.truth]
     screen.viewer.dims.set_current_step(0, int(np.argmax(counts)))
     screen.wait()
-    for mask in screen.objects()[:3]:
+    *others, last = screen.objects()[:4]
+    for mask in others:
         screen.click(interior_point_yx(mask))
         screen.press(Qt.Key.Key_C)
-    screen.click(interior_point_yx(screen.objects()[3]))
+    screen.click(interior_point_yx(last))
     screen.save("stack")
-
-
-def load_truth(key: str) -> np.ndarray:
-    """Read the labels of a sample."""
-    from napari_promptable import sample_data
-
-    return sample_data.load_truth(key)
 
 
 def main() -> None:
     """Take all pictures."""
-    screen = open_screen("fluorescence_nuclei", load_truth("fluorescence_nuclei"))
+    screen = open_screen("fluorescence_nuclei", 300)
     show_first_steps(screen)
     show_boxes_to_objects(screen)
     show_window(screen)
     screen.viewer.close()
-    screen = open_screen("nuclei_stack", load_truth("nuclei_stack"))
+    screen = open_screen("nuclei_stack", 60)
     show_stack(screen)
     screen.viewer.close()
     _SETTINGS.cleanup()

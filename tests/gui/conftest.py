@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QRadioButton, QWidget
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
 
 from napari_promptable.errors import CancelledError
 
@@ -261,13 +262,27 @@ class User:
         """Press at the first position, move along the others, release at the last."""
         first, *others = (self.pixel(world) for world in path)
         self.qtbot.mouseMove(self.canvas, first)
-        self.qtbot.mousePress(self.canvas, Qt.MouseButton.LeftButton, pos=first)
+        self._send(QEvent.Type.MouseButtonPress, first)
         for start, stop in zip([first, *others], others, strict=False):
             for part in range(1, 5):
-                self.qtbot.mouseMove(self.canvas, start + (stop - start) * part / 4)
-        self.qtbot.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, pos=others[-1])
+                self._send(QEvent.Type.MouseMove, start + (stop - start) * part / 4)
+        self._send(QEvent.Type.MouseButtonRelease, others[-1])
         if wait:
             self.wait_idle()
+
+    def _send(self, kind: QEvent.Type, pixel: QPoint) -> None:
+        """Send a mouse event; pytest-qt's moves come without the pressed button."""
+        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        event = QMouseEvent(
+            kind,
+            QPointF(pixel),
+            QPointF(self.canvas.mapToGlobal(pixel)),
+            none if kind == QEvent.Type.MouseMove else left,
+            none if kind == QEvent.Type.MouseButtonRelease else left,
+            Qt.KeyboardModifier.NoModifier,
+        )
+        QApplication.sendEvent(self.canvas, event)
+        QApplication.processEvents()
 
     def drag_box(self, top: float, left: float, bottom: float, right: float) -> None:
         """Drag a box whose corners are positions in the image's plane in view."""
@@ -290,7 +305,8 @@ class User:
     def push(self, name: str, wait: bool = True) -> None:
         button = self.control(name)
         assert button.isEnabled(), f"{name} cannot be pressed"
-        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        pos = QPoint(8, button.height() // 2) if isinstance(button, QCheckBox) else QPoint()
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=pos)
         if wait:
             self.wait_idle()
 
@@ -309,9 +325,8 @@ class User:
     # opening and closing
 
     def close_dock(self) -> None:
-        """Press the dock's × button."""
+        """Do what the × button of the dock does."""
         self.viewer.window.remove_dock_widget(self.dock)
-        self.qtbot.waitUntil(lambda: self.widget._is_closed, timeout=_TIMEOUT_MS)
 
     def reopen(self) -> None:
         self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

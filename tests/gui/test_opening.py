@@ -35,7 +35,9 @@ def test_opened_without_an_image_it_names_the_samples(open_plugin, make_disks) -
 
     disks = make_disks()
     user.image = user.viewer.add_image(disks.image)
+    user.wait_for(lambda: user.session is not None)
     user.wait_idle()
-    assert "prompt points" in user.layer_names
+    assert user.layer_names[1:] == ["objects", "preview", "prompt boxes", "prompt points"]
+    assert user.viewer.layers.selection.active == user.points
     user.click(user.world(*disks.centres[1]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))

@@ -7,6 +7,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QTimer
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layer_adapters import unwrap
@@ -44,6 +45,7 @@ class PromptController:
         self._viewer: ViewerModel = unwrap(viewer)
         self._own_models: list[str] = []
         self._note = ""
+        self._is_following = self._is_closed = False
         self.panel = Panel(
             {
                 "image": self._image_choices,
@@ -69,6 +71,7 @@ class PromptController:
         self.scheduler.set_model(self.panel.choices.value("model"), "auto")
         self._choose_first_image()
         self._show_state()
+        self.scheduler.engine.wake()
 
     # wiring
 
@@ -112,6 +115,9 @@ class PromptController:
 
     def close(self) -> None:
         """Leave the viewer as if the widget had not been there, but for committed labels."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.scheduler.engine.close()
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
@@ -170,7 +176,16 @@ class PromptController:
         self.panel.choices.set_value("model", path)
 
     def _follow_layer_list(self, _event: Any) -> None:
+        """Follow soon: the viewer may be amid removing many layers, or yet to select one."""
+        if not self._is_following:
+            self._is_following = True
+            QTimer.singleShot(0, self._catch_up_with_layer_list)
+
+    def _catch_up_with_layer_list(self) -> None:
         """Offer the layers of today; take another image where ours is gone or none was."""
+        self._is_following = False
+        if self._is_closed:
+            return
         if self.workspace.image not in self._viewer.layers:
             self._choose_first_image()
         self._refresh_choices()
@@ -343,6 +358,8 @@ class PromptController:
 
     def _show_state(self, *_: object) -> None:
         """Show candidates, what can be done, and what to do next."""
+        if self._is_closed:  # the panel may be gone
+            return
         session, index = self._session, self.workspace.visible_index()
         prediction = None
         if session is not None and index is not None:

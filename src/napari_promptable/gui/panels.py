@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
+    QComboBox,
     QFileDialog,
     QFrame,
     QGridLayout,
@@ -34,6 +35,8 @@ TOOLS = {
     "outline": ("✎ outline", "Draw around the object by hand"),
 }
 NUM_CANDIDATES = 3
+
+_ADJUST_TO_MINIMUM = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 
 _TOOL_STYLE = "QPushButton { padding: 3px; } QPushButton:checked { border: 2px solid #56B4E9; }"
 
@@ -76,6 +79,8 @@ class ChoicePanel(QWidget):
         for row, (name, title, tooltip) in enumerate(self._ROWS):
             box = ComboBox(choices=list(choices[name]()), nullable=name == "image")
             _named(box.native, name, tooltip)
+            box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # long names may be cut
+            box.native.setMinimumContentsLength(12)
             box.changed.connect(lambda value, name=name: self._report(name, value))
             self._boxes[name] = box
             layout.addWidget(QLabel(title), row, 0)
@@ -110,7 +115,7 @@ class ChoicePanel(QWidget):
         self._is_silent = True
         try:
             box.choices = list(self._choices[name]())
-            if value is not None:
+            if value is not None and value in box.choices:
                 box.value = value
         finally:
             self._is_silent = False

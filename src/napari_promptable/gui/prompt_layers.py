@@ -109,14 +109,17 @@ class PromptLayers:
         self.bind_keys(layer)
 
     def bind_keys(self, layer: Layer) -> None:
-        """Let our keys work while this layer is active."""
+        """Let our keys work while this layer is active, but for keys the user has bound."""
+        taken = {str(key) for key in layer.keymap}
         for key, action in self._keys.items():
-            layer.bind_key(key, action, overwrite=key in layer.keymap)
+            if key not in taken:
+                layer.bind_key(key, action)
 
     def unbind_keys(self, layer: Layer) -> None:
         """Take our keys from a layer."""
-        for key in self._keys:
-            layer.bind_key(key, None)
+        for key, action in list(layer.keymap.items()):
+            if action in self._keys.values():
+                layer.bind_key(key, None)
 
     def close(self) -> None:
         """Leave the viewer: no callback, no key and no tool layer of ours stays."""

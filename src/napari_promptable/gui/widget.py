@@ -25,8 +25,9 @@ class PromptableWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._was_docked = False
-        self._is_closed = False
-        self.controller = PromptController(napari_viewer)
+        controller = self.controller = PromptController(napari_viewer)
+        # with the window, of which the widget is not told; its own methods are gone by then
+        self.destroyed.connect(lambda: controller.close())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.controller.panel)
@@ -37,15 +38,10 @@ class PromptableWidget(QWidget):
             if self.parent() is not None:
                 self._was_docked = True
             elif self._was_docked:
-                self._shut_down()
+                self.controller.close()
         return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
-        """Close with the window."""
-        self._shut_down()
+        """Close where the widget is a window of its own."""
+        self.controller.close()
         super().closeEvent(event)
-
-    def _shut_down(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self.controller.close()

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.jobs import PlaneSource
 from napari_promptable.gui.layer_adapters import (
@@ -175,9 +176,17 @@ class Workspace:
         self.plane_changed.emit()
 
     def _replace_removed_target(self, event: Any) -> None:
-        """Make a new target where the user deleted it; prompts of its session go with it."""
+        """Close the session of a target that the user deleted, and soon make a new one.
+
+        Not at once, because the viewer may be about to remove all its layers.
+        """
         if event.value is self.target:
             self.target = None
+            self._set_session(None)
+            QTimer.singleShot(0, self._make_missing_target)
+
+    def _make_missing_target(self) -> None:
+        if self.target is None and self.image in self._viewer.layers:
             self.set_target(None)
 
     def _set_session(self, session: SegmentationSession | None) -> None:

@@ -1,0 +1,159 @@
+"""The command line: ``napari-promptable demo | models | segment``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_promptable.checkpoints import (
+    checkpoint_path,
+    fetch_checkpoint,
+    is_downloaded,
+    verify_checkpoint,
+)
+from napari_promptable.errors import PromptableError
+from napari_promptable.registry import MODELS
+
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done; 2 for a user's mistake, told in one line on stderr; 130 when interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    arguments = make_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except PromptableError as error:
+        print(f"napari-promptable: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("napari-promptable: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe commands and options."""
+    parser = argparse.ArgumentParser(
+        prog="napari-promptable", description="Promptable segmentation without a screen."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="segment bundled images with bundled prompts")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
+    _add_model_options(demo, default="tiny")
+    demo.set_defaults(run=_demo)
+
+    segment = commands.add_parser("segment", help="prompts of a file → labels")
+    segment.add_argument("image", type=Path, metavar="IMAGE")
+    segment.add_argument("prompts", type=Path, metavar="PROMPTS.json")
+    segment.add_argument("-o", "--output", type=Path, required=True, metavar="LABELS.tif")
+    _add_model_options(segment, default=None)
+    segment.set_defaults(run=_segment)
+
+    models = commands.add_parser("models", help="list, download and check weights files")
+    verbs = models.add_subparsers(required=True, metavar="list | fetch | path | verify")
+    verbs.add_parser("list", help="name, size, licence, on disk or not").set_defaults(run=_list)
+    for verb, run, text in (
+        ("fetch", _fetch, "download a model's weights"),
+        ("path", _path, "where a model's weights are, or would be"),
+    ):
+        command = verbs.add_parser(verb, help=text)
+        command.add_argument("name", metavar="NAME")
+        command.set_defaults(run=run)
+    verify = verbs.add_parser("verify", help="check that a weights file is what was published")
+    verify.add_argument("path", type=Path, metavar="PATH")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--model",
+        default=default,
+        metavar="NAME|PATH",
+        help="a name of 'models list', or a weights file"
+        + ("" if default else "; by default the one that the prompts name"),
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="D", help="auto, cpu, cuda or mps (default: auto)"
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from napari_promptable.demo import run_demo
+    from napari_promptable.predictor import load_model
+
+    run_demo(load_model(arguments.model, device=arguments.device), arguments.output, print)
+
+
+def _segment(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from napari_promptable.headless import segment_document
+    from napari_promptable.image_io import read_image, write_labels
+    from napari_promptable.predictor import load_model
+    from napari_promptable.prompt_document import read_prompts
+
+    document = read_prompts(arguments.prompts)
+    image = read_image(arguments.image)
+    model = load_model(arguments.model or document.model, device=arguments.device)
+    labels = segment_document(
+        model, image, document, progress=lambda ids: tqdm(ids, unit="object", file=sys.stderr)
+    )
+    write_labels(arguments.output, labels)
+    print(f"{arguments.output}: {len(document.objects)} objects, model {model.name}")
+
+
+def _list(_arguments: argparse.Namespace) -> None:
+    print(f"{'name':<22}{'size':>10}  {'on disk':<9}{'licence':<14}good for")
+    for name, spec in MODELS.items():
+        is_here = "bundled" if spec.is_bundled else "yes" if is_downloaded(name) else "no"
+        size_bytes = spec.size_bytes
+        if size_bytes is None and is_downloaded(name):
+            size_bytes = checkpoint_path(name).stat().st_size
+        size = "–" if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
+        print(f"{name:<22}{size:>10}  {is_here:<9}{spec.licence:<14}{spec.description}")
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    with tqdm(unit="B", unit_scale=True, desc=arguments.name, file=sys.stderr) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        print(fetch_checkpoint(arguments.name, progress))
+
+
+def _path(arguments: argparse.Namespace) -> None:
+    print(checkpoint_path(arguments.name))
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    spec = verify_checkpoint(arguments.path)
+    if spec is None:
+        print(f"{arguments.path}: not a file of the registry; its hash is not known")
+    else:
+        print(f"{arguments.path}: {spec.name}, as published")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

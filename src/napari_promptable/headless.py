@@ -1,0 +1,98 @@
+"""Prompts of a document → labels, as the dock widget would make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.errors import PromptError
+from napari_promptable.masks import Prediction
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.predictor import PromptableModel
+from napari_promptable.prompt_document import PromptDocument
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.session import SegmentationSession, answer_open_questions
+
+ObjectIds = Iterable[int]
+Report = Callable[[int, Index, Prediction, int], None]
+"""Called with object id, plane, candidates and the chosen one before they are committed."""
+
+
+def segment_document(
+    model: PromptableModel,
+    image: Any,
+    document: PromptDocument,
+    *,
+    report: Report | None = None,
+    progress: Callable[[ObjectIds], ObjectIds] = iter,
+) -> npt.NDArray[np.uint32]:
+    """Segment all objects of a prompts.json, in its order.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What answers.
+    image : array of any kind
+        With the document's shape, or that and an RGB axis at the end; only planes with
+        prompts are read.
+    document : PromptDocument
+        The prompts.
+    report : callable, optional
+        See `Report`.
+    progress : callable, optional
+        Wraps the object ids that are iterated over, as tqdm does.
+
+    Returns
+    -------
+    ndarray of uint32, shape of the image without RGB axis
+        0 is background; objects keep the pixels that earlier ones have.
+
+    Raises
+    ------
+    PromptError
+        If the image has another shape, or prompts cannot be answered.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    _check_shape(tuple(image.shape), planes)
+    labels = np.zeros(planes.shape, np.uint32)
+    session = SegmentationSession(planes, labels)
+    cache = EmbeddingCache()
+
+    def read_plane(index: Index) -> npt.NDArray[np.generic]:
+        return np.asarray(image[planes.region(index)])
+
+    for object_id in progress(document.objects):
+        session.select_object(object_id)
+        session.replace_prompts(_answerable(object_id, document))
+        answer_open_questions(session, model, model.model_id, read_plane, cache)
+        if report is not None:
+            for index in document.objects[object_id]:
+                prediction, candidate = session.prediction(index), session.candidate(index)
+                if prediction is not None and candidate is not None:
+                    report(object_id, index, prediction, candidate)
+        session.commit()
+    return labels
+
+
+def _check_shape(shape: tuple[int, ...], planes: PlaneAxes) -> None:
+    is_rgb = len(shape) == len(planes.shape) + 1 and shape[-1] in (3, 4)
+    if shape != planes.shape and not (is_rgb and shape[:-1] == planes.shape):
+        raise PromptError(
+            f"the prompts are for an image of shape {planes.shape}, this one has {shape}; give "
+            " the image that they were made on"
+        )
+
+
+def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:
+    """Prompts of one object; PromptError if a plane has background clicks only."""
+    for index, prompts in document.objects[object_id].items():
+        if not prompts.is_empty and not prompts.is_answerable:
+            raise PromptError(
+                f"object {object_id} has only background clicks on plane {list(index)}; add a "
+                "foreground click or a box"
+            )
+    return dict(document.objects[object_id])

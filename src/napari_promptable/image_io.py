@@ -1,0 +1,120 @@
+"""Reading images and writing labels, whatever the format; outputs are complete or not there."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+def read_image(path: str | Path) -> Any:
+    """Open an image file or a zarr folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TIFF, a zarr array or OME-Zarr group (its full resolution), or whatever imageio opens.
+
+    Returns
+    -------
+    array
+        Any shape and dtype. A zarr array is not read yet; index it to read a part.
+
+    Raises
+    ------
+    ImageFormatError
+        If there is no such file or it cannot be read as an image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageFormatError(f"there is no file {path}; check the path")
+    read = _read_zarr if path.is_dir() else _read_file
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, SyntaxError) as error:
+        raise ImageFormatError(
+            f"{path} cannot be read as an image ({error}); give a TIFF, a zarr folder, a PNG "
+            "or another format that imageio reads"
+        ) from error
+
+
+def _read_file(path: Path) -> npt.NDArray[np.generic]:
+    if path.suffix.lower() in _TIFF_SUFFIXES:
+        import tifffile
+
+        return np.asarray(tifffile.imread(path))
+    import imageio.v3
+
+    with warnings.catch_warnings():  # imageio's own plugins, tried one after the other
+        warnings.simplefilter("ignore")
+        return np.asarray(imageio.v3.imread(path))
+
+
+def _read_zarr(path: Path) -> Any:
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return node
+    attributes: Any = node.attrs.get("ome", node.attrs)
+    return node[attributes["multiscales"][0]["datasets"][0]["path"]]
+
+
+def write_labels(path: str | Path, labels: npt.NDArray[np.integer[Any]]) -> None:
+    """Write a label image as compressed TIFF, in the smallest of uint16 and uint32 that fits.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to; a file that is there is replaced when the new one is complete.
+    labels : ndarray of int, any shape
+        Not negative.
+
+    Raises
+    ------
+    ImageFormatError
+        If the file cannot be written.
+    """
+    import tifffile
+
+    is_small = labels.max(initial=0) <= np.iinfo(np.uint16).max
+    values = labels.astype(np.uint16 if is_small else np.uint32)
+    _write_complete(Path(path), lambda file: tifffile.imwrite(file, values, compression="zlib"))
+
+
+def write_png(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) image as PNG, complete or not at all; ImageFormatError otherwise."""
+    import imageio.v3
+
+    _write_complete(Path(path), lambda file: imageio.v3.imwrite(file, image, extension=".png"))
+
+
+def _write_complete(path: Path, write: Callable[[Any], Any]) -> None:
+    with _complete_file(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+
+
+@contextmanager
+def _complete_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` that takes its place in the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ImageFormatError(
+            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
+            "and that you may write to"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,208 @@
+"""From clicks to committed labels in a 2D image, and back."""
+
+import numpy as np
+import pytest
+
+from napari_promptable.gui.layer_adapters import SYMBOLS
+
+pytestmark = pytest.mark.gui
+
+BIG = {"shape": (60, 80), "centres": [(30, 40)], "radius": 14.0}
+
+
+def test_candidate_commit_undo_redo(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    prediction = user.session.prediction(())
+    sizes = [user.session.prediction(()).masks[i].sum() for i in range(3)]
+    assert sizes == sorted(set(sizes))  # the candidates differ
+
+    user.candidates[2].click()
+    np.testing.assert_array_equal(user.preview_mask, prediction.masks[2])
+    user.press("M")
+    assert user.chosen_candidate == 0
+    np.testing.assert_array_equal(user.preview_mask, prediction.masks[0])
+
+    user.press("C")
+    np.testing.assert_array_equal(user.labels == 1, prediction.masks[0])
+    assert set(np.unique(user.labels)) == {0, 1}
+    assert user.control("object_id").value() == 2
+    assert len(user.points.data) == 0
+    assert not user.preview_mask.any()
+
+    user.push("undo")
+    assert not user.labels.any()
+    assert user.control("object_id").value() == 1
+    np.testing.assert_allclose(user.points.data, [[30, 40]], atol=0.2)
+    np.testing.assert_array_equal(user.preview_mask, prediction.masks[0])
+
+    user.push("redo")
+    np.testing.assert_array_equal(user.labels == 1, prediction.masks[0])
+    assert user.control("object_id").value() == 2
+    assert len(user.points.data) == 0
+
+
+def test_undo_gives_back_the_former_pixels(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    former = np.random.default_rng(0).integers(0, 9, disks.image.shape).astype(np.uint16)
+    former[disks.truth > 0] = 0
+    user = open_plugin(disks.image, before=lambda viewer: viewer.add_labels(former.copy()))
+    user.choose("labels", "Labels")
+    for centre in disks.centres:
+        user.click(user.world(*centre))
+        user.push("commit")
+    np.testing.assert_array_equal(user.labels, former + (disks.truth + 8) * (disks.truth > 0))
+    user.push("undo")
+    user.push("undo")
+    assert not user.control("undo").isEnabled()
+    np.testing.assert_array_equal(user.labels, former)
+
+
+def test_t_makes_the_next_click_negative(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    before = user.preview_mask
+    user.press("T")
+    assert user.control("tool_negative").isChecked()
+    user.click(user.world(33, 40))
+    assert list(user.points.features["label"]) == ["positive", "negative"]
+    assert [str(symbol) for symbol in user.points.symbol] == list(SYMBOLS.values())
+    assert user.preview_mask.sum() < before.sum()
+    assert not user.preview_mask[33, 40]
+    [first, second] = user.model.questions
+    assert first.point_labels.tolist() == [1]
+    assert second.point_labels.tolist() == [1, 0]
+
+    user.press("T")
+    assert user.control("tool_positive").isChecked()
+    assert list(user.points.features["label"]) == ["positive", "negative"]
+
+
+def test_the_sign_is_the_feature_and_not_the_colour(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    user.press("T")
+    user.click(user.world(33, 40))
+    asked = len(user.model.questions)
+    user.points.face_color = ["red", "blue"]
+    user.wait_idle()
+    assert len(user.model.questions) == asked
+
+    user.points.features = user.points.features.assign(label="positive")
+    user.wait_idle()
+    assert user.model.questions[-1].point_labels.tolist() == [1, 1]
+    assert user.preview_mask[33, 40]
+    assert {str(symbol) for symbol in user.points.symbol} == {SYMBOLS["positive"]}
+
+
+def test_only_negative_clicks_ask_for_a_positive_one(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    user.push("tool_negative")
+    user.click(user.world(20, 24))
+    assert user.model.questions == []
+    assert "inside the object too" in user.status
+    assert not user.control("commit").isEnabled()
+
+
+def test_moved_and_deleted_points_are_asked_anew(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    first, second = disks.centres
+    user.click(user.world(*first))
+    user.points.mode = "select"
+    user.drag(user.world(*first), user.world(*second))
+    np.testing.assert_allclose(user.points.data, [second], atol=0.5)
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+
+    user.press("Delete")
+    assert len(user.points.data) == 0
+    assert not user.preview_mask.any()
+    assert not user.control("commit").isEnabled()
+    assert user.status.startswith("Click inside")
+
+
+def test_a_correction_starts_from_the_chosen_candidate(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    prediction = user.session.prediction(())
+    user.press("M")
+    assert user.chosen_candidate == 2
+    user.click(user.world(25, 40))
+    first, second = user.model.questions
+    assert first.mask_logits is None
+    np.testing.assert_array_equal(second.mask_logits, prediction.low_res_logits[2])
+    assert len(second.points_yx) == 2
+
+
+def test_keep_policy_takes_no_pixel_of_others(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    user.push("commit")
+    first = user.labels == 1
+    user.click(user.world(30, 46))
+    second = user.preview_mask
+    assert (first & second).any()
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels == 1, first)
+    np.testing.assert_array_equal(user.labels == 2, second & ~first)
+
+
+def test_object_id_brings_prompts_back(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    assert list(user.points.features["object_id"]) == [2]
+    user.press("N")
+    assert user.control("object_id").value() == 3
+    assert len(user.points.data) == 0
+    assert not user.preview_mask.any()
+
+    user.choose_object(2)
+    np.testing.assert_allclose(user.points.data, [disks.centres[1]], atol=0.2)
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+    user.choose_object(1)
+    np.testing.assert_allclose(user.points.data, [disks.centres[0]], atol=0.2)
+    user.push("new_object")
+    assert user.control("object_id").value() == 3
+
+
+def test_a_changed_object_replaces_its_former_pixels(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    user.choose_object(1)
+    user.points.mode = "select"
+    user.drag(user.world(*disks.centres[0]), user.world(*disks.centres[1]))
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels == 1, disks.mask(1))
+    user.push("undo")
+    np.testing.assert_array_equal(user.labels == 1, disks.mask(0))
+
+
+def test_without_live_nothing_happens_until_segment(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image, is_awaited=False)
+    user.push("live")
+    asked = len(user.model.planes)
+    user.click(user.world(*disks.centres[0]))
+    user.press("N")
+    user.click(user.world(*disks.centres[1]))
+    assert user.model.questions == []
+    assert len(user.model.planes) == asked
+    assert "Segment (S)" in user.status
+    assert not user.preview_mask.any()
+
+    user.press("S")
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+    user.choose_object(1)
+    assert len(user.model.questions) == 1
+    user.push("segment")
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))

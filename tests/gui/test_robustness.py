@@ -1,0 +1,349 @@
+"""What people do at the wrong moment: deleting, renaming, closing, hurrying, cancelling."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from napari_promptable.errors import CheckpointError
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def held_user(open_plugin, make_disks) -> Callable:
+    """Factory: a user who waits for the answer to a click on the first disk."""
+
+    def make(**options):
+        disks = make_disks()
+        user = open_plugin(disks.image, **options)
+        user.model.predict_gate.clear()
+        user.model.is_predicting.clear()
+        user.click(user.world(*disks.centres[0]), wait=False)
+        user.wait_for(user.model.is_predicting.is_set)
+        return user, disks
+
+    return make
+
+
+# layers
+
+
+def test_renamed_layers_go_on_working(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    for number, layer in enumerate(list(user.viewer.layers)):
+        layer.name = f"renamed {number}"
+    user.wait_for(lambda: user.control("image").currentText() == "renamed 0")
+    assert user.control("labels").currentText() == "renamed 1"
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels, disks.truth)
+    assert user.layer_names == [f"renamed {number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("name", ["prompt points", "prompt boxes", "preview", "objects"])
+def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
+    user, disks = held_user()
+    deleted = user.viewer.layers[name]
+    user.viewer.layers.remove(deleted)
+    user.qtbot.wait(1)
+    user.model.open_gates()
+    user.wait_idle()
+    assert user.notifications == []
+    if name in ("prompt points", "objects"):  # the prompts went with it
+        assert not user.preview_mask.any()
+        assert not user.control("commit").isEnabled()
+    else:
+        np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+        user.push("commit")
+        np.testing.assert_array_equal(user.labels == 1, disks.mask(0))
+
+    user.push("tool_positive")
+    assert sorted(user.layer_names) == [
+        "image",
+        "objects",
+        "preview",
+        "prompt boxes",
+        "prompt points",
+    ]
+    user.click(user.world(*disks.centres[1]))
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels[disks.mask(1)] > 0, True)
+    if name == "objects":
+        assert not deleted.data.any()
+
+
+def test_deleting_the_image_in_mid_prediction(held_user, make_disks) -> None:
+    user, _ = held_user()
+    objects = user.objects
+    user.viewer.layers.remove(user.image)
+    user.wait_for(lambda: "Open Sample" in user.status)
+    user.model.open_gates()
+    user.wait_idle()
+    assert user.layer_names == ["objects"]
+    assert not objects.data.any()
+    assert user.notifications == []
+
+    disks = make_disks((40, 50), [(18, 20)])
+    user.image = user.viewer.add_image(disks.image, name="another")
+    user.wait_for(lambda: user.session is not None)
+    user.viewer.reset_view()
+    user.wait_idle()
+    user.click(user.world(18, 20))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_deleting_all_layers_at_once(held_user) -> None:
+    user, _ = held_user()
+    user.viewer.layers.select_all()
+    user.viewer.layers.remove_selected()
+    user.wait_for(lambda: "Open Sample" in user.status)
+    user.model.open_gates()
+    user.wait_idle()
+    assert user.layer_names == []
+    assert user.notifications == []
+
+
+def test_another_image_takes_over(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    other = make_disks((50, 50), [(30, 20)])
+    second = user.viewer.add_image(other.image, name="second")
+    user.wait_for(lambda: user.control("image").count() > 2 or user.control("image").count())
+    assert user.workspace.image is user.image
+    user.qtbot.waitUntil(lambda: user.control("image").findText("second") >= 0)
+    user.choose("image", "second")
+    assert user.workspace.image is second
+    user.image = second
+    user.click(user.world(30, 20))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels, other.truth)
+    user.choose("image", "image")
+    assert user.objects.data.shape == disks.image.shape
+    assert sum(name.startswith("prompt points") for name in user.layer_names) == 1
+
+
+# hurry
+
+
+def test_the_newest_prompts_win(held_user) -> None:
+    user, disks = held_user()
+    shown = []
+    user.preview.events.set_data.connect(lambda: shown.append(user.preview_mask.any()))
+    user.click(user.world(21, 24), wait=False)
+    user.click(user.world(*disks.centres[1]), wait=False)
+    assert user.status.startswith("Your prompts are kept")
+    user.model.open_gates()
+    user.wait_idle()
+    assert [len(question.points_yx) for question in user.model.questions][-1] == 3
+    np.testing.assert_array_equal(user.preview_mask, user.session.mask(()))
+    assert user.preview_mask[40, 58]
+    assert len(user.session.prediction(()).masks) == 3
+    assert shown.count(True) <= 1  # the answer to the first click was never shown
+
+
+def test_clicks_during_encoding_are_kept(open_plugin, make_disks, fake_model) -> None:
+    fake_model.encode_gate.clear()
+    disks = make_disks()
+    user = open_plugin(disks.image, is_awaited=False)
+    user.wait_for(fake_model.is_encoding.is_set)
+    assert user.control("cancel").isEnabled()
+    user.click(user.world(*disks.centres[0]), wait=False)
+    assert len(user.points.data) == 1
+    assert "kept" in user.status
+    fake_model.open_gates()
+    user.wait_idle()
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    assert not user.control("cancel").isEnabled()
+
+
+def test_cancelling_the_encoding(open_plugin, make_disks, fake_model) -> None:
+    fake_model.encode_gate.clear()
+    disks = make_disks()
+    user = open_plugin(disks.image, is_awaited=False)
+    user.wait_for(fake_model.is_encoding.is_set)
+    user.click(user.world(*disks.centres[0]), wait=False)
+    user.push("cancel")
+    assert fake_model.num_cancelled == 1
+    assert fake_model.planes == []
+    assert "Cancelled" in user.status
+    assert user.notifications == []
+    fake_model.open_gates()
+    user.press("S")
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_leaving_a_slice_drops_nothing(open_plugin, make_disks) -> None:
+    disks = make_disks((3, 60, 80), [(0, 20, 24), (2, 40, 58)])
+    user = open_plugin(disks.image)
+    user.viewer.dims.set_current_step(0, 0)
+    user.wait_idle()
+    user.model.predict_gate.clear()
+    user.click(user.on_plane(20, 24), wait=False)
+    user.viewer.dims.set_current_step(0, 2)
+    user.click(user.on_plane(40, 58), wait=False)
+    user.model.open_gates()
+    user.wait_idle()
+    np.testing.assert_array_equal(user.preview_mask, disks.truth > 0)
+
+
+# closing and opening again
+
+
+def test_closing_the_dock_while_working(held_user) -> None:
+    user, _ = held_user()
+    objects = user.objects
+    user.close_dock()
+    assert user.layer_names == ["image", "objects"]
+    user.model.open_gates()
+    user.wait_idle()
+    user.qtbot.wait(1)
+    assert not objects.data.any()
+    assert user.notifications == []
+
+
+def test_closing_the_viewer_while_working(held_user) -> None:
+    user, _ = held_user()
+    engine = user.engine
+    user.viewer.close()
+    user.qtbot.waitUntil(lambda: user.widget.controller._is_closed)
+    user.model.open_gates()
+    user.qtbot.waitUntil(lambda: not engine.is_busy)
+
+
+def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
+    def bind_own_key(viewer) -> None:
+        own = viewer.add_labels(np.zeros((60, 80), int), name="own")
+        own.bind_key("C", keep)
+
+    def keep(layer) -> None:
+        pass
+
+    disks = make_disks()
+    user = open_plugin(disks.image, before=bind_own_key, scale=(2, 2))
+    keys = dict(user.viewer.keymap)
+    own = user.viewer.layers["own"]
+    user.choose("labels", "own")
+    assert {str(key) for key in own.keymap} == {"C", "M", "N", "S", "T"}
+    user.choose("labels", "objects")
+    assert {str(key): action for key, action in own.keymap.items()} == {"C": keep}
+    objects, image = user.objects, user.image
+    assert {str(key) for key in objects.keymap} == {"C", "M", "N", "S", "T"}
+    user.close_dock()
+    assert user.layer_names == ["image", "objects", "own"]
+    assert objects.keymap == {}
+    assert image.keymap == {}
+    assert user.viewer.keymap == keys
+    np.testing.assert_array_equal(image.data, disks.image)
+    np.testing.assert_array_equal(image.scale, (2, 2))
+    assert not user.notifications
+
+
+def test_opening_again_brings_everything_back(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    names = user.layer_names
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    user.close_dock()
+    user.reopen()
+    assert user.layer_names == names
+    assert user.control("object_id").value() == 2
+    assert len(user.points.data) == 1
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels, disks.truth)
+    user.push("undo")
+    user.push("undo")
+    assert not user.labels.any()
+    assert len(user.points.data) == 1
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_clearing_the_layer_list_ends(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    user.viewer.layers.clear()
+    user.wait_for(lambda: "Open Sample" in user.status)
+    assert user.layer_names == []
+
+
+# errors
+
+
+def test_a_model_that_cannot_be_loaded(open_plugin, make_disks, monkeypatch) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+
+    def fail(*_, **__):
+        raise CheckpointError("the weights are damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_promptable.predictor.load_model", fail)
+        user.choose("model", "vit_t ")
+    assert user.notifications == ["the weights are damaged"]
+    assert "damaged" in user.status
+    user.click(user.world(*disks.centres[0]))
+    assert user.model.questions == []
+    assert user.notifications == ["the weights are damaged"]  # not once for each click
+
+    user.choose("model", "tiny ")
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_a_question_that_cannot_be_answered(open_plugin, make_disks) -> None:
+    """The error of one question is told once, and the next question is answered."""
+    from napari_promptable.errors import PromptError
+
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    predict = user.model.predict
+
+    def fail(embedding, prompts):
+        raise PromptError("no such thing")
+
+    user.model.predict = fail
+    user.click(user.world(*disks.centres[0]))
+    assert user.notifications == ["no such thing"]
+    user.model.predict = predict
+    user.press("N")
+    user.click(user.world(*disks.centres[1]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+
+
+def test_ids_go_on_above_those_of_the_users_layer(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    own = np.zeros((60, 80), np.int32)
+    own[50:55, 5:10] = 41
+    user = open_plugin(disks.image, before=lambda viewer: viewer.add_labels(own, name="own"))
+    user.choose("labels", "own")
+    assert user.control("object_id").value() == 42
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    labels = user.viewer.layers["own"].data
+    np.testing.assert_array_equal(labels == 42, disks.mask(0))
+    assert (labels[50:55, 5:10] == 41).all()
+    assert np.count_nonzero(labels == 41) == 25
+
+
+def test_full_labels_are_refused_and_left_alone(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    own = np.zeros((60, 80), np.uint8)
+    own[59, 79] = 255
+    user = open_plugin(
+        disks.image, before=lambda viewer: viewer.add_labels(own.copy(), name="own")
+    )
+    user.choose("labels", "own")
+    user.click(user.world(*disks.centres[0]))
+    user.push("commit")
+    [message] = user.notifications
+    assert "256" in message
+    assert "uint8" in message
+    np.testing.assert_array_equal(user.labels, own)
+    assert len(user.points.data) == 1  # nothing of the user's is lost
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    user.choose("labels", "new layer")
+    assert user.objects is not user.viewer.layers["own"]

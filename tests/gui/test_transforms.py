@@ -1,0 +1,116 @@
+"""A click lands on the right pixel wherever the image lies in the world."""
+
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.gui
+
+AFFINE = np.array([[1.5, 0.4, 20], [-0.3, 0.8, -7], [0, 0, 1]])
+
+
+def commit_disk(user, disks, number: int) -> None:
+    user.click(user.world(*disks.centres[number]))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels > 0, disks.mask(number))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        pytest.param({"scale": (0.2, 0.5)}, id="anisotropic"),
+        pytest.param({"translate": (1000, -300.5)}, id="translated"),
+        pytest.param({"rotate": 35, "scale": (2, 2)}, id="rotated"),
+        pytest.param({"shear": [0.4]}, id="sheared"),
+        pytest.param({"affine": AFFINE, "scale": (2, 1), "rotate": -70}, id="affine"),
+        pytest.param({"scale": (-1, 1)}, id="mirrored"),
+    ],
+)
+def test_click_through_transform(transform, open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image, **transform)
+    commit_disk(user, disks, 1)
+    before = {name: np.array(getattr(user.image, name)) for name in ("scale", "translate")}
+    for name, value in before.items():
+        np.testing.assert_allclose(getattr(user.objects, name), value)
+
+
+def test_a_moved_image_takes_its_prompts_along(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.image.scale = (3, 2)
+    user.image.translate = (50, 60)
+    user.image.rotate = 15
+    user.wait_idle()
+    user.viewer.reset_view()
+    for layer in (user.points, user.boxes, user.preview):
+        np.testing.assert_allclose(layer.data_to_world((7, 9)), user.world(7, 9))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    assert len(user.model.questions) == 1
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels, disks.truth)
+
+
+def test_flat_image_in_a_viewer_of_stacks(open_plugin, make_disks) -> None:
+    disks = make_disks()
+
+    def add_stack(viewer) -> None:
+        viewer.add_image(np.zeros((4, 60, 80)), name="stack")
+        viewer.layers.move(1, 0)
+
+    user = open_plugin(disks.image, before=add_stack, scale=(2, 2))
+    assert user.viewer.dims.ndim == 3
+    assert user.workspace.image is user.image
+    commit_disk(user, disks, 0)
+
+
+def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
+    first, second = make_disks(centres=[(20, 24)]), make_disks(centres=[(40, 58)])
+    rgb = np.full((60, 80, 3), 20, np.uint8)
+    rgb[..., 0][first.mask(0)] = 250
+    rgb[..., 1][second.mask(0)] = 250
+    user = open_plugin(rgb, rgb=True)
+    assert user.model.planes[-1].shape == (60, 80, 3)
+    assert user.objects.data.shape == (60, 80)
+    commit_disk(user, first, 0)
+
+    user.choose("channel", "green")
+    np.testing.assert_array_equal(user.model.planes[-1], rgb[..., 1])
+    user.click(user.world(*second.centres[0]))
+    np.testing.assert_array_equal(user.preview_mask, second.mask(0))
+
+
+def test_multiscale_image_is_read_at_full_resolution(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin([disks.image, disks.image[::2, ::2]], multiscale=True)
+    assert user.model.planes[-1].shape == disks.image.shape
+    commit_disk(user, disks, 1)
+
+
+def test_click_with_the_x11_pointer(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image, scale=(2, 3), rotate=20)
+    position = user.canvas.mapToGlobal(user.pixel(user.world(*disks.centres[1])))
+    command = ["xdotool", "mousemove", str(position.x()), str(position.y()), "click", "1"]
+    clicker = threading.Thread(target=subprocess.run, args=(command,), kwargs={"check": True})
+    clicker.start()
+    user.wait_for(lambda: user.preview_mask.any())
+    clicker.join()
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+
+
+def test_changed_pixels_are_encoded_and_answered_anew(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    brighter = np.where(disks.image > 0.5, 0.9, 0.2)
+    user.image.data = brighter
+    user.wait_idle()
+    np.testing.assert_array_equal(user.model.planes[-1], brighter)
+    assert len(user.model.questions) == 2
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))

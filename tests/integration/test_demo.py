@@ -1,0 +1,43 @@
+import re
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_promptable import cli
+from napari_promptable.demo import describe_prompts
+from napari_promptable.image_io import read_image
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.sample_data import sample_prompts
+
+
+def test_the_demo_writes_labels_and_pictures_and_reports_each_object(tmp_path, capsys) -> None:
+    assert cli.main(["demo", "--output", str(tmp_path / "out")]) == cli.DONE
+    report = capsys.readouterr().out
+    document = sample_prompts("fluorescence_nuclei")
+    labels = tifffile.imread(tmp_path / "out" / "labels.tif")
+    assert labels.shape == document.image_shape
+    assert set(np.unique(labels)) == {0, *document.objects}
+    for name in ("overview.png", "phase_contrast_cells_overview.png"):
+        picture = read_image(tmp_path / "out" / name)
+        assert picture.ndim == 3
+        assert picture.std() > 10
+    rows = [line for line in report.splitlines() if "→ 0." in line]
+    assert len(rows) == 16
+    assert all(len(re.findall(r"\d\.\d\d / \d\.\d\d", row)) == 3 for row in rows)
+    means = [float(mean) for mean in re.findall(r"masks \(→\) (\d\.\d\d)", report)]
+    assert means[0] > 0.7
+    assert means[1] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        (PlanePrompts([[1, 1]]), "1 + click"),
+        (PlanePrompts([[1, 1], [2, 2]], [1, 0]), "1 + and 1 − clicks"),
+        (PlanePrompts(boxes_yxyx=[[0, 0, 3, 3]]), "box"),
+        (PlanePrompts([[1, 1]], [0], [[0, 0, 3, 3]]), "box, 1 − click"),
+    ],
+)
+def test_prompts_are_put_into_words(prompts, words) -> None:
+    assert describe_prompts(prompts) == words

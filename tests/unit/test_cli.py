@@ -1,0 +1,161 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_promptable import cli
+from napari_promptable.registry import MODELS
+from napari_promptable.sample_data import sample_path, sample_prompts
+
+
+@pytest.fixture
+def prompts_path(tmp_path):
+    """One click on a 40 × 50 image."""
+    content = {
+        "format": "napari-promptable/prompts",
+        "version": 1,
+        "image": {"name": "image.tif", "shape": [40, 50]},
+        "plane_axes": [0, 1],
+        "model": "tiny",
+        "objects": [
+            {"id": 7, "planes": [{"index": [], "points": [{"yx": [20, 25], "label": 1}]}]}
+        ],
+    }
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def image_path(tmp_path):
+    """A bright square on black."""
+    image = np.zeros((40, 50), np.uint8)
+    image[12:28, 17:33] = 200
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image)
+    return path
+
+
+def assert_is_mistake(capsys, arguments, *words) -> None:
+    """Exit code 2 and one line on stderr that holds all words."""
+    assert cli.main([str(argument) for argument in arguments]) == cli.MISTAKE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("napari-promptable: error: ")
+    for word in words:
+        assert word in err
+
+
+def test_models_are_listed(capsys) -> None:
+    assert cli.main(["models", "list"]) == cli.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(MODELS)
+    assert "bundled" in lines[1]
+    assert "375 MB" in next(line for line in lines if line.startswith("vit_b "))
+
+
+def test_listing_models_does_not_import_torch() -> None:
+    code = (
+        "import sys; from napari_promptable.cli import main; main(['models', 'list']); "
+        "sys.exit('torch' in sys.modules or 'napari' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_paths_and_verification(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NAPARI_PROMPTABLE_CACHE", str(tmp_path))
+    assert cli.main(["models", "path", "vit_b"]) == cli.DONE
+    assert capsys.readouterr().out.strip().endswith("sam_vit_b_01ec64.pth")
+    assert cli.main(["models", "fetch", "tiny"]) == cli.DONE
+    bundled = capsys.readouterr().out.strip()
+    assert cli.main(["models", "verify", bundled]) == cli.DONE
+    assert "tiny" in capsys.readouterr().out
+    damaged = tmp_path / "sam_vit_b_01ec64.pth"
+    damaged.write_bytes(b"damaged")
+    assert_is_mistake(capsys, ["models", "verify", damaged], "vit_b", "hash")
+    assert_is_mistake(capsys, ["models", "path", "vit_x"], "vit_x", "vit_b")
+
+
+def test_a_click_becomes_labels(image_path, prompts_path, tmp_path, capsys) -> None:
+    output = tmp_path / "labels.tif"
+    arguments = ["segment", image_path, prompts_path, "-o", output, "--device", "cpu"]
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    labels = tifffile.imread(output)
+    assert labels.shape == (40, 50)
+    assert labels[20, 25] == 7
+    assert set(np.unique(labels)) == {0, 7}
+    first = output.read_bytes()
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert np.array_equal(tifffile.imread(output), labels)
+    assert len(output.read_bytes()) == len(first)
+
+
+def test_mistakes_are_told_in_one_line(image_path, prompts_path, tmp_path, capsys) -> None:
+    output = tmp_path / "labels.tif"
+
+    def segment(image, prompts, *options):
+        return ["segment", image, prompts, "-o", output, *options]
+
+    assert_is_mistake(capsys, segment(tmp_path / "no.tif", prompts_path), "no.tif")
+    assert_is_mistake(capsys, segment(image_path, tmp_path / "no.json"), "no.json")
+    assert_is_mistake(capsys, segment(image_path, image_path), "image.tif", "JSON")
+    assert_is_mistake(
+        capsys, segment(image_path, prompts_path, "--model", "vit_bb"), "vit_bb", "vit_b"
+    )
+    assert_is_mistake(
+        capsys, segment(image_path, prompts_path, "--model", tmp_path / "w.pth"), "w.pth"
+    )
+    assert_is_mistake(
+        capsys, segment(image_path, prompts_path, "--device", "toaster"), "toaster", "cpu"
+    )
+    wide = tmp_path / "wide.tif"
+    tifffile.imwrite(wide, np.zeros((40, 60), np.uint8))
+    assert_is_mistake(capsys, segment(wide, prompts_path), "(40, 60)", "(40, 50)")
+    assert not output.exists()
+
+
+def test_objects_with_background_clicks_only_are_refused(
+    image_path, prompts_path, tmp_path, capsys
+) -> None:
+    content = json.loads(prompts_path.read_text())
+    content["objects"][0]["planes"][0]["points"][0]["label"] = 0
+    prompts_path.write_text(json.dumps(content))
+    arguments = ["segment", image_path, prompts_path, "-o", tmp_path / "labels.tif"]
+    assert cli.main([str(argument) for argument in arguments]) == cli.MISTAKE
+    assert "object 7" in capsys.readouterr().err
+    assert not (tmp_path / "labels.tif").exists()
+
+
+def test_interruption_has_its_own_code(capsys, monkeypatch) -> None:
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "fetch_checkpoint", interrupt)
+    assert cli.main(["models", "fetch", "tiny"]) == cli.INTERRUPTED
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["segment", "a.tif"], ["models"]])
+def test_a_wrong_command_line_is_a_mistake(arguments, capsys) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == cli.MISTAKE
+    assert "usage" in capsys.readouterr().err
+
+
+def test_samples_give_the_same_labels_from_the_installed_command(tmp_path) -> None:
+    name = "fluorescence_nuclei"
+    prompts = sample_path(name).with_name(f"{name}.prompts.json")
+    outputs = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for output in outputs:
+        command = [sys.executable, "-m", "napari_promptable.cli", "segment"]
+        command += [str(sample_path(name)), str(prompts), "-o", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    first, second = map(tifffile.imread, outputs)
+    assert np.array_equal(first, second)
+    assert set(np.unique(first)) <= {0, *sample_prompts(name).objects}
