@@ -57,7 +57,7 @@ def _read_file(path: Path) -> npt.NDArray[np.generic]:
 
     with warnings.catch_warnings():  # imageio's own plugins, tried one after the other
         warnings.simplefilter("ignore")
-        return np.asarray(imageio.v3.imread(path))
+        return np.asarray(imageio.v3.imread(path.read_bytes(), extension=path.suffix or ".png"))
 
 
 def _read_zarr(path: Path) -> Any:

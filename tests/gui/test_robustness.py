@@ -112,9 +112,8 @@ def test_another_image_takes_over(open_plugin, make_disks) -> None:
     user = open_plugin(disks.image)
     other = make_disks((50, 50), [(30, 20)])
     second = user.viewer.add_image(other.image, name="second")
-    user.wait_for(lambda: user.control("image").count() > 2 or user.control("image").count())
+    user.wait_for(lambda: user.control("image").findText("second") >= 0)
     assert user.workspace.image is user.image
-    user.qtbot.waitUntil(lambda: user.control("image").findText("second") >= 0)
     user.choose("image", "second")
     assert user.workspace.image is second
     user.image = second
@@ -346,4 +345,7 @@ def test_full_labels_are_refused_and_left_alone(open_plugin, make_disks) -> None
     assert len(user.points.data) == 1  # nothing of the user's is lost
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
     user.choose("labels", "new layer")
-    assert user.objects is not user.viewer.layers["own"]
+    assert user.objects is user.viewer.layers["objects [1]"]
+    user.click(user.world(*disks.centres[0]))
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels == 1, disks.mask(0))

@@ -83,6 +83,10 @@ def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.model.planes[-1], rgb[..., 1])
     user.click(user.world(*second.centres[0]))
     np.testing.assert_array_equal(user.preview_mask, second.mask(0))
+    user.choose("channel", "all")
+    assert user.model.questions[-1].points_yx.shape == (1, 2)
+    assert len(user.model.questions) == 3
+    assert user.preview_mask.any()
 
 
 def test_multiscale_image_is_read_at_full_resolution(open_plugin, make_disks) -> None:

@@ -150,6 +150,7 @@ class PromptController:
         """Offer the layers of today, the ones in use chosen."""
         self.panel.choices.refresh("image", self.workspace.image)
         self.panel.choices.refresh("channel")
+        self.scheduler.set_channel(self.panel.choices.value("channel"))
         self.panel.choices.refresh("labels", self.workspace.target)
 
     def _apply_choice(self, name: str, value: Any) -> None:

@@ -35,6 +35,7 @@ TOOLS = {
     "outline": ("✎ outline", "Draw around the object by hand"),
 }
 NUM_CANDIDATES = 3
+_NOTHING = object()
 
 _ADJUST_TO_MINIMUM = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 
@@ -77,7 +78,7 @@ class ChoicePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setColumnStretch(1, 1)
         for row, (name, title, tooltip) in enumerate(self._ROWS):
-            box = ComboBox(choices=list(choices[name]()), nullable=name == "image")
+            box = ComboBox(choices=self._offered(name), nullable=name == "image")
             _named(box.native, name, tooltip)
             box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # long names may be cut
             box.native.setMinimumContentsLength(12)
@@ -101,6 +102,12 @@ class ChoicePanel(QWidget):
         if path:
             self.model_file_chosen.emit(path)
 
+    def _offered(self, name: str) -> list[tuple[str, Any]]:
+        """Choices of today; magicgui would not report None as a choice."""
+        return [
+            (text, _NOTHING if value is None else value) for text, value in self._choices[name]()
+        ]
+
     def refresh(self, name: str, value: Any = None) -> None:
         """Offer the choices of today and choose one of them, without a report.
 
@@ -114,7 +121,7 @@ class ChoicePanel(QWidget):
         box = self._boxes[name]
         self._is_silent = True
         try:
-            box.choices = list(self._choices[name]())
+            box.choices = self._offered(name)
             if value is not None and value in box.choices:
                 box.value = value
         finally:
@@ -122,7 +129,8 @@ class ChoicePanel(QWidget):
 
     def value(self, name: str) -> Any:
         """Return what is chosen."""
-        return self._boxes[name].value
+        value = self._boxes[name].value
+        return None if value is _NOTHING else value
 
     def set_value(self, name: str, value: Any) -> None:
         """Choose; reported like a user's choice."""
@@ -134,7 +142,7 @@ class ChoicePanel(QWidget):
 
     def _report(self, name: str, value: Any) -> None:
         if not self._is_silent:
-            self.changed.emit(name, value)
+            self.changed.emit(name, None if value is _NOTHING else value)
 
 
 class CandidatePanel(QWidget):

@@ -66,8 +66,9 @@ class Scheduler:
 
     def set_channel(self, channel: int | None) -> None:
         """Show the model another channel from now on."""
-        self._channel = channel
-        self.forget_planes()
+        if channel != self._channel:
+            self._channel = channel
+            self.forget_planes()
 
     def forget_planes(self) -> None:
         """Take note that planes are to be encoded anew and answers no longer hold."""

@@ -148,6 +148,7 @@ class Workspace:
         self.layers = PromptLayers(self._viewer, self.image, planes, self._keys)
         self.layers.edited.connect(lambda: self.prompts_edited.emit())
         self.layers.tool_changed.connect(lambda name: self.tool_changed.emit(name))
+        self.layers.ensure_layers()
         known = [layer for layer in self.possible_targets() if layer in _SESSIONS]
         self.set_target(target or (known[0] if known else None))
         self.layers.activate_tool("positive")

@@ -1,0 +1,231 @@
+"""Positions between napari's world and image pixels, without a window."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.gui.layer_adapters import (
+    NEGATIVE,
+    POSITIVE,
+    LayerLabels,
+    copy_transform,
+    is_possible_target,
+    make_boxes_layer,
+    make_objects_layer,
+    make_points_layer,
+    make_preview_layer,
+    next_click,
+    plane_axes_of,
+    read_layers,
+    read_plane,
+    set_next_click,
+    transform_of,
+    visible_index,
+    write_layers,
+)
+from napari_promptable.planes import PlaneAxes
+from napari_promptable.prompts import PlanePrompts
+
+STACK = PlaneAxes((4, 20, 30), (1, 2))
+
+
+def to_image(image):
+    """Map positions on a layer to image pixels as the widget does."""
+    return lambda layer, positions: np.array(
+        [image.world_to_data(layer.data_to_world(position)) for position in positions]
+    )
+
+
+@st.composite
+def placed_images(draw) -> Image:
+    """Images of 2 to 5 dimensions anywhere in the world."""
+    ndim = draw(st.integers(2, 5))
+    shape = draw(st.tuples(*[st.integers(2, 6)] * ndim))
+    size = st.floats(0.05, 20)
+    scale = draw(st.tuples(*[st.builds(lambda s, sign: s * sign, size, st.sampled_from([1, -1]))] * ndim))
+    translate = draw(st.tuples(*[st.floats(-500, 500)] * ndim))
+    shear = draw(st.tuples(*[st.floats(-0.8, 0.8)] * (ndim * (ndim - 1) // 2)))
+    rotation = np.eye(ndim)
+    for axis in range(ndim - 1):
+        angle = draw(st.floats(-np.pi, np.pi))
+        turn = np.eye(ndim)
+        turn[axis : axis + 2, axis : axis + 2] = [
+            [np.cos(angle), -np.sin(angle)],
+            [np.sin(angle), np.cos(angle)],
+        ]
+        rotation = rotation @ turn
+    affine = np.eye(ndim + 1)
+    affine[:-1, -1] = draw(st.tuples(*[st.floats(-50, 50)] * ndim))
+    affine[0, -2] = draw(st.floats(-0.5, 0.5))
+    return Image(
+        np.zeros(shape),
+        scale=scale,
+        translate=translate,
+        rotate=rotation,
+        shear=shear,
+        affine=affine,
+    )
+
+
+@given(st.data(), placed_images())
+def test_prompts_survive_the_way_through_the_world(data, image) -> None:
+    order = data.draw(st.permutations(range(image.ndim)))
+    viewer = ViewerModel()
+    viewer.add_layer(image)
+    viewer.dims.order = order
+    planes = plane_axes_of(image, viewer.dims)
+    assert planes is not None
+    assert planes.axes == tuple(sorted(order[-2:]))
+    index = tuple(
+        data.draw(st.integers(0, planes.shape[axis] - 1)) for axis in planes.other_axes
+    )
+    height, width = planes.plane_shape
+    point = [data.draw(st.floats(0, height - 1)), data.draw(st.floats(0, width - 1))]
+    points = make_points_layer(image, planes, object_id=3)
+    position = planes.join(index, np.array([point]))[0]
+    world = image.data_to_world(position)
+    np.testing.assert_allclose(points.data_to_world(position), world)
+    points.add(points.world_to_data(world))
+    [(found, prompts)] = read_layers(points, None, to_image(image), planes, 3).items()
+    assert found == index
+    np.testing.assert_allclose(prompts.points_yx, [point], atol=1e-2)
+    np.testing.assert_allclose(
+        image.data_to_world(planes.join(found, prompts.points_yx)[0]), world, atol=1
+    )
+
+
+@given(st.data())
+def test_slice_in_view_is_the_nearest(data) -> None:
+    ndim = data.draw(st.integers(2, 5))
+    shape = data.draw(st.tuples(*[st.integers(2, 6)] * ndim))
+    scale = data.draw(st.tuples(*[st.floats(0.1, 10)] * ndim))
+    translate = data.draw(st.tuples(*[st.floats(-100, 100)] * ndim))
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros(shape), scale=scale, translate=translate)
+    viewer.add_image(np.zeros([30] * ndim), translate=[-15] * ndim)
+    viewer.dims.order = data.draw(st.permutations(range(ndim)))
+    planes = plane_axes_of(image, viewer.dims)
+    index = tuple(
+        data.draw(st.integers(0, planes.shape[axis] - 1)) for axis in planes.other_axes
+    )
+    world = image.data_to_world(planes.join(index, np.zeros((1, 2)))[0])
+    viewer.dims.set_point(range(ndim), world)
+    position = image.world_to_data(viewer.dims.point)[list(planes.other_axes)]
+    is_unambiguous = (np.abs(position - np.rint(position)) < 0.49).all()
+    if is_unambiguous and (np.abs(position - index) < 0.49).all():
+        assert visible_index(image, planes, viewer.dims) == index
+    viewer.dims.set_point(range(ndim), [10_000] * ndim)
+    far = image.world_to_data(viewer.dims.point)[list(planes.other_axes)]
+    is_inside = planes.contains(tuple(np.rint(far).astype(int)))
+    assert (visible_index(image, planes, viewer.dims) is not None) == is_inside
+
+
+@pytest.mark.parametrize("is_rgb", [False, True])
+def test_layer_of_fewer_dimensions_has_the_last_axes(is_rgb) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((3, 4, 20, 30)))
+    flat = viewer.add_image(np.zeros((20, 30, 3) if is_rgb else (20, 30)), rgb=is_rgb)
+    assert plane_axes_of(flat, viewer.dims) == PlaneAxes((20, 30), (0, 1))
+    assert visible_index(flat, PlaneAxes((20, 30), (0, 1)), viewer.dims) == ()
+    viewer.dims.order = (2, 3, 0, 1)
+    assert plane_axes_of(flat, viewer.dims) is None  # the axes in view are not its own
+
+
+def test_read_plane_reads_one_plane_only() -> None:
+    class Array:
+        shape = (4, 20, 30, 3)
+        asked = ()
+
+        def __getitem__(self, region):
+            self.asked = (*self.asked, region)
+            return np.arange(20 * 30 * 3).reshape(20, 30, 3)
+
+    array = Array()
+    plane = read_plane(array, STACK, (2,), 1, True)
+    assert array.asked == (STACK.region((2,)),)
+    np.testing.assert_array_equal(plane, np.arange(1, 1800, 3).reshape(20, 30))
+
+
+@pytest.mark.parametrize(("shape", "index"), [((4, 20, 31), (2,)), ((4, 20, 30), (4,))])
+def test_read_plane_refuses_what_is_not_there(shape, index) -> None:
+    with pytest.raises(ImageFormatError, match="choose the image again"):
+        read_plane(np.zeros(shape), STACK, index, None, False)
+
+
+def test_prompts_written_are_read_again() -> None:
+    image = Image(np.zeros(STACK.shape), scale=(3, 0.5, 0.5), rotate=(10, 20, 30))
+    prompts = {
+        (1,): PlanePrompts([[3, 4], [5.5, 6]], [1, 0], [[1, 2, 9, 12]], (), (None, 2)),
+        (3,): PlanePrompts([], [], [], (np.array([[1, 1], [1, 9], [8, 5]], np.float32),)),
+    }
+    points, boxes = make_points_layer(image, STACK, 7), make_boxes_layer(image, STACK, 7)
+    set_next_click(points, NEGATIVE)
+    write_layers(points, boxes, STACK, 7, prompts)
+    assert next_click(points) == NEGATIVE
+    assert list(points.features["label"]) == [POSITIVE, NEGATIVE]
+    assert list(boxes.features["object_id"]) == [7, 7]
+    read = read_layers(points, boxes, to_image(image), STACK, 7)
+    assert read.keys() == prompts.keys()
+    np.testing.assert_allclose(read[1,].points_yx, prompts[1,].points_yx, atol=1e-4)
+    np.testing.assert_allclose(read[1,].boxes_yxyx, prompts[1,].boxes_yxyx, atol=1e-4)
+    np.testing.assert_allclose(read[3,].polygons_yx[0], prompts[3,].polygons_yx[0], atol=1e-4)
+    assert read[1,].refines == (None, 2)
+    assert read_layers(points, boxes, to_image(image), STACK, 8) == {}
+    write_layers(points, boxes, STACK, 7, {})
+    assert read_layers(points, boxes, to_image(image), STACK, 7) == {}
+
+
+def test_missing_layers_hold_no_prompts() -> None:
+    write_layers(None, None, STACK, 1, {(0,): PlanePrompts([[1, 2]], [1])})
+    assert read_layers(None, None, to_image(None), STACK, 1) == {}
+
+
+def test_prompts_outside_of_the_stack_are_left_out() -> None:
+    image = Image(np.zeros(STACK.shape))
+    points = make_points_layer(image, STACK, 1)
+    points.add([[-1, 3, 4], [2.4, 3, 4], [9, 3, 4]])
+    [index] = read_layers(points, None, to_image(image), STACK, 1)
+    assert index == (2,)
+
+
+def test_the_next_click_leaves_former_ones_alone() -> None:
+    points = make_points_layer(Image(np.zeros(STACK.shape)), STACK, 1)
+    points.add([1, 3, 4])
+    points.selected_data = {0}
+    colour = points.face_color.copy()
+    set_next_click(points, NEGATIVE)
+    points.add([1, 5, 6])
+    assert list(points.features["label"]) == [POSITIVE, NEGATIVE]
+    np.testing.assert_array_equal(points.face_color[:1], colour)
+    assert (points.face_color[1] != colour[0]).any()
+    assert points.symbol[0] != points.symbol[1]
+
+
+def test_possible_targets() -> None:
+    image = Image(np.zeros(STACK.shape))
+    assert is_possible_target(make_objects_layer(image, STACK), STACK)
+    assert is_possible_target(make_preview_layer(image, STACK), STACK)
+    assert not is_possible_target(Labels(np.zeros((20, 30), int)), STACK)
+    assert not is_possible_target(image, STACK)
+
+
+def test_layer_labels_are_written_in_place() -> None:
+    layer = make_objects_layer(Image(np.zeros(STACK.shape)), STACK)
+    data, labels = layer.data, LayerLabels(layer)
+    labels[STACK.region((2,), slice(3, 5), slice(4, 6))] = 9
+    assert labels.dtype == np.uint16
+    assert layer.data is data
+    assert data.sum() == 36
+    np.testing.assert_array_equal(labels[STACK.region((2,))], data[2])
+
+
+def test_copied_transform_is_the_same_place() -> None:
+    image = Image(np.zeros(STACK.shape), scale=(3, 2, 1), rotate=(10, 20, 30), shear=(0.1, 0, 0))
+    other = make_preview_layer(Image(np.zeros(STACK.shape)), STACK)
+    copy_transform(image, other)
+    np.testing.assert_allclose(other.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))
+    assert transform_of(other).keys() == transform_of(image).keys()
