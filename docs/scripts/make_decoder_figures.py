@@ -377,8 +377,9 @@ def make_masks_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) ->
 
 
 def make_correction_figure(scene: Scene, corrections: list[Correction]) -> None:
-    """What a second click changes, without and with the logits before; largest gain shown."""
-    shown = max(corrections, key=Correction.gain)
+    """What a second click changes, without and with the logits before."""
+    inner = [made for made in corrections if not touches_margin(made.truth)]
+    shown = max(inner, key=Correction.gain)
     figure, panels = plt.subplots(1, 3, figsize=(8.4, 3.5), layout="constrained")
     contents = (
         ("one click", "before", 1),
@@ -396,6 +397,11 @@ def make_correction_figure(scene: Scene, corrections: list[Correction]) -> None:
         )
         zoom_to(axes, [shown.truth, shown.before, shown.with_logits])
     save(figure, "correction")
+
+
+def touches_margin(mask: np.ndarray, margin: int = 25) -> bool:
+    """Whether a mask comes so near to the border that a close-up would show it."""
+    return bool(mask.sum() - mask[margin:-margin, margin:-margin].sum())
 
 
 def _cut_low_res(scene: Scene, values: np.ndarray) -> np.ndarray:

@@ -248,7 +248,7 @@ def show_first_steps(screen: Screen) -> None:
     masks = screen.objects()
     screen.click(interior_point_yx(masks[0]))
     screen.save("first-click")
-    screen.save("panel", screen.widget.controller.panel)
+    screen.save("panel", screen.widget.controller.panel.object)
     clear_prompts(screen)
 
     spill, first, second = find_spill(screen.workspace.image.data, masks[:15])
@@ -276,7 +276,7 @@ def show_first_steps(screen: Screen) -> None:
 def show_boxes_to_objects(screen: Screen) -> None:
     """Drag several boxes, then make an object of each."""
     height, width = screen.plane_truth().shape
-    for mask in screen.free_objects(near_yx=(0.25 * height, 0.75 * width))[:5]:
+    for mask in screen.free_objects(near_yx=(0.75 * height, 0.25 * width))[:5]:
         screen.drag_box(mask)
     screen.save("boxes")
     screen.push("boxes_to_objects")
@@ -300,7 +300,7 @@ def show_window(screen: Screen) -> None:
 
 def show_stack(screen: Screen) -> None:
     """Committed objects and a preview on the slice of a stack that has most objects."""
-    counts = [len(np.unique(plane)) for plane in screen.truth]
+    counts = [(np.bincount(plane.ravel())[1:] >= 100).sum() for plane in screen.truth]
     screen.viewer.dims.set_current_step(0, int(np.argmax(counts)))
     screen.wait()
     *others, last = screen.objects()[:4]

@@ -80,14 +80,39 @@ def read_prompts(path: str | Path) -> PromptDocument:
         raise PromptError(f"{path}: {error}") from error
 
 
-def write_prompts(document: PromptDocument, path: str | Path) -> None:
-    """Write a prompts.json, complete or not at all."""
+def write_prompts(document: PromptDocument, path: str | Path) -> Path:
+    """Write a prompts.json, complete or not at all.
+
+    Parameters
+    ----------
+    document : PromptDocument
+        What to write.
+    path : str or Path
+        Where to.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    PromptError
+        If it cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(
-        json.dumps(format_prompts(document), indent=1) + "\n", encoding="utf-8"
-    )
-    os.replace(temporary, path)
+    text = json.dumps(format_prompts(document), indent=1) + "\n"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PromptError(
+            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
+            "and that you may write to"
+        ) from error
+    return path
 
 
 def parse_prompts(content: Any) -> PromptDocument:

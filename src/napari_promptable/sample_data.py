@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_promptable.image_io import read_image
 from napari_promptable.prompt_document import PromptDocument, read_prompts
+from napari_promptable.transforms import contrast_limits_of
 
 SAMPLES = {
     "fluorescence_nuclei": ("Fluorescence nuclei", "CC0-1.0", "BBBC038 (dsb2018)"),
@@ -74,5 +75,9 @@ def load_nuclei_stack() -> list[LayerData]:
 def _load(name: str) -> list[LayerData]:
     title, licence, source = SAMPLES[name]
     image = np.asarray(read_image(sample_path(name)))
-    metadata = {"licence": licence, "source": source}
-    return [(image, {"name": title, "metadata": metadata}, "image")]
+    options = {
+        "name": title,
+        "contrast_limits": contrast_limits_of(image),  # the nuclei would be almost black
+        "metadata": {"licence": licence, "source": source},
+    }
+    return [(image, options, "image")]

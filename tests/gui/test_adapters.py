@@ -1,8 +1,10 @@
 """Positions between napari's world and image pixels, without a window."""
 
+import operator
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -12,6 +14,7 @@ from napari_promptable.gui.layer_adapters import (
     NEGATIVE,
     POSITIVE,
     LayerLabels,
+    channel_choices,
     copy_transform,
     is_possible_target,
     make_boxes_layer,
@@ -31,6 +34,7 @@ from napari_promptable.planes import PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
 STACK = PlaneAxes((4, 20, 30), (1, 2))
+FLAT_TURN = ((1, 0, 0), (0, 0.8, -0.6), (0, 0.6, 0.8))
 
 
 def to_image(image):
@@ -46,7 +50,7 @@ def placed_images(draw) -> Image:
     ndim = draw(st.integers(2, 5))
     shape = draw(st.tuples(*[st.integers(2, 6)] * ndim))
     size = st.floats(0.05, 20)
-    scale = draw(st.tuples(*[st.builds(lambda s, sign: s * sign, size, st.sampled_from([1, -1]))] * ndim))
+    scale = draw(st.tuples(*[st.one_of(size, size.map(operator.neg))] * ndim))
     translate = draw(st.tuples(*[st.floats(-500, 500)] * ndim))
     shear = draw(st.tuples(*[st.floats(-0.8, 0.8)] * (ndim * (ndim - 1) // 2)))
     rotation = np.eye(ndim)
@@ -71,6 +75,8 @@ def placed_images(draw) -> Image:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+@settings(max_examples=50)
 @given(st.data(), placed_images())
 def test_prompts_survive_the_way_through_the_world(data, image) -> None:
     order = data.draw(st.permutations(range(image.ndim)))
@@ -98,6 +104,7 @@ def test_prompts_survive_the_way_through_the_world(data, image) -> None:
     )
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_slice_in_view_is_the_nearest(data) -> None:
     ndim = data.draw(st.integers(2, 5))
@@ -142,22 +149,39 @@ def test_read_plane_reads_one_plane_only() -> None:
 
         def __getitem__(self, region):
             self.asked = (*self.asked, region)
-            return np.arange(20 * 30 * 3).reshape(20, 30, 3)
+            return np.arange(20 * 30).reshape(20, 30)
 
     array = Array()
-    plane = read_plane(array, STACK, (2,), 1, True)
-    assert array.asked == (STACK.region((2,)),)
-    np.testing.assert_array_equal(plane, np.arange(1, 1800, 3).reshape(20, 30))
+    everything = slice(None)
+    plane = read_plane(array, STACK, (2,), (3, 1))
+    assert array.asked == ((2, everything, everything, 1),)
+    np.testing.assert_array_equal(plane, np.arange(600).reshape(20, 30))
+
+
+def test_read_plane_takes_the_channel_that_is_asked_for() -> None:
+    stack = np.random.default_rng(0).integers(0, 9, (3, 4, 20, 30))
+    planes = PlaneAxes(stack.shape, (2, 3))
+    np.testing.assert_array_equal(read_plane(stack, planes, (0, 3), None), stack[0, 3])
+    np.testing.assert_array_equal(read_plane(stack, planes, (0, 3), (0, 2)), stack[2, 3])
+
+
+def test_channels_are_those_of_rgb_or_of_short_axes() -> None:
+    rgb = Image(np.zeros((40, 50, 3), np.uint8), rgb=True)
+    names = [name for name, _ in channel_choices(rgb, PlaneAxes((40, 50), (0, 1)))]
+    assert names == ["all", "red", "green", "blue"]
+    stack = Image(np.zeros((2, 40, 30, 20)), axis_labels=("c", "z", "y", "x"))
+    choices = channel_choices(stack, PlaneAxes(stack.data.shape, (2, 3)))
+    assert choices == [("as shown", None), ("c 0", (0, 0)), ("c 1", (0, 1))]
 
 
 @pytest.mark.parametrize(("shape", "index"), [((4, 20, 31), (2,)), ((4, 20, 30), (4,))])
 def test_read_plane_refuses_what_is_not_there(shape, index) -> None:
     with pytest.raises(ImageFormatError, match="choose the image again"):
-        read_plane(np.zeros(shape), STACK, index, None, False)
+        read_plane(np.zeros(shape), STACK, index, None)
 
 
 def test_prompts_written_are_read_again() -> None:
-    image = Image(np.zeros(STACK.shape), scale=(3, 0.5, 0.5), rotate=(10, 20, 30))
+    image = Image(np.zeros(STACK.shape), scale=(3, 0.5, 0.5), rotate=FLAT_TURN)
     prompts = {
         (1,): PlanePrompts([[3, 4], [5.5, 6]], [1, 0], [[1, 2, 9, 12]], (), (None, 2)),
         (3,): PlanePrompts([], [], [], (np.array([[1, 1], [1, 9], [8, 5]], np.float32),)),
@@ -224,7 +248,7 @@ def test_layer_labels_are_written_in_place() -> None:
 
 
 def test_copied_transform_is_the_same_place() -> None:
-    image = Image(np.zeros(STACK.shape), scale=(3, 2, 1), rotate=(10, 20, 30), shear=(0.1, 0, 0))
+    image = Image(np.zeros(STACK.shape), scale=(3, 2, 1), rotate=FLAT_TURN, shear=(0, 0, 0.1))
     other = make_preview_layer(Image(np.zeros(STACK.shape)), STACK)
     copy_transform(image, other)
     np.testing.assert_allclose(other.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))

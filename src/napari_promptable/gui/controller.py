@@ -17,9 +17,9 @@ from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.status import describe_next_step
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index
+from napari_promptable.prompt_document import PromptDocument, write_prompts
 from napari_promptable.session import Answer, SegmentationSession
 
-_CHANNELS = (("red", 0), ("green", 1), ("blue", 2))
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -46,15 +46,6 @@ class PromptController:
         self._own_models: list[str] = []
         self._note = ""
         self._is_following = self._is_closed = False
-        self.panel = Panel(
-            {
-                "image": self._image_choices,
-                "channel": self._channel_choices,
-                "model": lambda: model_choices(self._own_models),
-                "device": lambda: [(name, name) for name in _DEVICES],
-                "labels": self._labels_choices,
-            }
-        )
         self.workspace = Workspace(
             self._viewer,
             {
@@ -64,6 +55,15 @@ class PromptController:
                 "M": lambda _: self._next_candidate(),
                 "S": lambda _: self._segment(),
             },
+        )
+        self.panel = Panel(
+            {
+                "image": self._image_choices,
+                "channel": self.workspace.channels,
+                "model": lambda: model_choices(self._own_models),
+                "device": lambda: [(name, name) for name in _DEVICES],
+                "labels": self._labels_choices,
+            }
         )
         self.scheduler = Scheduler(self.workspace)
         self._connect_panel()
@@ -91,6 +91,7 @@ class PromptController:
         controls.undo_requested.connect(self._undo)
         controls.redo_requested.connect(self._redo)
         controls.boxes_to_objects_requested.connect(self._boxes_to_objects)
+        controls.save_prompts_requested.connect(self.save_prompts)
         controls.candidates.chosen.connect(self._choose_candidate)
         controls.candidates.hovered.connect(self._preview_candidate)
         self.panel.status.cancel_requested.connect(self._cancel)
@@ -132,12 +133,8 @@ class PromptController:
             if isinstance(layer, Image) and layer.ndim >= 2
         ]
 
-    def _channel_choices(self) -> list[tuple[str, Any]]:
-        image = self.workspace.image if hasattr(self, "workspace") else None
-        return [("all", None), *(_CHANNELS if image is not None and image.rgb else ())]
-
     def _labels_choices(self) -> list[tuple[str, Any]]:
-        targets = self.workspace.possible_targets() if hasattr(self, "workspace") else []
+        targets = self.workspace.possible_targets()
         return [*((layer.name, layer) for layer in targets), ("new layer", None)]
 
     def _choose_first_image(self) -> None:
@@ -270,6 +267,21 @@ class PromptController:
                     self._say(f"{len(commit.object_ids)} objects are committed.")
 
         self.scheduler.answer(questions, deliver)
+
+    def save_prompts(self, path: str) -> None:
+        """Write the prompts of all objects to a prompts.json."""
+        if self._session is None or self.workspace.image is None:
+            return
+        planes = self._session.planes
+        document = PromptDocument(
+            self.workspace.image.name,
+            planes.shape,
+            planes.axes,
+            self.panel.choices.value("model"),
+            self._session.objects,
+        )
+        if self._act(write_prompts, document, path) is not None:
+            self._say(f"Prompts of {len(document.objects)} objects are saved in {path}.")
 
     def _choose_candidate(self, candidate: int) -> None:
         index = self.workspace.visible_index()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from napari_promptable.checkpoints import fetch_checkpoint
 from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.gui.engine import JobControl
-from napari_promptable.gui.layer_adapters import read_plane
+from napari_promptable.gui.layer_adapters import Channel, read_plane
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.registry import MODELS
 from napari_promptable.session import Answer, Question, embed_plane
@@ -36,20 +36,17 @@ class PlaneSource:
         At full resolution, with the RGB axis last.
     planes : PlaneAxes
         How it is cut.
-    channel : int or None
-        One channel of an RGB image, or all.
-    is_rgb : bool
-        Whether there is an RGB axis.
+    channel : Channel or None
+        The channel that the model sees, or what is shown.
     """
 
     data: Any
     planes: PlaneAxes
-    channel: int | None
-    is_rgb: bool
+    channel: Channel | None
 
     def read(self, index: Index) -> npt.NDArray[np.generic]:
         """Read one plane; see `read_plane`."""
-        return read_plane(self.data, self.planes, index, self.channel, self.is_rgb)
+        return read_plane(self.data, self.planes, index, self.channel)
 
 
 def load_model_job(name_or_path: str, device: str) -> Callable[[JobControl], PromptableModel]:

@@ -64,8 +64,31 @@ def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
     return index if planes.contains(index) else None
 
 
+Channel = tuple[int, int]
+"""Axis of the data, the RGB axis included, and the position on it that the model sees."""
+
+_RGB_NAMES = ("red", "green", "blue")
+_MAX_CHANNELS = 6  # a longer axis is z or time rather than channels
+
+
+def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel | None]]:
+    """Name the channels of an image layer, and all of them (as shown) first."""
+    if layer.rgb:
+        axis = len(planes.shape)
+        return [("all", None), *((name, (axis, k)) for k, name in enumerate(_RGB_NAMES))]
+    return [
+        ("as shown", None),
+        *(
+            (f"{layer.axis_labels[axis]} {position}", (axis, position))
+            for axis in planes.other_axes
+            if 1 < planes.shape[axis] <= _MAX_CHANNELS
+            for position in range(planes.shape[axis])
+        ),
+    ]
+
+
 def read_plane(
-    layer_data: Any, planes: PlaneAxes, index: Index, channel: int | None, is_rgb: bool
+    layer_data: Any, planes: PlaneAxes, index: Index, channel: Channel | None
 ) -> npt.NDArray[np.generic]:
     """Read one plane, and nothing else, from the data of an image layer.
 
@@ -77,10 +100,9 @@ def read_plane(
         How it is cut.
     index : Index
         Which plane.
-    channel : int or None
-        One channel of an RGB layer, as a grey image; None for all.
-    is_rgb : bool
-        Whether there is an RGB axis.
+    channel : Channel or None
+        Read this channel instead of the one of the plane, or of an RGB image; None for what
+        is shown.
 
     Returns
     -------
@@ -92,16 +114,16 @@ def read_plane(
     ImageFormatError
         If the array has no such plane any more.
     """
-    if (
-        not planes.contains(index)
-        or tuple(layer_data.shape)[: len(planes.shape)] != planes.shape
-    ):
+    shape = tuple(layer_data.shape)
+    if not planes.contains(index) or shape[: len(planes.shape)] != planes.shape:
         raise ImageFormatError(
-            f"plane {index} is not in an image of shape {tuple(layer_data.shape)}; choose the "
-            "image again"
+            f"plane {index} is not in an image of shape {shape}; choose the image again"
         )
-    plane = np.asarray(layer_data[planes.region(index)])
-    return plane[..., channel] if is_rgb and channel is not None else plane
+    region = [*planes.region(index), *[slice(None)] * (len(shape) - len(planes.shape))]
+    if channel is not None:
+        axis, position = channel
+        region[axis] = position
+    return np.asarray(layer_data[tuple(region)])
 
 
 def transform_of(layer: Layer) -> dict[str, Any]:
@@ -130,8 +152,7 @@ def make_points_layer(image: Image, planes: PlaneAxes, object_id: int) -> Points
         },
         feature_defaults={"label": POSITIVE, "object_id": object_id, "refines": _OFFERED},
         size=max(3, max(planes.plane_shape) / 60),
-        border_color="white",
-        border_width=0.15,
+        border_width=0,  # napari draws it too thick where canvas_size_limits apply
         opacity=1.0,
         **transform_of(image),
     )

@@ -63,7 +63,7 @@ class ChoicePanel(QWidget):
 
     _ROWS = (
         ("image", "Image", "The image to segment"),
-        ("channel", "Channel", "The channel of an RGB image that the model sees"),
+        ("channel", "Channel", "The channel that the model sees"),
         ("model", "Model", "The network; tiny comes with the plugin and works offline"),
         ("device", "Device", "Where the network runs; auto takes a GPU if there is one"),
         ("labels", "Labels", "The layer that committed objects are written to"),
@@ -85,9 +85,10 @@ class ChoicePanel(QWidget):
             box.changed.connect(lambda value, name=name: self._report(name, value))
             self._boxes[name] = box
             layout.addWidget(QLabel(title), row, 0)
-            layout.addWidget(box.native, row, 1)
+            layout.addWidget(box.native, row, 1, 1, 1 if name == "model" else 2)
         more = _named(QToolButton(), "model_menu", "About this model; use a weights file")
         more.setText("⋯")
+        more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(more)
         menu.addAction("About this model").triggered.connect(self.model_info_requested)
@@ -105,7 +106,8 @@ class ChoicePanel(QWidget):
     def _offered(self, name: str) -> list[tuple[str, Any]]:
         """Choices of today; magicgui would not report None as a choice."""
         return [
-            (text, _NOTHING if value is None else value) for text, value in self._choices[name]()
+            (text, _NOTHING if value is None else value)
+            for text, value in self._choices[name]()
         ]
 
     def refresh(self, name: str, value: Any = None) -> None:
@@ -126,6 +128,7 @@ class ChoicePanel(QWidget):
                 box.value = value
         finally:
             self._is_silent = False
+        box.native.setEnabled(name != "channel" or len(box.choices) > 1)
 
     def value(self, name: str) -> Any:
         """Return what is chosen."""
@@ -135,10 +138,6 @@ class ChoicePanel(QWidget):
     def set_value(self, name: str, value: Any) -> None:
         """Choose; reported like a user's choice."""
         self._boxes[name].value = value
-
-    def set_enabled(self, name: str, is_enabled: bool) -> None:
-        """Allow or forbid a choice."""
-        self._boxes[name].native.setEnabled(is_enabled)
 
     def _report(self, name: str, value: Any) -> None:
         if not self._is_silent:
@@ -198,6 +197,7 @@ class ObjectPanel(QWidget):
     undo_requested = Signal()
     redo_requested = Signal()
     boxes_to_objects_requested = Signal()
+    save_prompts_requested = Signal(str)  # path
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -236,7 +236,18 @@ class ObjectPanel(QWidget):
             "Commit one object for each box that is drawn",
         )
         many.clicked.connect(self.boxes_to_objects_requested)
-        layout.addLayout(_row(QLabel("Many"), many))
+        save = self._button(
+            "Save prompts…",
+            "save_prompts",
+            "Save all prompts, to make the labels again by script",
+        )
+        save.clicked.connect(self._choose_prompts_file)
+        layout.addLayout(_row(many, save))
+
+    def _choose_prompts_file(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save prompts", "prompts.json", "*.json")
+        if path:
+            self.save_prompts_requested.emit(path)
 
     def _make_tools(self) -> QHBoxLayout:
         self._tools: dict[str, QPushButton] = {}

@@ -169,6 +169,7 @@ class PromptLayers:
         if not self._is_silent and self.points is not None:
             with self._silence():
                 show_signs(self.points)
+                self.points.selected_data = set()  # napari's highlight would hide the sign
             self.edited.emit()
 
     def read(self) -> dict[Index, PlanePrompts]:
@@ -231,7 +232,8 @@ class PromptLayers:
         if mask is not None and extent is not None:
             self.preview.data[self.planes.region(index, *extent)] = mask[extent]
             self._shown[index] = extent
-        self.preview.refresh(thumbnail=False, highlight=False, extent=False)
+        is_empty = not self._shown  # the thumbnail costs too much while masks come and go
+        self.preview.refresh(thumbnail=is_empty, highlight=False, extent=False)
 
     def clear_preview(self) -> None:
         """Show no candidate on any plane."""

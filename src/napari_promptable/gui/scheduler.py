@@ -11,6 +11,7 @@ from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.engine import Engine, Job
 from napari_promptable.gui.jobs import answer_job, embed_job, load_model_job
+from napari_promptable.gui.layer_adapters import Channel
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
@@ -46,7 +47,7 @@ class Scheduler:
         self._workspace = workspace
         self._model: PromptableModel | None = None
         self._model_name, self._device = "", "auto"
-        self._channel: int | None = None
+        self._channel: Channel | None = None
         self._can_load = True
         self._cache = EmbeddingCache()
         self._encoded: set[Index] = set()
@@ -64,7 +65,7 @@ class Scheduler:
         self._can_load = True
         self.forget_planes()
 
-    def set_channel(self, channel: int | None) -> None:
+    def set_channel(self, channel: Channel | None) -> None:
         """Show the model another channel from now on."""
         if channel != self._channel:
             self._channel = channel

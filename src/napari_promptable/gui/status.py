@@ -12,6 +12,7 @@ ONLY_NEGATIVE = "Click inside the object too (T switches to +)."
 WAITING = "Your prompts are kept and answered as soon as the slice is encoded."
 SEGMENT_NEXT = "Press Segment (S) to see the mask."
 COMMIT_NEXT = "Commit (C), correct with + and − clicks (T switches), or try the next mask (M)."
+MANY_BOXES = "Commit (C) makes one object of all boxes, Boxes → objects one of each."
 ELSEWHERE = "This object has a mask on another slice; add a click here, or commit it (C)."
 
 
@@ -53,5 +54,5 @@ def describe_next_step(
     if not prompts.is_answerable:
         return ONLY_NEGATIVE
     if session.prediction(index) is not None:
-        return COMMIT_NEXT
+        return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
     return WAITING if is_busy or is_live else SEGMENT_NEXT

@@ -13,7 +13,9 @@ from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.jobs import PlaneSource
 from napari_promptable.gui.layer_adapters import (
+    Channel,
     LayerLabels,
+    channel_choices,
     highest_id,
     is_possible_target,
     make_objects_layer,
@@ -109,13 +111,20 @@ class Workspace:
             return
         if target is None:
             target = make_objects_layer(self.image, self.layers.planes)
-            position = self._viewer.layers.index(self.image) + 1
-            self._viewer.layers.insert(position, target)
+            self._insert(target)
         if self.target is not None:
             self.layers.unbind_keys(self.target)
         self.target = target
         self.layers.bind_keys(target)
         self._set_session(_open_session(target, self.layers.planes))
+
+    def _insert(self, target: Labels) -> None:
+        """Put a new target on the image; the active layer stays active."""
+        layers = self._viewer.layers
+        active = layers.selection.active
+        layers.insert(layers.index(self.image) + 1, target)
+        if active is not None:
+            layers.selection.active = active
 
     def possible_targets(self) -> list[Labels]:
         """Labels layers of the image's shape, the topmost first."""
@@ -128,17 +137,23 @@ class Workspace:
             and layer is not self.layers.preview
         ]
 
+    def channels(self) -> list[tuple[str, Channel | None]]:
+        """Channels that the model can be shown, in words."""
+        if self.image is None or self.layers is None:
+            return [("all", None)]
+        return channel_choices(self.image, self.layers.planes)
+
     def visible_index(self) -> Index | None:
         """Index of the plane in view; None where no plane of the image is."""
         if self.image is None or self.layers is None or self._viewer.dims.ndisplay != 2:
             return None
         return visible_index(self.image, self.layers.planes, self._viewer.dims)
 
-    def source(self, channel: int | None) -> PlaneSource:
+    def source(self, channel: Channel | None) -> PlaneSource:
         """Where planes are read from; there must be layers."""
         assert self.image is not None and self.layers is not None
         data = self.image.data[0] if self.image.multiscale else self.image.data
-        return PlaneSource(data, self.layers.planes, channel, bool(self.image.rgb))
+        return PlaneSource(data, self.layers.planes, channel)
 
     def _enter_planes(self, target: Labels | None) -> None:
         """Make tool layers for the plane in view and open a session."""
@@ -192,6 +207,8 @@ class Workspace:
 
     def _set_session(self, session: SegmentationSession | None) -> None:
         former, self.session = self.session, session
+        if former is not None and former is not session:
+            former.forget_answers()  # pixels or model may be others when it is taken up again
         if self.layers is not None:
             self.layers.clear_preview()
         if session is not former:
