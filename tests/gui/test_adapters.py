@@ -171,7 +171,7 @@ def test_channels_are_those_of_rgb_or_of_short_axes() -> None:
     assert names == ["all", "red", "green", "blue"]
     stack = Image(np.zeros((2, 40, 30, 20)), axis_labels=("c", "z", "y", "x"))
     choices = channel_choices(stack, PlaneAxes(stack.data.shape, (2, 3)))
-    assert choices == [("as shown", None), ("c 0", (0, 0)), ("c 1", (0, 1))]
+    assert choices == [("as shown", None), ("axis c · 0", (0, 0)), ("axis c · 1", (0, 1))]
 
 
 @pytest.mark.parametrize(("shape", "index"), [((4, 20, 31), (2,)), ((4, 20, 30), (4,))])

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from napari_promptable.gui.layer_adapters import SYMBOLS
+from napari_promptable.headless import segment_document
+from napari_promptable.prompt_document import read_prompts
 
 pytestmark = pytest.mark.gui
 
@@ -206,3 +208,21 @@ def test_without_live_nothing_happens_until_segment(open_plugin, make_disks) -> 
     assert len(user.model.questions) == 1
     user.push("segment")
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_saved_prompts_make_the_same_labels(
+    open_plugin, make_disks, fake_model, tmp_path
+) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    for centre in disks.centres:
+        user.click(user.world(*centre))
+        user.push("commit")
+    path = tmp_path / "prompts.json"
+    user.widget.controller.save_prompts(str(path))
+    assert "saved" in user.status
+    labels = segment_document(fake_model, disks.image, read_prompts(path))
+    np.testing.assert_array_equal(labels, user.labels)
+
+    user.widget.controller.save_prompts(str(tmp_path / "none" / "prompts.json"))
+    assert "cannot be written" in user.notifications[-1]

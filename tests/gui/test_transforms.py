@@ -89,6 +89,19 @@ def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
     assert user.preview_mask.any()
 
 
+def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    channels = np.stack([np.zeros_like(disks.image), disks.image])
+    user = open_plugin(channels)  # channel 0, which is empty, is in view
+    assert user.index() == (0,)
+    user.choose("channel", "axis -3 · 1")
+    user.click(user.on_plane(*disks.centres[0]))
+    np.testing.assert_array_equal(user.model.planes[-1], disks.image)
+    user.push("commit")
+    np.testing.assert_array_equal(user.labels[0] == 1, disks.mask(0))
+    assert not user.labels[1].any()
+
+
 def test_multiscale_image_is_read_at_full_resolution(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin([disks.image, disks.image[::2, ::2]], multiscale=True)

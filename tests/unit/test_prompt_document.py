@@ -258,6 +258,7 @@ def test_a_failing_write_leaves_the_file_as_it_was(
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(PromptError, match="disk full"):
         write_prompts(parse_prompts(example), path)
     assert path.read_text(encoding="utf-8") == "former"
+    assert list(tmp_path.iterdir()) == [path]

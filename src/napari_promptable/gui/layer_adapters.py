@@ -79,7 +79,7 @@ def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel 
     return [
         ("as shown", None),
         *(
-            (f"{layer.axis_labels[axis]} {position}", (axis, position))
+            (f"axis {layer.axis_labels[axis]} · {position}", (axis, position))
             for axis in planes.other_axes
             if 1 < planes.shape[axis] <= _MAX_CHANNELS
             for position in range(planes.shape[axis])

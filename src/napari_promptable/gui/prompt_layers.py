@@ -169,7 +169,8 @@ class PromptLayers:
         if not self._is_silent and self.points is not None:
             with self._silence():
                 show_signs(self.points)
-                self.points.selected_data = set()  # napari's highlight would hide the sign
+                if self.points.mode == "add":  # in other modes it may be about to be moved
+                    self.points.selected_data = set()  # napari's highlight would hide the sign
             self.edited.emit()
 
     def read(self) -> dict[Index, PlanePrompts]:
