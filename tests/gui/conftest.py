@@ -348,14 +348,14 @@ def open_plugin(make_napari_viewer, qtbot, fake_model) -> Iterator[Callable[...,
         **options: Any,
     ) -> User:
         viewer = make_napari_viewer(show=True)
-        viewer.window._qt_window.resize(1200, 860)
+        viewer.window._qt_window.resize(1040, 720)
         image = None if data is None else viewer.add_image(data, name="image", **options)
         before(viewer)
         dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
         user = User(qtbot, viewer, dock, widget, fake_model, image)
         if is_awaited:
             user.wait_idle()
-        qtbot.waitUntil(lambda: user.canvas.width() > 500, timeout=_TIMEOUT_MS)
+        qtbot.waitUntil(lambda: user.canvas.width() > 300, timeout=_TIMEOUT_MS)
         viewer.reset_view()
         return user
 

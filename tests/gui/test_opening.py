@@ -41,3 +41,35 @@ def test_opened_without_an_image_it_names_the_samples(open_plugin, make_disks) -
     assert user.viewer.layers.selection.active == user.points
     user.click(user.world(*disks.centres[1]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+
+
+def test_it_is_narrow_and_every_control_says_what_it_does(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    assert user.widget.minimumSizeHint().width() <= 300
+    names = (
+        "image channel model device labels object_id live candidate segment commit undo redo "
+        "new_object boxes_to_objects cancel progress status"
+    )
+    for name in names.split():
+        assert user.control(name).toolTip(), name
+
+
+def test_pointing_at_a_candidate_shows_it(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(centres=[(30, 40)], radius=14.0).image)
+    user.click(user.world(30, 40))
+    masks = user.session.prediction(()).masks
+    user.widget.controller.panel.object.candidates.hovered.emit(2)
+    np.testing.assert_array_equal(user.preview_mask, masks[2])
+    user.widget.controller.panel.object.candidates.hovered.emit(-1)
+    np.testing.assert_array_equal(user.preview_mask, masks[1])
+    assert user.session.candidate(()) == 1
+
+
+def test_no_dot_where_there_is_no_click(open_plugin) -> None:
+    """napari draws an empty points layer as one point at the origin, of the smallest size."""
+    user = open_plugin(np.zeros((2, 60, 80)), contrast_limits=(0, 1))
+    user.click(user.on_plane(30, 40))
+    user.viewer.dims.set_current_step(0, 1 - user.index()[0])
+    user.wait_idle()
+    canvas = user.viewer.screenshot(canvas_only=True, flash=False)
+    assert canvas[..., :3].max() == 0

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer
 
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.actions import Actions
 from napari_promptable.gui.layer_adapters import unwrap
 from napari_promptable.gui.model_choices import describe_model, model_choices
 from napari_promptable.gui.panels import Panel
@@ -17,14 +18,13 @@ from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.status import describe_next_step
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index
-from napari_promptable.prompt_document import PromptDocument, write_prompts
-from napari_promptable.session import Answer, SegmentationSession
+from napari_promptable.session import SegmentationSession
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class PromptController:
-    """Turns what the user does into verbs of the session, and shows the session's state.
+    """Lets the panel and the viewer call actions, and shows the session's state.
 
     Parameters
     ----------
@@ -39,6 +39,8 @@ class PromptController:
         Image, layers and session.
     scheduler : Scheduler
         What computes.
+    actions : Actions
+        What the user can do.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -49,11 +51,11 @@ class PromptController:
         self.workspace = Workspace(
             self._viewer,
             {
-                "T": lambda _: self._toggle_sign(),
-                "C": lambda _: self._commit(),
-                "N": lambda _: self._new_object(),
-                "M": lambda _: self._next_candidate(),
-                "S": lambda _: self._segment(),
+                "T": lambda _: self.actions.toggle_sign(),
+                "C": lambda _: self.actions.commit(),
+                "N": lambda _: self.actions.new_object(),
+                "M": lambda _: self.actions.next_candidate(),
+                "S": lambda _: self.actions.segment(),
             },
         )
         self.panel = Panel(
@@ -66,6 +68,7 @@ class PromptController:
             }
         )
         self.scheduler = Scheduler(self.workspace)
+        self.actions = Actions(self.workspace, self.scheduler)
         self._connect_panel()
         self._connect_viewer()
         self.scheduler.set_model(self.panel.choices.value("model"), "auto")
@@ -82,19 +85,21 @@ class PromptController:
             lambda: show_info(describe_model(choices.value("model")))
         )
         choices.model_file_chosen.connect(self.add_own_model)
-        controls.object_selected.connect(self._select_object)
-        controls.tool_requested.connect(self._activate_tool)
-        controls.new_object_requested.connect(self._new_object)
-        controls.segment_requested.connect(self._segment)
-        controls.live_changed.connect(self._set_live)
-        controls.commit_requested.connect(self._commit)
-        controls.undo_requested.connect(self._undo)
-        controls.redo_requested.connect(self._redo)
-        controls.boxes_to_objects_requested.connect(self._boxes_to_objects)
-        controls.save_prompts_requested.connect(self.save_prompts)
-        controls.candidates.chosen.connect(self._choose_candidate)
-        controls.candidates.hovered.connect(self._preview_candidate)
-        self.panel.status.cancel_requested.connect(self._cancel)
+        controls.object_selected.connect(self.actions.select_object)
+        controls.tool_requested.connect(self.actions.activate_tool)
+        controls.new_object_requested.connect(self.actions.new_object)
+        controls.segment_requested.connect(self.actions.segment)
+        controls.live_changed.connect(self.actions.set_live)
+        controls.commit_requested.connect(self.actions.commit)
+        controls.undo_requested.connect(self.actions.undo)
+        controls.redo_requested.connect(self.actions.redo)
+        controls.boxes_to_objects_requested.connect(self.actions.boxes_to_objects)
+        controls.save_prompts_requested.connect(
+            lambda path: self.actions.save_prompts(path, choices.value("model"))
+        )
+        controls.candidates.chosen.connect(self.actions.choose_candidate)
+        controls.candidates.hovered.connect(self.actions.preview_candidate)
+        self.panel.status.cancel_requested.connect(self.actions.cancel)
 
     def _connect_viewer(self) -> None:
         engine, workspace = self.scheduler.engine, self.workspace
@@ -103,8 +108,11 @@ class PromptController:
         engine.progressed.connect(self.panel.status.set_progress)
         engine.stopped.connect(self._show_idle)
         self.scheduler.failed.connect(self._show_error)
+        self.actions.failed.connect(self._show_error)
+        self.actions.noted.connect(self._say)
+        self.actions.acted.connect(self._show_state)
         workspace.session_changed.connect(self._follow_session)
-        workspace.prompts_edited.connect(self._read_prompts)
+        workspace.prompts_edited.connect(self.actions.read_prompts)
         workspace.plane_changed.connect(self._show_plane)
         workspace.tool_changed.connect(self.panel.object.set_tool)
         for event in self._layer_list_events():
@@ -190,131 +198,11 @@ class PromptController:
         self._show_state()
         self.scheduler.engine.wake()
 
-    # what the user does
+    # what is shown
 
     @property
     def _session(self) -> SegmentationSession | None:
         return self.workspace.session
-
-    def _act(self, verb: Any, *arguments: Any) -> Any:
-        """Call a verb of the session; its errors become notifications."""
-        self._note = ""
-        try:
-            return verb(*arguments)
-        except PromptableError as error:
-            self._show_error(error)
-            return None
-        finally:
-            self._show_state()
-            self.scheduler.engine.wake()
-
-    def _read_prompts(self) -> None:
-        if self._session is not None and self.workspace.layers is not None:
-            self._act(self._session.replace_prompts, self.workspace.layers.read())
-            self.workspace.layers.set_refined(None)
-
-    def _select_object(self, object_id: int) -> None:
-        if self._session is not None:
-            self._act(self._session.select_object, object_id)
-
-    def _new_object(self) -> None:
-        if self._session is not None:
-            self._act(self._session.new_object)
-
-    def _activate_tool(self, name: str) -> None:
-        if self.workspace.layers is not None:
-            self.workspace.layers.activate_tool(name)
-
-    def _toggle_sign(self) -> None:
-        if self.workspace.layers is not None:
-            self.workspace.layers.toggle_sign()
-
-    def _segment(self) -> None:
-        self._note = ""
-        self.scheduler.segment()
-
-    def _set_live(self, is_live: bool) -> None:
-        self.scheduler.is_live = is_live
-        self.scheduler.engine.wake()
-        self._show_state()
-
-    def _commit(self) -> None:
-        if self._session is None:
-            return
-        commit = self._act(self._session.commit)
-        if commit is not None:
-            self._say(f"Object {commit.object_ids[0]} is committed. Go on with the next one.")
-
-    def _undo(self) -> None:
-        if self._session is not None and self._act(self._session.undo) is not None:
-            self._say("The last commit is taken back; its prompts are here to be changed.")
-
-    def _redo(self) -> None:
-        if self._session is not None and self._act(self._session.redo) is not None:
-            self._say("Committed again.")
-
-    def _boxes_to_objects(self) -> None:
-        session = self._session
-        questions = [] if session is None else session.questions_by_box()
-        if session is None or not questions:
-            self._say("Drag a box around each object first (▭ box).")
-            return
-
-        def deliver(answers: list[Answer]) -> None:
-            if session is self._session:
-                commit = self._act(session.commit_answers, answers)
-                if commit is not None:
-                    self._say(f"{len(commit.object_ids)} objects are committed.")
-
-        self.scheduler.answer(questions, deliver)
-
-    def save_prompts(self, path: str) -> None:
-        """Write the prompts of all objects to a prompts.json."""
-        if self._session is None or self.workspace.image is None:
-            return
-        planes = self._session.planes
-        document = PromptDocument(
-            self.workspace.image.name,
-            planes.shape,
-            planes.axes,
-            self.panel.choices.value("model"),
-            self._session.objects,
-        )
-        if self._act(write_prompts, document, path) is not None:
-            self._say(f"Prompts of {len(document.objects)} objects are saved in {path}.")
-
-    def _choose_candidate(self, candidate: int) -> None:
-        index = self.workspace.visible_index()
-        if self._session is None or index is None or self._session.prediction(index) is None:
-            return
-        self._act(self._session.choose_candidate, index, candidate)
-        if self.workspace.layers is not None:
-            self.workspace.layers.set_refined(candidate)
-
-    def _next_candidate(self) -> None:
-        index = self.workspace.visible_index()
-        if self._session is None or index is None:
-            return
-        prediction, chosen = self._session.prediction(index), self._session.candidate(index)
-        if prediction is not None and chosen is not None:
-            self._choose_candidate((chosen + 1) % len(prediction.masks))
-
-    def _preview_candidate(self, candidate: int) -> None:
-        """Show a candidate that is pointed at, or (−1) the chosen one again."""
-        index, layers = self.workspace.visible_index(), self.workspace.layers
-        if self._session is None or index is None or layers is None:
-            return
-        prediction = self._session.prediction(index)
-        if prediction is not None and 0 <= candidate < len(prediction.masks):
-            layers.show_mask(index, prediction.masks[candidate])
-        else:
-            layers.show_mask(index, self._session.mask(index))
-
-    def _cancel(self) -> None:
-        self.scheduler.cancel()
-        self._say("Cancelled. Press Segment (S) to start again.")
-
-    # what is shown
 
     def _follow_session(self, former: SegmentationSession | None) -> None:
         """Listen to the new session only, and show its state."""

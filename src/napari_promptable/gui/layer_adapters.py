@@ -23,8 +23,8 @@ SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
 # tell apart; the symbol differs as well.
 _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
-_BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#56B4E9"
-_POINT_CANVAS_SIZE = (11, 14)  # smallest and largest diameter on the screen, in pixels
+_BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#CC79A7"
+_POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 _OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 _ELLIPSE_CORNERS = 48
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")

@@ -88,6 +88,7 @@ class ChoicePanel(QWidget):
             layout.addWidget(box.native, row, 1, 1, 1 if name == "model" else 2)
         more = _named(QToolButton(), "model_menu", "About this model; use a weights file")
         more.setText("⋯")
+        more.setMinimumWidth(28)
         more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(more)
