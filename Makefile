@@ -60,7 +60,7 @@ pytest: export XDG_CONFIG_HOME = $(TEST_HOME)/config
 pytest: export XDG_CACHE_HOME = $(TEST_HOME)/cache
 pytest: export XDG_DATA_HOME = $(TEST_HOME)/data
 pytest: env system ## the tests, on a virtual screen
-	$(XVFB) "$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	$(XVFB) bash scripts/run_tests.sh "$(BIN)/python" $(PYTEST_ARGS)
 
 lint: env ## style, types, manifest
 	"$(BIN)/ruff" check .
