@@ -47,7 +47,7 @@ STAGES = (Stage(0.0, 192, 8, 5), Stage(0.45, 256, 8, 5), Stage(0.88, 512, 2, 10)
 class Config:
     """Settings of a run; what is not on the command line stays as here."""
 
-    iterations: int = 2600
+    iterations: int = 2700
     pretrain_iterations: int = 200
     decay_share: float = 0.35
     correction_every: int = 3
