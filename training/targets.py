@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from napari_promptable.masks import interior_point_yx, mask_to_box_yxyx
 
 BOX_JITTER = 0.1  # standard deviation of a box side, relative to its length (SAM, appendix A)
 MAX_JITTER_PX = 20.0  # its limit (SAM, appendix A)
@@ -14,8 +15,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def mask_box_xyxy(mask: BoolArray) -> npt.NDArray[np.float32]:
     """First and last column and row of a mask: (x0, y0, x1, y1), pixel centres."""
-    columns, rows = np.nonzero(mask.any(0))[0], np.nonzero(mask.any(1))[0]
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
+    return mask_to_box_yxyx(mask)[[1, 0, 3, 2]]
 
 
 def jitter_box(
@@ -37,12 +37,8 @@ def random_point_xy(region: BoolArray, rng: np.random.Generator) -> npt.NDArray[
 
 
 def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
-    """Find the pixel farthest from the mask's border."""
-    x0, y0, x1, y1 = mask_box_xyxy(mask).astype(int)
-    inside = np.pad(mask[y0 : y1 + 1, x0 : x1 + 1], 1)
-    distance = ndimage.distance_transform_edt(inside)
-    row, column = np.unravel_index(distance.argmax(), distance.shape)
-    return np.array([x0 + column - 1, y0 + row - 1], np.float32)
+    """Find the pixel farthest from the mask's border, (x, y)."""
+    return interior_point_yx(mask)[::-1].copy()
 
 
 def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
