@@ -20,6 +20,7 @@ from training.targets import (
     dense_targets,
     interior_point_xy,
     jitter_box,
+    largest_part,
     mask_box_xyxy,
     random_point_xy,
 )
@@ -71,12 +72,9 @@ def make_batch(
         [crop.labels == ids[:, None, None] for crop, ids in zip(crops, chosen, strict=True)]
     )
     prompts = [simulate_first_prompt(mask, rng) for mask in masks]
-    validity = np.zeros((num_images, 1, size, size), np.float32)
-    for crop, valid in zip(crops, validity, strict=True):
-        valid[0, : crop.valid_size[0], : crop.valid_size[1]] = 1
     return Batch(
         torch.from_numpy(np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)),
-        torch.from_numpy(validity),
+        torch.from_numpy(np.stack([crop.valid for crop in crops])[:, None].astype(np.float32)),
         torch.from_numpy(np.stack([dense_targets(crop.labels) for crop in crops])),
         torch.from_numpy(np.repeat(np.arange(num_images), [len(ids) for ids in chosen])),
         torch.from_numpy(masks),
@@ -108,10 +106,17 @@ def simulate_first_prompt(
 def simulate_correction(
     mask: np.ndarray, predicted: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, int]:
-    """Draw a click in the error region; padding where there is no error."""
+    """Draw a click in the error region; padding where there is no error.
+
+    Half of the clicks are what a person would choose and `evaluate` takes: inside the largest
+    error.
+    """
     error = mask != predicted
     if not error.any():
         return np.zeros(2, np.float32), PADDING
-    point = random_point_xy(error, rng)
+    if rng.random() < 0.5:
+        point = interior_point_xy(largest_part(error))
+    else:
+        point = random_point_xy(error, rng)
     column, row = point.astype(int)
     return point, FOREGROUND if mask[row, column] else BACKGROUND

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FOCAL_WEIGHT, CROSS_ENTROPY_WEIGHT, DICE_WEIGHT = 20.0, 5.0, 1.0
+IOU_WEIGHT = 5.0  # so that the choice among candidates, and among scales, is learned too
 FOCAL_GAMMA = 2
 
 
@@ -69,7 +70,7 @@ def prompt_loss(
     losses = mask_losses(logits, target)
     iou = iou_of(logits, target)
     iou_errors = (predicted_iou - iou).square()
-    loss = losses[:, 0].mean() + iou_errors.mean()
+    loss = losses[:, 0].mean() + IOU_WEIGHT * iou_errors.mean()
     if is_first:
         loss = loss + losses[:, 1:].min(dim=1).values.mean()
     return loss, iou

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_promptable.masks import interior_point_yx, mask_to_box_yxyx
 
@@ -39,6 +40,15 @@ def random_point_xy(region: BoolArray, rng: np.random.Generator) -> npt.NDArray[
 def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
     """Find the pixel farthest from the mask's border, (x, y)."""
     return interior_point_yx(mask)[::-1].copy()
+
+
+def largest_part(region: BoolArray) -> BoolArray:
+    """Find the largest connected part of a region."""
+    parts, _ = ndimage.label(region)
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    largest: BoolArray = parts == areas.argmax()
+    return largest
 
 
 def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ import json
 import subprocess
 import time
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from napari_promptable.models.sam import Sam, build_sam
 from training.batches import Batch, make_batch, simulate_correction
 from training.dataset import CropSampler, load_split, manifest_sha256
 from training.losses import dense_loss, prompt_loss
+from training.synthetic import draw_images
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,26 @@ class Stage:
     objects_per_image: int
 
 
-STAGES = (Stage(0.0, 192, 8, 5), Stage(0.45, 256, 8, 5), Stage(0.88, 512, 2, 10))
+STAGES = (Stage(0.0, 192, 8, 4), Stage(0.8, 256, 6, 5))
+
+
+CORRECTION_SHARES = (0.5, 0.3, 0.1, 0.1)
+"""Of the iterations, that have no correction, one, two and three."""
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of a run; what is not on the command line stays as here."""
 
-    iterations: int = 2700
+    iterations: int = 6000
     pretrain_iterations: int = 200
-    decay_share: float = 0.35
-    correction_every: int = 3
+    decay_share: float = 0.6
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     dense_weight: float = 0.5
+    synthetic_images: int = 300
+    synthetic_share: float = 0.2
     seed: int = 0
     bfloat16: bool = False  # pays on CPUs with avx512_bf16 or AMX, costs on others
     threads: int = 1
@@ -87,6 +94,7 @@ class Trainer:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
+            fused=True,
         )
 
     def step(self) -> dict[str, float]:
@@ -140,7 +148,7 @@ class Trainer:
         target = F.avg_pool2d(batch.masks[:, None].float(), 2)[:, 0]
         points, labels = batch.points_xy, batch.point_labels
         is_box = labels[:, 0] == 2
-        corrections = int(self.iteration % config.correction_every == 0)
+        corrections = int(rng.choice(len(CORRECTION_SHARES), p=CORRECTION_SHARES))
         total, figures, previous = embedding.new_zeros(()), {}, None
         for step in range(1 + corrections):
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
@@ -169,14 +177,16 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.iteration) / (10 + self.iteration))
-        states = zip(
-            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+        average, current = (
+            list(model.state_dict().values()) for model in (self.average, self.model)
         )
-        for average, current in states:
-            if average.is_floating_point():
-                average.lerp_(current, 1 - decay)
-            else:
-                average.copy_(current)
+        is_float = [tensor.is_floating_point() for tensor in average]
+        torch._foreach_lerp_(
+            list(compress(average, is_float)), list(compress(current, is_float)), 1 - decay
+        )
+        for tensor, value in zip(average, current, strict=True):
+            if not tensor.is_floating_point():
+                tensor.copy_(value)
 
     def save(self, path: Path) -> None:
         """Write everything that a resumed run needs, complete or not at all."""
@@ -229,16 +239,20 @@ def learning_rate(config: Config, iteration: int) -> float:
     return config.learning_rate * min(warm_up, left, 1.0)
 
 
-def run(config: Config, data: Path, folder: Path) -> Sam:
+def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> Sam:
     """Train until `config.iterations`, saving and logging now and then, and write weights."""
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
+    synthetic = draw_images(config.synthetic_images, config.seed)
     trainer = Trainer(
-        config, CropSampler(load_split(data, "train"), build_sam("conv_tiny").image_size)
+        config, CropSampler(load_split(data, "train"), synthetic, config.synthetic_share)
     )
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
+    elif start is not None:
+        trainer.load(start)
+        trainer.iteration = 0
     print(f"data {manifest_sha256(data)[:12]}, from iteration {trainer.iteration}", flush=True)
     recent: list[dict[str, float]] = []
     started = time.perf_counter()
@@ -295,9 +309,10 @@ def main() -> None:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
         else:
             parser.add_argument(option, type=type(default), default=default)
+    parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
     arguments = vars(parser.parse_args())
-    data, folder = arguments.pop("data"), arguments.pop("run")
-    run(Config(**arguments), data, folder)
+    places = [arguments.pop(name) for name in ("data", "run", "start")]
+    run(Config(**arguments), *places)
 
 
 if __name__ == "__main__":
