@@ -61,7 +61,8 @@ class FakeSegmenter:
         rows, columns = plane.shape[0] // 4, plane.shape[1] // 4
         cells = plane.reshape(rows, 4, columns, 4).transpose(1, 3, 0, 2)
         size = (height, width)
-        return ImageEmbedding(cells.reshape(16, rows, columns), size, size, "fake")
+        features = cells.reshape(16, rows, columns)
+        return ImageEmbedding(features, size, size, "fake", plane.shape, size)
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
         """Answer with three candidates; the second is the default of a single click."""

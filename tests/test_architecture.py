@@ -26,7 +26,6 @@ LAYERS = (
     {
         "checkpoints",
         "commits",
-        "embeddings",
         "image_io",
         "masks",
         "planes",
@@ -34,20 +33,21 @@ LAYERS = (
         "prompts",
         "transforms",
     },
-    {"overview"},
-    {"predictor", "refinement"},
-    {"tiling"},
+    {"labelled_images", "tiling"},
+    {"embeddings", "overview"},
+    {"decoding", "refinement"},
+    {"predictor"},
     {"automatic", "propagation"},
     {"session", "export", "finetune", "evaluate", "sample_data"},
-    {"headless"},
+    {"evaluation_report", "headless"},
     {"demo"},
     {"cli", "gui"},
 )
 """Lowest first; a module imports from its own layer and from those below. Modules of `models`
 and `gui` belong to the layer of their folder."""
 
-WITH_TORCH_LOADED = {"models", "predictor", "tiling", "automatic", "propagation", "finetune"}
-WITH_TORCH_LOADED |= {"evaluate", "headless", "demo"}
+WITH_TORCH_LOADED = {"models", "decoding", "predictor", "automatic", "propagation", "finetune"}
+WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "demo"}
 """Whose import may load torch; that of all others must not."""
 
 GUI_TOOLKITS = {"napari", "qtpy", "superqt", "magicgui", "vispy"}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_promptable.evaluate import largest_part
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -20,7 +21,6 @@ from training.targets import (
     dense_targets,
     interior_point_xy,
     jitter_box,
-    largest_part,
     mask_box_xyxy,
     random_point_xy,
 )
@@ -39,8 +39,8 @@ class Batch:
         0 to 255.
     validity : Tensor, shape (B, 1, S, S), float32
         1 where there is image, 0 on padding.
-    dense : Tensor, shape (B, 4, S / 2, S / 2)
-        Targets of the pre-training task.
+    dense : Tensor, shape (B, 5, S / 2, S / 2)
+        Targets of the pre-training task and of the size head.
     image_index : Tensor of int, shape (N,)
         Image of each object.
     masks : Tensor of bool, shape (N, S, S)

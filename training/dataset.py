@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image
 from scipy import ndimage
-from skimage import io
 from skimage.segmentation import relabel_sequential
 
+from napari_promptable.labelled_images import LabelledFile, read_manifest
 from napari_promptable.transforms import to_rgb8
 
 BALANCE = 0.25  # a dataset of n images is drawn in proportion to n ** BALANCE
@@ -60,33 +58,22 @@ def load_split(root: Path, split: str) -> dict[str, list[LabelledImage]]:
     return images
 
 
-def read_manifest(root: Path) -> list[dict[str, str]]:
-    """Read manifest.csv."""
-    with open(root / "manifest.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def manifest_sha256(root: Path) -> str:
     """Hash of manifest.csv, the name of the training data in the weights' metadata."""
     return hashlib.sha256((root / "manifest.csv").read_bytes()).hexdigest()
 
 
 def _load_row(root: Path, row: dict[str, str]) -> list[LabelledImage]:
-    read = tifffile.imread if row["file"].endswith(".tif") else io.imread
-    image, labels = read(root / row["file"]), read(root / row["label"])
-    if int(row["D"]) == 1:
-        planes = [(row["file"], image, labels)]
-    else:
-        planes = [(f"{row['file']}[{z}]", image[z], labels[z]) for z in range(len(image))]
+    file = LabelledFile(row["dataset"], root / row["file"], root / row["label"])
     return [
         LabelledImage(
-            row["dataset"],
+            file.dataset,
             name,
             to_rgb8(plane),
-            relabel_sequential(plane_labels.astype(np.int32))[0].astype(np.int32),
+            relabel_sequential(labels)[0].astype(np.int32),
         )
-        for name, plane, plane_labels in planes
-        if plane_labels.any()
+        for name, plane, labels in file.planes()
+        if labels.any()
     ]
 
 

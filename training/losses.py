@@ -79,7 +79,7 @@ def prompt_loss(
 def dense_loss(maps: Tensor, target: Tensor) -> Tensor:
     """Loss of the pre-training task: foreground, borders, offsets to the centre."""
     foreground, border = target[:, 0], target[:, 1]
-    offset_error = (maps[:, 2:] - target[:, 2:]).abs() * foreground[:, None]
+    offset_error = (maps[:, 2:4] - target[:, 2:4]).abs() * foreground[:, None]
     return (
         F.binary_cross_entropy_with_logits(maps[:, 0], foreground)
         + F.binary_cross_entropy_with_logits(
@@ -87,3 +87,23 @@ def dense_loss(maps: Tensor, target: Tensor) -> Tensor:
         )
         + offset_error.sum() / (2 * foreground.sum().clamp(min=1))
     )
+
+
+def size_loss(log2_diameters: Tensor, target: Tensor) -> Tensor:
+    """Error of the estimated object sizes in octaves.
+
+    Parameters
+    ----------
+    log2_diameters : Tensor, shape (B, 1, rows, columns)
+        From the size head.
+    target : Tensor, shape (B, rows, columns)
+        0 where the size is not known.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over the cells of known size.
+    """
+    is_known = target > 0
+    errors = F.smooth_l1_loss(log2_diameters[:, 0], target, reduction="none", beta=0.3)
+    return (errors * is_known).sum() / is_known.sum().clamp(min=1)

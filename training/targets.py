@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_promptable.masks import interior_point_yx, mask_to_box_yxyx
 
@@ -42,17 +41,8 @@ def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
     return interior_point_yx(mask)[::-1].copy()
 
 
-def largest_part(region: BoolArray) -> BoolArray:
-    """Find the largest connected part of a region."""
-    parts, _ = ndimage.label(region)
-    areas = np.bincount(parts.ravel())
-    areas[0] = 0
-    largest: BoolArray = parts == areas.argmax()
-    return largest
-
-
 def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """Foreground, object borders and the way to the object's centre, at half resolution.
+    """Foreground, borders, the way to the centre and the size of objects, at half resolution.
 
     Parameters
     ----------
@@ -61,10 +51,12 @@ def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of float32, shape (4, H / 2, W / 2)
+    ndarray of float32, shape (5, H / 2, W / 2)
         Foreground 0/1, border 0/1, row and column offset to the centroid in object radii
-        (zero on the background).
+        (zero on the background), binary logarithm of the diameter in pixels (zero on the
+        background and on objects that reach the border, whose size is not known).
     """
+    sizes = _log2_diameters(labels)
     labels = labels[::2, ::2]
     flat = labels.ravel()
     rows, columns = (grid.ravel() for grid in np.indices(labels.shape, np.float32))
@@ -80,4 +72,15 @@ def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     for shifted in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
         border |= shifted != labels
     maps = [is_object, border.ravel(), *(np.clip(o, -2, 2) * is_object for o in offsets)]
-    return np.stack(maps).reshape(4, *labels.shape).astype(np.float32)
+    maps.append(sizes[flat])
+    return np.stack(maps).reshape(len(maps), *labels.shape).astype(np.float32)
+
+
+def _log2_diameters(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Logarithm of each label's diameter, 0 where it is not known."""
+    areas = np.bincount(labels.ravel())
+    sizes = np.log2(np.sqrt(4 * np.maximum(areas, 1) / np.pi))
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        sizes[edge] = 0
+    sizes[0] = 0
+    return np.maximum(sizes, 0)

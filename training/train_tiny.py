@@ -10,9 +10,6 @@ and falls to zero over the last part, so that a run can be lengthened before it 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import subprocess
 import time
 from dataclasses import asdict, dataclass
 from itertools import compress
@@ -20,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_promptable.models.sam import Sam, build_sam
+from training import curve
 from training.batches import Batch, make_batch, simulate_correction
 from training.dataset import CropSampler, load_split, manifest_sha256
-from training.losses import dense_loss, prompt_loss
+from training.losses import dense_loss, prompt_loss, size_loss
 from training.synthetic import draw_images
+from training.weights import write_weights
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class Config:
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     dense_weight: float = 0.5
+    size_weight: float = 0.5
     synthetic_images: int = 300
     synthetic_share: float = 0.2
     seed: int = 0
@@ -99,20 +98,10 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """Run one iteration and return what the curve shows of it."""
-        config = self.config
-        rng = np.random.default_rng([config.seed, self.iteration])
-        batch = self._next_batch(rng)
+        rng = np.random.default_rng([self.config.seed, self.iteration])
+        loss, figures = self.loss(self._next_batch(rng), rng)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.iteration)
-        embedding = self._encode(batch)
-        maps = F.pixel_shuffle(self.dense_head(embedding), 4)
-        loss = dense_loss(maps, batch.dense)
-        figures = {"dense_loss": loss.item()}
-        if self.iteration >= config.pretrain_iterations:
-            loss = config.dense_weight * loss
-            prompted, ious = self._answer_prompts(batch, embedding, rng)
-            loss = loss + prompted
-            figures |= ious
+            group["lr"] = learning_rate(self.config, self.iteration)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -120,6 +109,28 @@ class Trainer:
         self.iteration += 1
         self._update_average()
         return {"loss": loss.item(), **figures}
+
+    def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Loss of all tasks on a batch, and what the curve shows of it."""
+        config = self.config
+        embedding = self._encode(batch)
+        maps = F.pixel_shuffle(self.dense_head(embedding), 4)
+        dense = dense_loss(maps, batch.dense)
+        sizes = self._size_loss(embedding, batch)
+        loss = dense + config.size_weight * sizes
+        figures = {"dense_loss": dense.item(), "size_error": sizes.item()}
+        if self.iteration >= config.pretrain_iterations:
+            prompted, ious = self._answer_prompts(batch, embedding, rng)
+            loss = config.dense_weight * dense + config.size_weight * sizes + prompted
+            figures |= ious
+        return loss, figures
+
+    def _size_loss(self, embedding: Tensor, batch: Batch) -> Tensor:
+        """Loss of the estimated sizes at the centres of the embedding's cells."""
+        assert self.model.size_head is not None
+        cell = self.model.patch_stride // 2  # targets have half of the input's resolution
+        target = batch.dense[:, 4, cell // 2 :: cell, cell // 2 :: cell]
+        return size_loss(self.model.size_head(embedding), target)
 
     def _next_batch(self, rng: np.random.Generator) -> Batch:
         share = self.iteration / self.config.iterations
@@ -129,7 +140,7 @@ class Trainer:
         )
 
     def _encode(self, batch: Batch) -> Tensor:
-        image = self.model.preprocess(batch.images) * batch.validity
+        image = self.model.normalise(batch.images) * batch.validity
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
             embedding = self.model.image_encoder(
                 image.contiguous(memory_format=torch.channels_last)
@@ -260,42 +271,11 @@ def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> 
         recent.append(trainer.step())
         if trainer.iteration % 50 == 0 or trainer.iteration == config.iterations:
             seconds = (time.perf_counter() - started) / len(recent)
-            _log(folder / "curve.csv", trainer.iteration, seconds, recent)
+            curve.append(folder / "curve.csv", trainer.iteration, seconds, recent)
             trainer.save(checkpoint)
             recent, started = [], time.perf_counter()
-    write_weights(trainer.average, folder / "tiny.safetensors", config, data)
+    write_weights(trainer.average, folder / "tiny.safetensors", asdict(config), data)
     return trainer.average
-
-
-def write_weights(model: Sam, path: Path, config: Config, data: Path) -> None:
-    """Write weights in half precision, with what they come from as metadata."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    metadata = {
-        "architecture": "conv_tiny",
-        "config": json.dumps(asdict(config)),
-        "git_revision": revision,
-        "data_manifest_sha256": manifest_sha256(data),
-    }
-    safetensors.torch.save_file(tensors, path, metadata)
-
-
-def _log(path: Path, iteration: int, seconds: float, recent: list[dict[str, float]]) -> None:
-    """Append the means of the last iterations to the curve."""
-    names = ("loss", "dense_loss", "box_iou", "point_iou", "corrected_iou")
-    values = [[figures[name] for figures in recent if name in figures] for name in names]
-    means = [f"{np.nanmean(v):.4f}" if v else "" for v in values]
-    is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(["iteration", "seconds_per_iteration", *names])
-        writer.writerow([iteration, f"{seconds:.2f}", *means])
-    print(iteration, f"{seconds:.2f} s", dict(zip(names, means, strict=True)), flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``napari-promptable demo | models | segment``."""
+"""The command line: ``napari-promptable demo | models | segment | evaluate``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_promptable.checkpoints import (
     is_downloaded,
     verify_checkpoint,
 )
-from napari_promptable.errors import PromptableError
+from napari_promptable.errors import ImageFormatError, PromptableError
 from napari_promptable.registry import MODELS
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
@@ -65,6 +65,20 @@ def make_parser() -> argparse.ArgumentParser:
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="LABELS.tif")
     _add_model_options(segment, default=None)
     segment.set_defaults(run=_segment)
+
+    evaluate = commands.add_parser("evaluate", help="a model's IoU on labelled images")
+    evaluate.add_argument("images", type=Path, metavar="IMAGES", help="a file or a folder")
+    evaluate.add_argument("labels", type=Path, metavar="LABELS", help="a file or a folder")
+    evaluate.add_argument("--prompt", choices=("point", "box"), default="point")
+    evaluate.add_argument(
+        "--box-jitter", type=float, default=0.0, metavar="F", help="share of the box's side"
+    )
+    evaluate.add_argument("--corrections", type=int, default=0, metavar="N")
+    evaluate.add_argument("--split", help="of a folder's manifest.csv, such as val")
+    evaluate.add_argument("--json", type=Path, metavar="OUT.json")
+    evaluate.add_argument("--plot", type=Path, metavar="OUT.png")
+    _add_model_options(evaluate, default="tiny")
+    evaluate.set_defaults(run=_evaluate)
 
     models = commands.add_parser("models", help="list, download and check weights files")
     verbs = models.add_subparsers(required=True, metavar="list | fetch | path | verify")
@@ -118,6 +132,35 @@ def _segment(arguments: argparse.Namespace) -> None:
     )
     write_labels(arguments.output, labels)
     print(f"{arguments.output}: {len(document.objects)} objects, model {model.name}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from napari_promptable.evaluate import MIN_AREA, Protocol, evaluate_files
+    from napari_promptable.evaluation_report import draw_plot, format_table, summarise
+    from napari_promptable.image_io import write_json, write_png
+    from napari_promptable.labelled_images import find_labelled_files
+    from napari_promptable.predictor import load_model
+
+    protocol = Protocol(arguments.prompt, arguments.box_jitter, arguments.corrections)
+    files = find_labelled_files(arguments.images, arguments.labels, arguments.split)
+    model = load_model(arguments.model, device=arguments.device)
+    images = list(
+        evaluate_files(
+            model, files, protocol, lambda files: tqdm(files, unit="image", file=sys.stderr)
+        )
+    )
+    if not images:
+        raise ImageFormatError(
+            f"there is no object of {MIN_AREA} pixels or more in {arguments.labels}"
+        )
+    summary = summarise(model.name, protocol, images)
+    if arguments.json is not None:
+        write_json(arguments.json, summary)
+    if arguments.plot is not None:
+        write_png(arguments.plot, draw_plot(summary, images))
+    print(format_table(summary))
 
 
 def _list(_arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -97,6 +98,12 @@ def write_png(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
     import imageio.v3
 
     _write_complete(Path(path), lambda file: imageio.v3.imwrite(file, image, extension=".png"))
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON file, complete or not at all; ImageFormatError otherwise."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    _write_complete(Path(path), lambda file: file.write(text.encode()))
 
 
 def _write_complete(path: Path, write: Callable[[Any], Any]) -> None:

@@ -130,7 +130,7 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
 
 
 def mask_to_logits(
-    mask: BoolArray, input_size: tuple[int, int], low_res_size: tuple[int, int], stride: int
+    mask: BoolArray, valid_size: tuple[int, int], low_res_size: tuple[int, int]
 ) -> FloatArray:
     """Turn a mask into low-res logits, to be given as a mask prompt.
 
@@ -138,20 +138,17 @@ def mask_to_logits(
     ----------
     mask : ndarray of bool, shape (H, W)
         In image pixels.
-    input_size : (int, int)
-        Height and width of the resized image, without padding.
+    valid_size : (int, int)
+        Rows and columns of the logits that hold image.
     low_res_size : (int, int)
-        Height and width of the logits, with padding.
-    stride : int
-        Input pixels per pixel of the logits.
+        Rows and columns of the logits, with padding.
 
     Returns
     -------
     ndarray of float32, shape `low_res_size`
         +6 inside, −6 outside and on the padding, between where a cell is partly covered.
     """
-    rows, columns = (-(-side // stride) for side in input_size)
-    share = resize(mask.astype(np.float32), (rows, columns), order=1, anti_aliasing=True)
+    share = resize(mask.astype(np.float32), valid_size, order=1, anti_aliasing=True)
     logits = np.full(low_res_size, -_CERTAIN_LOGIT, np.float32)
-    logits[:rows, :columns] = _CERTAIN_LOGIT * (2 * share - 1)
+    logits[: valid_size[0], : valid_size[1]] = _CERTAIN_LOGIT * (2 * share - 1)
     return logits

@@ -9,17 +9,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import xxhash
-from torch import Tensor
-from torch.nn import functional as F
 
 from napari_promptable.checkpoints import fetch_checkpoint
+from napari_promptable.decoding import answer_all, encode_pixels, to_prediction
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.errors import (
     CancelledError,
@@ -36,13 +34,13 @@ from napari_promptable.models.loading import (
     load_checkpoint,
     read_state_dict,
 )
-from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
 from napari_promptable.prompts import PromptSet, as_boxes_yxyx
 from napari_promptable.registry import MODELS, get_model_spec
-from napari_promptable.transforms import image_to_model_xy, resize_rgb8, resized_shape, to_rgb8
+from napari_promptable.transforms import resize_rgb8, resized_shape, to_rgb8
 
-_DECODER_BATCH = 16  # objects per decoder call, so that memory does not grow with their number
+_LOW_RES_SIDES = (256, 1024)  # least and greatest longest side of tiled models' logits
+_SINGLE, _LEVELS = 0, (1, 2, 3)  # which masks answer a clear and an ambiguous prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,12 +226,28 @@ def encode_image(
     rgb = to_rgb8(image, contrast_limits)
     original_size = (rgb.shape[0], rgb.shape[1])
     input_size = resized_shape(original_size, model.sam.image_size)
-    resized = resize_rgb8(rgb, input_size)
-    pixels = torch.from_numpy(resized.copy()).to(model.sam.device)
-    pixels = pixels.permute(2, 0, 1)[None].float()
     with _cancellation(model.sam.image_encoder, is_cancelled):
-        features = model.sam.encode(pixels)[0].float().cpu().contiguous().numpy()
-    return ImageEmbedding(features, original_size, input_size, model.model_id)
+        features = encode_pixels(model.sam, resize_rgb8(rgb, input_size))
+    if model.sam.tile_size is not None:
+        size = _low_res_size_of_tiled(original_size)
+        return ImageEmbedding(
+            features, original_size, input_size, model.model_id, size, size, rgb
+        )
+    stride = model.sam.patch_stride // 4
+    return ImageEmbedding(
+        features,
+        original_size,
+        input_size,
+        model.model_id,
+        low_res_size=(4 * features.shape[1], 4 * features.shape[2]),
+        low_res_valid=(-(-input_size[0] // stride), -(-input_size[1] // stride)),
+    )
+
+
+def _low_res_size_of_tiled(original_size: tuple[int, int]) -> tuple[int, int]:
+    """Size of logits that cover the image: its own, within limits of the longest side."""
+    longest_side = min(max(max(original_size), _LOW_RES_SIDES[0]), _LOW_RES_SIDES[1])
+    return resized_shape(original_size, longest_side)
 
 
 @contextmanager
@@ -318,10 +332,11 @@ def predict_many(
     EmbeddingMismatchError, PromptError
         As in `predict_masks`; nothing is predicted then.
     """
-    chosen = [1, 2, 3] if multimask_output else [0]
+    chosen = _LEVELS if multimask_output else [_SINGLE]
+    _check(model, embedding, prompts)
     return [
-        _upsample(logits[chosen], predicted_iou[chosen], model.sam, embedding)
-        for logits, predicted_iou in _decode_all(model, embedding, prompts)
+        to_prediction(model.sam, embedding, answer, chosen)
+        for answer in answer_all(model.sam, embedding, prompts, chosen)
     ]
 
 
@@ -349,14 +364,15 @@ def predict_candidates(
     EmbeddingMismatchError, PromptError
         As in `predict_masks`.
     """
-    [(logits, predicted_iou)] = _decode_all(model, embedding, [prompts])
+    _check(model, embedding, [prompts])
+    wanted = _LEVELS if prompts.is_ambiguous else [_SINGLE]
+    [answer] = answer_all(model.sam, embedding, [prompts], wanted)
     if prompts.is_ambiguous:
-        chosen = [1, 2, 3]
-        default = int(predicted_iou[chosen].argmax())
-    else:
-        levels = 1 + predicted_iou[1:].argsort(descending=True)
-        chosen, default = [0, *levels[:2].tolist()], 0
-    return _upsample(logits[chosen], predicted_iou[chosen], model.sam, embedding, default)
+        return to_prediction(model.sam, embedding, answer, _LEVELS)
+    ranked = 1 + answer.predicted_iou[1:].argsort(descending=True)
+    return to_prediction(
+        model.sam, embedding, answer, [_SINGLE, *ranked[:2].tolist()], default=0
+    )
 
 
 def segment_boxes(
@@ -393,48 +409,17 @@ def segment_boxes(
     return labels
 
 
-@torch.inference_mode()
-def _decode_all(
+def _check(
     model: PromptableModel, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
-) -> list[tuple[Tensor, Tensor]]:
-    """Logits (4, h, w) and predicted IoU (4,) of each object, batched by number of tokens."""
-    _check_embedding(model, embedding)
-    for prompt in prompts:
-        _check_prompts(prompt, embedding)
-    features = torch.from_numpy(embedding.features).to(model.sam.device)[None]
-    always_pads = model.sam.prompt_encoder.with_prompt_maps
-    tokens = [_to_tokens(prompt, embedding, always_pads) for prompt in prompts]
-
-    def batch_key(index: int) -> tuple[int, bool]:
-        return len(tokens[index][1]), prompts[index].mask_logits is not None
-
-    answers: dict[int, tuple[Tensor, Tensor]] = {}
-    for (_, has_mask), group in groupby(sorted(range(len(prompts)), key=batch_key), batch_key):
-        members = list(group)
-        for start in range(0, len(members), _DECODER_BATCH):
-            batch = members[start : start + _DECODER_BATCH]
-            points = np.stack([tokens[i][0] for i in batch])
-            labels = np.stack([tokens[i][1] for i in batch])
-            masks = None
-            if has_mask:
-                masks = _to_device([prompts[i].mask_logits for i in batch], model.sam)[:, None]
-            logits, predicted_iou = model.sam.decode(
-                features, _to_device(points, model.sam), _to_device(labels, model.sam), masks
-            )
-            answers |= dict(zip(batch, zip(logits, predicted_iou, strict=True), strict=True))
-    return [answers[index] for index in range(len(prompts))]
-
-
-def _to_device(array: object, sam: Sam) -> Tensor:
-    return torch.from_numpy(np.asarray(array)).to(sam.device)
-
-
-def _check_embedding(model: PromptableModel, embedding: ImageEmbedding) -> None:
+) -> None:
+    """Refuse another model's embedding, and prompts that cannot be answered."""
     if embedding.model_id != model.model_id:
         raise EmbeddingMismatchError(
             f"the embedding was made by {embedding.model_id}, the model is {model.model_id}; "
             "encode the image with this model"
         )
+    for prompt in prompts:
+        _check_prompts(prompt, embedding)
 
 
 def _check_prompts(prompts: PromptSet, embedding: ImageEmbedding) -> None:
@@ -465,49 +450,3 @@ def _check_prompts(prompts: PromptSet, embedding: ImageEmbedding) -> None:
             f"mask_logits have shape {logits.shape}; this embedding needs "
             f"{embedding.low_res_size}, the shape of low_res_logits of a prediction on it"
         )
-
-
-def _to_tokens(
-    prompts: PromptSet, embedding: ImageEmbedding, always_pads: bool
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Clicks, then the box's corners or, without a box, one padding point, as SAM does.
-
-    SAM gives none to mask logits alone; a model with prompt maps is never without a token.
-    """
-    if prompts.box_yxyx is None:
-        count = 1 if len(prompts.points_yx) or always_pads else 0
-        corners_yx, codes = np.zeros((count, 2), np.float32), [PADDING] * count
-    else:
-        corners_yx, codes = prompts.box_yxyx.reshape(2, 2), [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
-    positions_yx = np.concatenate([prompts.points_yx, corners_yx])
-    labels = np.concatenate([prompts.point_labels, np.array(codes, np.int64)])
-    positions_xy = image_to_model_xy(
-        positions_yx, embedding.original_size, embedding.input_size
-    )
-    return positions_xy, labels
-
-
-@torch.inference_mode()
-def _upsample(
-    logits: Tensor,
-    predicted_iou: Tensor,
-    sam: Sam,
-    embedding: ImageEmbedding,
-    default: int | None = None,
-) -> Prediction:
-    """Bring logits to image pixels in two steps, as SAM does, and threshold them."""
-    height, width = embedding.input_size
-    scale = sam.patch_stride // 4
-    padded_size = tuple(scale * side for side in logits.shape[-2:])
-    upsampled = F.interpolate(logits[None], padded_size, mode="bilinear")
-    upsampled = F.interpolate(
-        upsampled[..., :height, :width], embedding.original_size, mode="bilinear"
-    )
-    masks = (upsampled[0] > sam.mask_threshold).cpu().numpy()
-    confidence = predicted_iou.float().cpu().numpy()
-    return Prediction(
-        masks,
-        confidence,
-        logits.float().cpu().numpy(),
-        int(confidence.argmax()) if default is None else default,
-    )

@@ -143,8 +143,7 @@ def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSe
     elif prompts.polygons_yx:
         mask = polygon_to_mask(prompts.polygons_yx[0], embedding.original_size)
         box = mask_to_box_yxyx(mask)
-        stride = round(max(embedding.input_size) / max(embedding.low_res_size))
-        logits = mask_to_logits(mask, embedding.input_size, embedding.low_res_size, stride)
+        logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
     return PromptSet(prompts.points_yx, prompts.point_labels, box, logits)
 
 

@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,21 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding, plane_key
+from napari_promptable.tiling import Tile
 
 BYTES = 4 * 2 * 3 * 5
 
 
 def make_embedding(value: float = 0) -> ImageEmbedding:
     features = np.full((2, 3, 5), value, np.float32)
-    return ImageEmbedding(features, (6, 10), (6, 10), "model")
+    return ImageEmbedding(features, (6, 10), (6, 10), "model", (12, 20), (12, 20))
 
 
 def make_never() -> ImageEmbedding:
     raise AssertionError("it is in the cache")
 
 
-def test_low_res_size_is_four_per_cell() -> None:
-    assert make_embedding().low_res_size == (12, 20)
+def test_tiles_and_image_count_as_bytes() -> None:
+    image = np.zeros((6, 10, 3), np.uint8)
+    embedding = replace(make_embedding(), image=image)
+    assert embedding.nbytes == BYTES + 180
+    features = embedding.tiles.get_or_make(
+        Tile(1, 0, 0), lambda: np.ones((2, 4, 4), np.float32)
+    )
+    assert embedding.tiles.get_or_make(Tile(1, 0, 0), make_never) is features
+    assert embedding.nbytes == BYTES + 180 + 128
+    assert make_embedding().nbytes == BYTES  # each has tiles of its own
 
 
 def test_what_is_held_is_not_made_again() -> None:

@@ -93,7 +93,7 @@ def test_polygon_is_filled_and_cut_off_at_the_border() -> None:
 
 def test_logits_of_a_mask_are_sure_inside_and_outside() -> None:
     mask = make_mask((100, 200), slice(20, 60), slice(40, 120))
-    logits = mask_to_logits(mask, (128, 256), (64, 64), stride=4)
+    logits = mask_to_logits(mask, (32, 64), (64, 64))
     assert (logits.shape, logits.dtype) == ((64, 64), np.float32)
     assert logits[10:17, 15:36] == pytest.approx(6, abs=0.1)
     assert logits[:4] == pytest.approx(-6, abs=0.1)
@@ -110,8 +110,7 @@ def test_logits_of_a_mask_are_sure_inside_and_outside() -> None:
 )
 def test_logits_of_a_uniform_mask_are_uniform(height: int, width: int, is_full: bool) -> None:
     mask = np.full((height, width), is_full)
-    scale = 64 / max(height, width)
-    input_size = max(round(height * scale), 1), max(round(width * scale), 1)
-    logits = mask_to_logits(mask, input_size, (16, 16), stride=4)
-    rows, columns = -(-input_size[0] // 4), -(-input_size[1] // 4)
+    scale = 16 / max(height, width)
+    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    logits = mask_to_logits(mask, (rows, columns), (16, 16))
     assert logits[:rows, :columns] == pytest.approx(6 if is_full else -6, abs=1e-4)

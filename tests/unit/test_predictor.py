@@ -74,16 +74,16 @@ def assert_equal(found: Prediction, expected: Prediction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "input_size", "features_shape"),
+    ("shape", "input_size", "features_shape", "low_res_size"),
     [
-        ((64, 80), (410, 512), (128, 52, 64)),
-        ((512, 512), (512, 512), (128, 64, 64)),
-        ((100, 800), (64, 512), (128, 8, 64)),  # not padded to a square
-        ((800, 100, 3), (512, 64), (128, 64, 8)),
-        ((40, 1), (512, 13), (128, 64, 4)),
-        ((1, 3000), (1, 512), (128, 4, 64)),
-        ((1, 1), (512, 512), (128, 64, 64)),
-        ((900, 1200), (384, 512), (128, 48, 64)),
+        ((64, 80), (410, 512), (128, 52, 64), (205, 256)),
+        ((512, 512), (512, 512), (128, 64, 64), (512, 512)),
+        ((100, 800), (64, 512), (128, 32, 64), (100, 800)),  # not padded to a square
+        ((800, 100, 3), (512, 64), (128, 64, 32), (800, 100)),
+        ((40, 1), (512, 13), (128, 64, 32), (256, 6)),
+        ((1, 3000), (1, 512), (128, 32, 64), (1, 1024)),
+        ((1, 1), (512, 512), (128, 64, 64), (256, 256)),
+        ((900, 1200), (384, 512), (128, 48, 64), (768, 1024)),
     ],
     ids=str,
 )
@@ -92,6 +92,7 @@ def test_an_embedding_covers_the_image_and_little_more(
     shape: tuple[int, ...],
     input_size: tuple[int, int],
     features_shape: tuple[int, ...],
+    low_res_size: tuple[int, int],
 ) -> None:
     image = np.random.default_rng(0).random(shape)
     embedding = encode_image(random_tiny_model, image)
@@ -102,7 +103,7 @@ def test_an_embedding_covers_the_image_and_little_more(
     assert embedding.features.flags.c_contiguous
     assert np.isfinite(embedding.features).all()
     assert embedding.model_id == random_tiny_model.model_id
-    assert embedding.low_res_size == (4 * features_shape[1], 4 * features_shape[2])
+    assert embedding.low_res_size == low_res_size
     centre = [[(shape[0] - 1) / 2, (shape[1] - 1) / 2]]
     prediction = predict_masks(random_tiny_model, embedding, PromptSet(centre))
     assert prediction.masks.shape == (3, *shape[:2])
@@ -200,8 +201,10 @@ def test_objects_of_one_kind_are_decoded_together(
         return decode(features, points, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(random_tiny_model.sam, "decode", count)
-    clicks, pair = PromptSet([[5, 5]]), PromptSet([[5, 5], [9, 9]])
-    predict_many(random_tiny_model, embedding, [clicks, pair] * 10)
+    box = PromptSet(box_yxyx=[2, 2, 20, 20])
+    predict_many(
+        random_tiny_model, embedding, [box, PromptSet([[5, 5]], box_yxyx=[2, 2, 20, 20])] * 10
+    )
     assert sizes == [10, 10]
 
 
@@ -281,7 +284,7 @@ def test_another_models_embedding_is_refused(
         ({"points_yx": [[-1, 5]]}, "lies outside"),
         ({"box_yxyx": [70, 0, 75, 5]}, r"box .* lies outside .* 64 × 80"),
         ({"box_yxyx": [0, -9, 5, -2]}, r"box .* lies outside"),
-        ({"mask_logits": np.zeros((256, 256))}, r"\(256, 256\).* needs \(208, 256\)"),
+        ({"mask_logits": np.zeros((256, 256))}, r"\(256, 256\).* needs \(205, 256\)"),
     ],
 )
 def test_prompts_that_cannot_be_used_are_refused(

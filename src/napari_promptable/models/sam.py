@@ -14,6 +14,7 @@ from napari_promptable.errors import UnknownModelError
 from napari_promptable.models.conv_encoder import ConvEncoder
 from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
 from napari_promptable.models.prompt_encoder import PromptEncoder, Window
+from napari_promptable.models.size_head import SizeHead
 from napari_promptable.models.tiny_vit import TinyViTEncoder
 from napari_promptable.models.vit import ViTEncoder
 
@@ -32,6 +33,9 @@ class Sam(nn.Module):
         Input pixels per cell of the image embedding.
     padding_multiple : int
         Inputs are padded on the bottom and right to a multiple of this many pixels.
+    tile_size : int or None
+        Side in pixels of the parts of the input that the decoder is shown, each at the zoom
+        that suits the object; None for a decoder that is shown the whole image.
 
     Parameters
     ----------
@@ -43,6 +47,10 @@ class Sam(nn.Module):
         Maps both to masks.
     padding_multiple : int, optional
         As above; by default `image_size`, so that every input is a square.
+    tile_size : int, optional
+        As above; by default None.
+    size_head : SizeHead, optional
+        Estimates object sizes; needed with `tile_size`.
     """
 
     mask_threshold = 0.0
@@ -55,6 +63,8 @@ class Sam(nn.Module):
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
         padding_multiple: int | None = None,
+        tile_size: int | None = None,
+        size_head: SizeHead | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -63,6 +73,8 @@ class Sam(nn.Module):
         self.image_size = prompt_encoder.input_image_size[0]
         self.patch_stride = self.image_size // prompt_encoder.image_embedding_size[0]
         self.padding_multiple = padding_multiple or self.image_size
+        self.tile_size = tile_size
+        self.size_head = size_head
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
             constants = torch.tensor(values, device="cpu").view(-1, 1, 1)
@@ -72,6 +84,10 @@ class Sam(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.pixel_mean.device
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Bring RGB values, 0 to 255, to the range that the encoder is trained on."""
+        return (image - self.pixel_mean) / self.pixel_std
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Normalise and pad resized images.
@@ -84,10 +100,12 @@ class Sam(nn.Module):
         Returns
         -------
         Tensor, shape (N, 3, H', W')
-            H' and W' are the next multiples of `padding_multiple`; padding is zero.
+            H' and W' are the next multiples of `padding_multiple`, and at least `tile_size`;
+            padding is zero.
         """
-        image = (image - self.pixel_mean) / self.pixel_std
-        bottom, right = (-n % self.padding_multiple for n in image.shape[-2:])
+        image = self.normalise(image)
+        step, least = self.padding_multiple, self.tile_size or 0
+        bottom, right = (max(least - n, -n % step) for n in image.shape[-2:])
         return nn.functional.pad(image, (0, right, 0, bottom))
 
     def encode(self, image: Tensor) -> Tensor:
@@ -147,6 +165,8 @@ def _build_tiny() -> Sam:
             fusion_depth=2,
         ),
         padding_multiple=32,
+        tile_size=256,
+        size_head=SizeHead(width),
     )
 
 

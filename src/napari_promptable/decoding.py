@@ -1,0 +1,316 @@
+"""From prompts and an image embedding to low-res answers, and from these to masks.
+
+A SAM network answers on the whole image. A network with a `tile_size` answers on a tile at the
+zoom that suits the object, see `napari_promptable.tiling`; a bare click does not tell the
+object's size, so it is answered at several zooms, and the surest answer counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.masks import Prediction
+from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
+from napari_promptable.models.sam import Sam
+from napari_promptable.prompts import FOREGROUND, PromptSet
+from napari_promptable.tiling import Pyramid, Tile, choose_tiles
+from napari_promptable.transforms import image_to_model_xy
+
+_BATCH = 16  # objects per decoder call, so that memory does not grow with their number
+_OUTSIDE = -10.0  # logits where the decoder was not asked
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One object's prompts in the frame of the network's input.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (C, rows, columns)
+        Embedding of the whole image or of a tile.
+    points_xy : ndarray of float32, shape (T, 2)
+        Clicks and box corners in input pixels.
+    codes : ndarray of int, shape (T,)
+        What they are, see `napari_promptable.models.prompt_encoder`.
+    mask_logits : ndarray of float32, shape (4 * rows, 4 * columns), or None
+        An earlier answer.
+    tile : Tile or None
+        Where the features lie; None for the whole image.
+    """
+
+    features: FloatArray
+    points_xy: FloatArray
+    codes: npt.NDArray[np.int64]
+    mask_logits: FloatArray | None
+    tile: Tile | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """All four masks of one question.
+
+    Attributes
+    ----------
+    logits : Tensor of float32, shape (4, h, w)
+        Unthresholded masks at the decoder's resolution.
+    predicted_iou : Tensor of float32, shape (4,)
+        One per mask.
+    tile : Tile or None
+        Where the logits lie; None for the whole image.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor
+    tile: Tile | None
+
+
+@torch.inference_mode()
+def answer_all(
+    sam: Sam,
+    embedding: ImageEmbedding,
+    prompts: Sequence[PromptSet],
+    masks: Sequence[int],
+) -> list[Answer]:
+    """Answer the prompts of many objects.
+
+    Parameters
+    ----------
+    sam : Sam
+        The network.
+    embedding : ImageEmbedding
+        Made by it.
+    prompts : sequence of PromptSet
+        One per object.
+    masks : sequence of int
+        Which of the four masks are wanted; the zoom at which one of these has the highest
+        predicted IoU is chosen.
+
+    Returns
+    -------
+    list of Answer
+        One per object.
+    """
+    questions = [_questions(sam, embedding, prompt) for prompt in prompts]
+    answers = iter(_decode(sam, [question for group in questions for question in group]))
+    wanted = list(masks)
+    return [
+        max((next(answers) for _ in group), key=lambda a: float(a.predicted_iou[wanted].max()))
+        for group in questions
+    ]
+
+
+def _questions(sam: Sam, embedding: ImageEmbedding, prompts: PromptSet) -> list[Question]:
+    """Put an object's prompts on the whole image, or on each tile that suits them."""
+    if sam.tile_size is None:
+        points, codes = _to_tokens(sam, embedding, prompts)
+        return [Question(embedding.features, points, codes, prompts.mask_logits)]
+    pyramid = pyramid_of(sam, embedding)
+    earlier = None if prompts.mask_logits is None else prompts.mask_logits > 0
+    tiles = choose_tiles(
+        pyramid, prompts, earlier, partial(_estimate_size, sam, embedding, prompts)
+    )
+    return [_question_on_tile(sam, embedding, prompts, pyramid, tile) for tile in tiles]
+
+
+def pyramid_of(sam: Sam, embedding: ImageEmbedding) -> Pyramid:
+    """Zooms and tiles of an image, for a network with a tile size."""
+    assert sam.tile_size is not None
+    return Pyramid(embedding.original_size, embedding.input_size, sam.tile_size)
+
+
+def _to_tokens(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Clicks, then the box's corners or, without a box, one padding point, as SAM does.
+
+    SAM gives none to mask logits alone.
+    """
+    corners_yx = np.zeros((1 if len(prompts.points_yx) else 0, 2), np.float32)
+    if prompts.box_yxyx is not None:
+        corners_yx = prompts.box_yxyx.reshape(2, 2)
+    positions_xy = image_to_model_xy(
+        np.concatenate([prompts.points_yx, corners_yx]),
+        embedding.original_size,
+        embedding.input_size,
+    )
+    return positions_xy, _codes(prompts, len(corners_yx))
+
+
+def _codes(prompts: PromptSet, count: int) -> npt.NDArray[np.int64]:
+    """What the tokens are: the clicks' labels, then `count` corners or padding points."""
+    is_box = prompts.box_yxyx is not None
+    codes = [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT] if is_box else [PADDING] * count
+    return np.concatenate([prompts.point_labels, np.array(codes, np.int64)])
+
+
+@torch.inference_mode()
+def _estimate_size(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, tile: Tile | None
+) -> float:
+    """Mean logarithm of the size that the network sees under the foreground clicks."""
+    assert sam.size_head is not None
+    features = embedding.features if tile is None else _tile_features(sam, embedding, tile)
+    clicks = prompts.points_yx[prompts.point_labels == FOREGROUND]
+    positions = pyramid_of(sam, embedding).to_tile_xy(clicks, tile or Tile(0, 0, 0))
+    sizes = sam.size_head(torch.from_numpy(features).to(sam.device)[None])[0, 0]
+    limit = np.array(sizes.shape[::-1]) - 1
+    columns, rows = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int).T
+    return float(sizes[rows, columns].mean())
+
+
+def _question_on_tile(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, pyramid: Pyramid, tile: Tile
+) -> Question:
+    """Put prompts on a tile, which the network sees in the middle of its input."""
+    features = _tile_features(sam, embedding, tile)
+    corners_xy = np.zeros((1, 2), np.float32)
+    if prompts.box_yxyx is not None:
+        corners_xy = pyramid.box_to_tile_xy(prompts.box_yxyx, tile)
+    points_xy = pyramid.to_tile_xy(prompts.points_yx, tile)
+    logits = prompts.mask_logits
+    if logits is not None:
+        logits = pyramid.cut(logits, tile, 4 * features.shape[1])
+    shift = (sam.image_size - pyramid.tile_size) // 2
+    positions_xy = np.concatenate([points_xy, corners_xy]) + np.float32(shift)
+    return Question(features, positions_xy, _codes(prompts, 1), logits, tile)
+
+
+def _tile_features(sam: Sam, embedding: ImageEmbedding, tile: Tile) -> FloatArray:
+    """Embedding of a tile, made when it is first needed."""
+
+    def encode() -> FloatArray:
+        assert embedding.image is not None
+        return encode_pixels(sam, pyramid_of(sam, embedding).crop(embedding.image, tile))
+
+    return embedding.tiles.get_or_make(tile, encode)
+
+
+@torch.inference_mode()
+def encode_pixels(sam: Sam, pixels: npt.NDArray[np.uint8]) -> FloatArray:
+    """Encode an image at the network's input size.
+
+    Parameters
+    ----------
+    sam : Sam
+        The network.
+    pixels : ndarray of uint8, shape (h, w, 3)
+        RGB.
+
+    Returns
+    -------
+    ndarray of float32, shape (C, rows, columns)
+        Image embedding, contiguous.
+    """
+    batch = torch.from_numpy(pixels.copy()).to(sam.device).permute(2, 0, 1)[None].float()
+    features: FloatArray = sam.encode(batch)[0].float().cpu().contiguous().numpy()
+    return features
+
+
+def _decode(sam: Sam, questions: Sequence[Question]) -> list[Answer]:
+    """Answer questions in batches of one number of tokens."""
+
+    def batch_key(index: int) -> tuple[int, bool]:
+        return len(questions[index].codes), questions[index].mask_logits is not None
+
+    answers: dict[int, Answer] = {}
+    for _, group in groupby(sorted(range(len(questions)), key=batch_key), batch_key):
+        members = list(group)
+        for start in range(0, len(members), _BATCH):
+            batch = members[start : start + _BATCH]
+            logits, predicted_iou = _decode_batch(sam, [questions[i] for i in batch])
+            for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
+                answers[i] = Answer(maps, confidence, questions[i].tile)
+    return [answers[index] for index in range(len(questions))]
+
+
+def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+    """Answer questions of one shape in one call of the decoder."""
+
+    def stack(arrays: Sequence[npt.NDArray[np.generic] | None]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(sam.device)  # type: ignore[arg-type]
+
+    masks, window = None, None
+    if questions[0].mask_logits is not None:
+        masks = stack([question.mask_logits for question in questions])[:, None]
+    all_features = [question.features for question in questions]
+    if all(features is all_features[0] for features in all_features):
+        all_features = all_features[:1]
+    if questions[0].tile is not None:
+        rows, columns = all_features[0].shape[1:]
+        grid = sam.prompt_encoder.image_embedding_size
+        window = ((grid[0] - rows) // 2, (grid[1] - columns) // 2, rows, columns)
+    return sam.decode(
+        stack(all_features),
+        stack([question.points_xy for question in questions]),
+        stack([question.codes for question in questions]),
+        masks,
+        window,
+    )
+
+
+@torch.inference_mode()
+def to_prediction(
+    sam: Sam,
+    embedding: ImageEmbedding,
+    answer: Answer,
+    masks: Sequence[int],
+    default: int | None = None,
+) -> Prediction:
+    """Bring some of an answer's masks to image pixels.
+
+    Parameters
+    ----------
+    sam, embedding
+        As in `answer_all`.
+    answer : Answer
+        Of one object.
+    masks : sequence of int
+        Which of the four masks become candidates.
+    default : int, optional
+        Candidate to offer first; that of the highest predicted IoU by default.
+
+    Returns
+    -------
+    Prediction
+        With as many candidates.
+    """
+    confidence = answer.predicted_iou[list(masks)].float().cpu().numpy()
+    logits = answer.logits[list(masks)].float()
+    if answer.tile is None:
+        upsampled = _upsample(sam, embedding, logits)
+        low_res_logits = logits.cpu().numpy()
+    else:
+        pyramid, maps = pyramid_of(sam, embedding), logits.cpu().numpy()
+        upsampled = pyramid.paste(maps, answer.tile, embedding.original_size, _OUTSIDE)
+        low_res_logits = pyramid.paste(maps, answer.tile, embedding.low_res_size, _OUTSIDE)
+    return Prediction(
+        upsampled > sam.mask_threshold,
+        confidence,
+        low_res_logits,
+        int(confidence.argmax()) if default is None else default,
+    )
+
+
+def _upsample(sam: Sam, embedding: ImageEmbedding, logits: Tensor) -> FloatArray:
+    """Bring logits of the whole image to image pixels in two steps, as SAM does."""
+    height, width = embedding.input_size
+    scale = sam.patch_stride // 4
+    padded_size = tuple(scale * side for side in logits.shape[-2:])
+    upsampled = F.interpolate(logits[None], padded_size, mode="bilinear")
+    upsampled = F.interpolate(
+        upsampled[..., :height, :width], embedding.original_size, mode="bilinear"
+    )
+    maps: FloatArray = upsampled[0].cpu().numpy()
+    return maps

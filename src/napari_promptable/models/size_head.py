@@ -1,0 +1,52 @@
+"""How large the object under each cell of an image embedding is, before anything is clicked.
+
+A click does not tell the object's size, and the size decides at which zoom to look (see
+`napari_promptable.tiling`). SAM has no such part; its input is always the whole image.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_NEIGHBOURHOODS = (5, 17)  # sides, in cells, of the surroundings that are averaged
+_USUAL_LOG2_DIAMETER = 5.5  # where the estimate starts before training
+
+
+class SizeHead(nn.Module):
+    """Estimate object sizes from each cell and the means of its surroundings.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Channels of the image embedding.
+    hidden_dim : int, default 64
+        Width of the layer between.
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int = 64) -> None:
+        super().__init__()
+        inputs = (1 + len(_NEIGHBOURHOODS)) * embed_dim
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, hidden_dim, 1), nn.GELU(), nn.Conv2d(hidden_dim, 1, 1)
+        )
+
+    def forward(self, image_embedding: Tensor) -> Tensor:
+        """Estimate sizes.
+
+        Parameters
+        ----------
+        image_embedding : Tensor, shape (N, C, rows, columns)
+            From the image encoder.
+
+        Returns
+        -------
+        Tensor, shape (N, 1, rows, columns)
+            Binary logarithm of the diameter, in input pixels, of the disk that has the area of
+            the object in this cell.
+        """
+        means = [
+            F.avg_pool2d(image_embedding, side, 1, side // 2, count_include_pad=False)
+            for side in _NEIGHBOURHOODS
+        ]
+        estimate: Tensor = self.layers(torch.cat([image_embedding, *means], dim=1))
+        return _USUAL_LOG2_DIAMETER + estimate

@@ -1,0 +1,338 @@
+"""Which part of an image a network is shown, at which size (numpy only).
+
+A model that is trained on objects of one size sees a small object best in a magnified part of
+the image, and a large one in a reduced image. *Levels* are zooms by powers of two, level 0 is
+the whole image at the network's input size. A *tile* is a square of a level; tiles overlap by
+half, so that every object of up to half a tile lies well inside one of them.
+
+Frames: *image* pixels (row, col), *level* pixels (row, col) and *tile* pixels (x, y), each with
+pixel centres at integers; a level covers the image exactly, edge to edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from napari_promptable.masks import mask_to_box_yxyx
+from napari_promptable.prompts import FOREGROUND, PromptSet
+
+BEST_DIAMETER = 64.0
+"""Diameter in level pixels that an object is brought near to, by a factor of at most √2."""
+
+_MAX_ZOOM = 16.0  # more magnification shows nothing new
+_MIN_SIDE = 48  # of the image in level pixels; less shows nothing
+_MAX_SEARCH_STEPS = 3  # of following the estimated size
+_LEVEL_STEPS = (-1, 0, 1)  # levels around the estimated one that are looked at
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square of a level.
+
+    Attributes
+    ----------
+    level : int
+        Zoom relative to level 0 as a power of two.
+    top, left : int
+        First row and column in level pixels.
+    """
+
+    level: int
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """All levels of one image.
+
+    Attributes
+    ----------
+    original_size : (int, int)
+        Height and width of the image.
+    input_size : (int, int)
+        Height and width of level 0.
+    tile_size : int
+        Side of a tile in pixels.
+    """
+
+    original_size: tuple[int, int]
+    input_size: tuple[int, int]
+    tile_size: int
+
+    def zoom_yx(self, level: int) -> FloatArray:
+        """Level pixels per image pixel along rows and columns."""
+        zoom: FloatArray = np.array(self.input_size) / np.array(self.original_size)
+        return 2.0**level * zoom
+
+    @property
+    def levels(self) -> range:
+        """Levels that show something: from the whole image in a corner to 16-fold."""
+        longest_side, zoom = max(self.input_size), float(self.zoom_yx(0).max())
+        lowest = math.ceil(math.log2(_MIN_SIDE / longest_side))
+        highest = math.floor(math.log2(_MAX_ZOOM / zoom))
+        return range(min(lowest, 0), max(highest, 0) + 1)
+
+    @property
+    def _step(self) -> int:
+        """Pixels from one tile to the next; an object of this length lies inside a tile."""
+        return self.tile_size // 2
+
+    def level_of(self, height: float, width: float) -> int:
+        """Level that shows an object of so many image pixels best."""
+        zoom = float(self.zoom_yx(0).mean())
+        level = round(math.log2(BEST_DIAMETER / (math.sqrt(height * width) * zoom)))
+        fitting = math.floor(math.log2(self._step / (max(height, width) * zoom)))
+        return self.clip_level(min(level, fitting))
+
+    def clip_level(self, level: int) -> int:
+        """Nearest level that there is."""
+        return min(max(level, self.levels.start), self.levels.stop - 1)
+
+    def tile_at(self, level: int, centre_yx: FloatArray) -> Tile:
+        """Tile in which an image position is most central."""
+        centre = (np.asarray(centre_yx) + 0.5) * self.zoom_yx(level)
+        size = np.array(self.input_size) * 2.0**level
+        last = np.maximum(0, np.ceil((size - self.tile_size) / self._step))
+        number = np.clip(np.rint((centre - self.tile_size / 2) / self._step), 0, last)
+        top, left = (int(n) for n in self._step * number)
+        return Tile(level, top, left)
+
+    def crop(self, image: npt.NDArray[np.uint8], tile: Tile) -> npt.NDArray[np.uint8]:
+        """Cut a tile out of the image, at its level's zoom.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (H, W, 3)
+            The whole image.
+        tile : Tile
+            What to cut.
+
+        Returns
+        -------
+        ndarray of uint8, shape (h, w, 3)
+            At most `tile_size` pixels each; fewer where the image ends before the tile.
+        """
+        zoom = self.zoom_yx(tile.level)
+        start = np.array([tile.top, tile.left]) / zoom
+        stop = np.minimum(start + self.tile_size / zoom, self.original_size)
+        height, width = np.clip(np.rint((stop - start) * zoom), 1, self.tile_size).astype(int)
+        box = (start[1], start[0], stop[1], stop[0])
+        cut = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        return np.asarray(cut)
+
+    def to_tile_xy(self, points_yx: FloatArray, tile: Tile) -> npt.NDArray[np.float32]:
+        """Take positions from image to tile pixels; shapes (..., 2)."""
+        origin = np.array([tile.top, tile.left])
+        positions = (np.asarray(points_yx) + 0.5) * self.zoom_yx(tile.level) - 0.5 - origin
+        flipped: npt.NDArray[np.float32] = positions[..., ::-1].astype(np.float32)
+        return flipped
+
+    def box_to_tile_xy(self, box_yxyx: FloatArray, tile: Tile) -> npt.NDArray[np.float32]:
+        """Take a box from its first and last image pixels to its first and last tile pixels.
+
+        Returns
+        -------
+        ndarray of float32, shape (2, 2)
+            (x, y) of the top-left and the bottom-right corner.
+        """
+        edges = np.asarray(box_yxyx, float).reshape(2, 2) + np.array([[-0.5], [0.5]])
+        corners = self.to_tile_xy(edges, tile)
+        inset = np.array([[0.5], [-0.5]], np.float32)  # from edges to pixel centres
+        if (corners[1] - corners[0] < 1).any():
+            inset = np.zeros((2, 1), np.float32)
+        shifted: npt.NDArray[np.float32] = corners + inset
+        return shifted
+
+    def paste(
+        self, logits: npt.NDArray[np.float32], tile: Tile, size: tuple[int, int], fill: float
+    ) -> npt.NDArray[np.float32]:
+        """Resample a tile's logits onto a grid that covers the image.
+
+        Parameters
+        ----------
+        logits : ndarray of float32, shape (C, h, h)
+            Maps that cover the tile.
+        tile : Tile
+            Where they lie.
+        size : (int, int)
+            Rows and columns of the grid.
+        fill : float
+            Value outside the tile.
+
+        Returns
+        -------
+        ndarray of float32, shape (C, rows, columns)
+            Bilinear values.
+        """
+        pasted = np.full((len(logits), *size), fill, np.float32)
+        rows, columns = (
+            _overlap(count, zoom * side / count, start, self.tile_size)
+            for count, side, zoom, start in zip(
+                size,
+                self.original_size,
+                self.zoom_yx(tile.level),
+                (tile.top, tile.left),
+                strict=True,
+            )
+        )
+        scale = logits.shape[-1] / self.tile_size
+        row_weights = linear_weights(rows.positions * scale, logits.shape[-2])
+        column_weights = linear_weights(columns.positions * scale, logits.shape[-1])
+        pasted[:, rows.cells, columns.cells] = row_weights @ logits @ column_weights.T
+        return pasted
+
+    def cut(
+        self, logits: npt.NDArray[np.float32], tile: Tile, side: int
+    ) -> npt.NDArray[np.float32]:
+        """Resample logits on a grid that covers the image to a tile; undoes `paste`.
+
+        Parameters
+        ----------
+        logits : ndarray of float32, shape (rows, columns)
+            Map that covers the image.
+        tile : Tile
+            What to cut.
+        side : int
+            Rows and columns of the result.
+
+        Returns
+        -------
+        ndarray of float32, shape (side, side)
+            Bilinear values; the border's beyond the image.
+        """
+        centres = (np.arange(side) + 0.5) * self.tile_size / side
+        rows, columns = (
+            linear_weights((start + centres) / (2.0**tile.level * full) * count, count)
+            for start, full, count in zip(
+                (tile.top, tile.left), self.input_size, logits.shape, strict=True
+            )
+        )
+        return np.asarray(rows @ logits @ columns.T, np.float32)
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """Cells of a grid that a tile covers, and where their centres lie in it, edge = 0."""
+
+    cells: slice
+    positions: FloatArray
+
+
+def _overlap(count: int, zoom: float, start: int, length: int) -> _Overlap:
+    """Find the cells, of `zoom` level pixels each, whose centres lie in start + length."""
+    centres = (np.arange(count) + 0.5) * zoom - start
+    inside = np.flatnonzero((centres >= 0) & (centres < length))
+    if len(inside) == 0:
+        return _Overlap(slice(0, 0), np.empty(0))
+    return _Overlap(slice(int(inside[0]), int(inside[-1]) + 1), centres[inside])
+
+
+def linear_weights(positions: FloatArray, count: int) -> npt.NDArray[np.float32]:
+    """Matrix that interpolates between `count` cells at positions along their row.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (P,)
+        In cells; cell k reaches from k to k + 1. Beyond the outer centres they get the outer
+        values.
+    count : int
+        Number of cells.
+
+    Returns
+    -------
+    ndarray of float32, shape (P, count)
+        Two weights per row that add up to one.
+    """
+    centred = np.clip(positions - 0.5, 0, count - 1)
+    weights = np.maximum(1 - np.abs(centred[:, None] - np.arange(count)), 0)
+    return np.asarray(weights, np.float32)
+
+
+def choose_tiles(
+    pyramid: Pyramid,
+    prompts: PromptSet,
+    mask: BoolArray | None,
+    estimate_size: Callable[[Tile | None], float],
+) -> list[Tile]:
+    """Find the tiles on which an object's prompts may be answered.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+        Of the image.
+    prompts : PromptSet
+        What is asked.
+    mask : ndarray of bool, shape (rows, columns), or None
+        An earlier answer, on a grid that covers the image.
+    estimate_size : callable
+        Given a tile, or None for the whole image at level 0, returns the binary logarithm of
+        the diameter in level pixels of what the foreground clicks are on.
+
+    Returns
+    -------
+    list of Tile
+        One, where a box or an earlier answer tells the object's size; else those around the
+        estimated size.
+    """
+    extent = _known_extent(pyramid, prompts, mask)
+    if extent is not None:
+        return [_tile_of(pyramid, extent)]
+    points = prompts.points_yx[prompts.point_labels == FOREGROUND]
+    if len(points) == 0:  # an earlier answer that is empty
+        return [pyramid.tile_at(0, np.array(pyramid.original_size) / 2)]
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = (low + high) / 2
+    highest = pyramid.level_of(*np.maximum(high - low + 1, 1))
+    level = _search_level(pyramid, centre, highest, estimate_size)
+    levels = {min(pyramid.clip_level(level + step), highest) for step in _LEVEL_STEPS}
+    return [pyramid.tile_at(level, centre) for level in sorted(levels)]
+
+
+def _search_level(
+    pyramid: Pyramid,
+    centre_yx: FloatArray,
+    highest: int,
+    estimate_size: Callable[[Tile | None], float],
+) -> int:
+    """Follow the estimated size from the whole image to the level that shows it best."""
+    level, tile, seen = 0, None, {0}
+    for _ in range(_MAX_SEARCH_STEPS):
+        zoom_in = round(math.log2(BEST_DIAMETER) - estimate_size(tile))
+        level = min(pyramid.clip_level(level + zoom_in), highest)
+        if level in seen:
+            break
+        seen.add(level)
+        tile = pyramid.tile_at(level, centre_yx)
+    return level
+
+
+def _tile_of(pyramid: Pyramid, extent: FloatArray) -> Tile:
+    """Tile that shows (top, left, bottom, right) best."""
+    height, width = np.maximum(extent[2:] - extent[:2] + 1, 1)
+    return pyramid.tile_at(pyramid.level_of(height, width), (extent[:2] + extent[2:]) / 2)
+
+
+def _known_extent(
+    pyramid: Pyramid, prompts: PromptSet, mask: BoolArray | None
+) -> FloatArray | None:
+    """First and last row and column of what is known of the object, None for bare clicks."""
+    corners = [] if prompts.box_yxyx is None else list(prompts.box_yxyx.reshape(2, 2))
+    if mask is not None and mask.any():
+        cells_per_pixel = np.array(mask.shape) / pyramid.original_size
+        corners += list((mask_to_box_yxyx(mask).reshape(2, 2) + 0.5) / cells_per_pixel - 0.5)
+    if not corners:
+        return None
+    corners += list(prompts.points_yx[prompts.point_labels == FOREGROUND])
+    limit = np.array(pyramid.original_size) - 1
+    inside = np.clip(corners, 0, limit)
+    return np.concatenate([inside.min(axis=0), inside.max(axis=0)])

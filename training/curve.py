@@ -1,0 +1,54 @@
+"""The curve of a training run: a table that grows, and its picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+NAMES = ("loss", "dense_loss", "size_error", "box_iou", "point_iou", "corrected_iou")
+"""Columns after the iteration and its seconds; not every iteration has all of them."""
+
+
+def append(path: Path, iteration: int, seconds: float, recent: list[dict[str, float]]) -> None:
+    """Append the means of the last iterations to the table and draw it anew.
+
+    Parameters
+    ----------
+    path : Path
+        Of the CSV; the picture gets the same name and the ending .png.
+    iteration : int
+        How many are done.
+    seconds : float
+        Per iteration.
+    recent : list of dict
+        Figures of the last iterations.
+    """
+    table = np.array([[figures.get(name, np.nan) for name in NAMES] for figures in recent])
+    columns = [column[np.isfinite(column)] for column in table.T]
+    means = [f"{column.mean():.4f}" if len(column) else "" for column in columns]
+    is_new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(["iteration", "seconds_per_iteration", *NAMES])
+        writer.writerow([iteration, f"{seconds:.2f}", *means])
+    print(iteration, f"{seconds:.2f} s", dict(zip(NAMES, means, strict=True)), flush=True)
+    draw(path)
+
+
+def draw(path: Path) -> None:
+    """Draw losses and IoUs of a table over the iterations."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, names in zip(figure.subplots(1, 2), (NAMES[:3], NAMES[3:]), strict=True):
+        for name in names:
+            points = [(int(row["iteration"]), float(row[name])) for row in rows if row[name]]
+            axes.plot([x for x, _ in points], [y for _, y in points], label=name)
+        axes.set_xlabel("iteration")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(path.with_suffix(".png"), dpi=100)
