@@ -27,6 +27,7 @@ from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
 
 _BATCH = 16  # objects per decoder call, so that memory does not grow with their number
+_OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
 _OUTSIDE = -10.0  # logits where the decoder was not asked
 
 FloatArray = npt.NDArray[np.float32]
@@ -104,11 +105,18 @@ def answer_all(
     """
     questions = [_questions(sam, embedding, prompt) for prompt in prompts]
     answers = iter(_decode(sam, [question for group in questions for question in group]))
-    wanted = list(masks)
-    return [
-        max((next(answers) for _ in group), key=lambda a: float(a.predicted_iou[wanted].max()))
-        for group in questions
-    ]
+    return [_choose([next(answers) for _ in group], list(masks)) for group in questions]
+
+
+def _choose(answers: Sequence[Answer], masks: list[int]) -> Answer:
+    """Take the surest answer; those not at the first, the estimated zoom must be surer."""
+    first, *others = answers
+
+    def sureness(answer: Answer) -> float:
+        penalty = 0 if answer is first else _OFF_ZOOM_PENALTY
+        return float(answer.predicted_iou[masks].max()) - penalty
+
+    return max([first, *others], key=sureness)
 
 
 def _questions(sam: Sam, embedding: ImageEmbedding, prompts: PromptSet) -> list[Question]:

@@ -28,7 +28,7 @@ BEST_DIAMETER = 64.0
 _MAX_ZOOM = 16.0  # more magnification shows nothing new
 _MIN_SIDE = 48  # of the image in level pixels; less shows nothing
 _MAX_SEARCH_STEPS = 3  # of following the estimated size
-_LEVEL_STEPS = (-1, 0, 1)  # levels around the estimated one that are looked at
+_LEVEL_STEPS = (0, -1, 1)  # from the estimated level to those that are looked at
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -281,8 +281,8 @@ def choose_tiles(
     Returns
     -------
     list of Tile
-        One, where a box or an earlier answer tells the object's size; else those around the
-        estimated size.
+        One, where a box or an earlier answer tells the object's size; else the one that suits
+        the estimated size, followed by those a level above and below.
     """
     extent = _known_extent(pyramid, prompts, mask)
     if extent is not None:
@@ -294,8 +294,8 @@ def choose_tiles(
     centre = (low + high) / 2
     highest = pyramid.level_of(*np.maximum(high - low + 1, 1))
     level = _search_level(pyramid, centre, highest, estimate_size)
-    levels = {min(pyramid.clip_level(level + step), highest) for step in _LEVEL_STEPS}
-    return [pyramid.tile_at(level, centre) for level in sorted(levels)]
+    levels = [min(pyramid.clip_level(level + step), highest) for step in _LEVEL_STEPS]
+    return [pyramid.tile_at(level, centre) for level in dict.fromkeys(levels)]
 
 
 def _search_level(
