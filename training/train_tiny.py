@@ -40,7 +40,7 @@ class Stage:
     objects_per_image: int
 
 
-STAGES = (Stage(0.0, 192, 8, 4), Stage(0.8, 256, 6, 5))
+STAGES = (Stage(0.0, 192, 8, 4), Stage(0.9, 256, 6, 5))
 
 
 CORRECTION_SHARES = (0.5, 0.3, 0.1, 0.1)

@@ -22,6 +22,7 @@ from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import Prediction
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.size_head import NEIGHBOURHOODS
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
@@ -172,10 +173,16 @@ def _estimate_size(
     features = embedding.features if tile is None else _tile_features(sam, embedding, tile)
     clicks = prompts.points_yx[prompts.point_labels == FOREGROUND]
     positions = pyramid_of(sam, embedding).to_tile_xy(clicks, tile or Tile(0, 0, 0))
-    sizes = sam.size_head(torch.from_numpy(features).to(sam.device)[None])[0, 0]
-    limit = np.array(sizes.shape[::-1]) - 1
-    columns, rows = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int).T
-    return float(sizes[rows, columns].mean())
+    limit = np.array(features.shape[:0:-1]) - 1
+    cells = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int)
+    reach = max(NEIGHBOURHOODS) // 2
+    sizes = []
+    for column, row in cells:
+        top, left = max(row - reach, 0), max(column - reach, 0)
+        around = features[:, top : row + reach + 1, left : column + reach + 1]
+        log2_diameters = sam.size_head(torch.from_numpy(around).to(sam.device)[None])
+        sizes.append(float(log2_diameters[0, 0, row - top, column - left]))
+    return float(np.mean(sizes))
 
 
 def _question_on_tile(
@@ -302,7 +309,9 @@ def to_prediction(
     else:
         pyramid, maps = pyramid_of(sam, embedding), logits.cpu().numpy()
         upsampled = pyramid.paste(maps, answer.tile, embedding.original_size, _OUTSIDE)
-        low_res_logits = pyramid.paste(maps, answer.tile, embedding.low_res_size, _OUTSIDE)
+        low_res_logits = upsampled
+        if embedding.low_res_size != embedding.original_size:
+            low_res_logits = pyramid.paste(maps, answer.tile, embedding.low_res_size, _OUTSIDE)
     return Prediction(
         upsampled > sam.mask_threshold,
         confidence,

@@ -186,9 +186,10 @@ class Pyramid:
             )
         )
         scale = logits.shape[-1] / self.tile_size
-        row_weights = linear_weights(rows.positions * scale, logits.shape[-2])
-        column_weights = linear_weights(columns.positions * scale, logits.shape[-1])
-        pasted[:, rows.cells, columns.cells] = row_weights @ logits @ column_weights.T
+        by_rows = interpolate(logits, rows.positions * scale, axis=1)
+        pasted[:, rows.cells, columns.cells] = interpolate(
+            by_rows, columns.positions * scale, axis=2
+        )
         return pasted
 
     def cut(
@@ -211,13 +212,11 @@ class Pyramid:
             Bilinear values; the border's beyond the image.
         """
         centres = (np.arange(side) + 0.5) * self.tile_size / side
-        rows, columns = (
-            linear_weights((start + centres) / (2.0**tile.level * full) * count, count)
-            for start, full, count in zip(
-                (tile.top, tile.left), self.input_size, logits.shape, strict=True
-            )
-        )
-        return np.asarray(rows @ logits @ columns.T, np.float32)
+        for axis, start in enumerate((tile.top, tile.left)):
+            full = 2.0**tile.level * self.input_size[axis]
+            positions = (start + centres) / full * logits.shape[axis]
+            logits = interpolate(logits, positions, axis)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -237,25 +236,35 @@ def _overlap(count: int, zoom: float, start: int, length: int) -> _Overlap:
     return _Overlap(slice(int(inside[0]), int(inside[-1]) + 1), centres[inside])
 
 
-def linear_weights(positions: FloatArray, count: int) -> npt.NDArray[np.float32]:
-    """Matrix that interpolates between `count` cells at positions along their row.
+def interpolate(
+    values: npt.NDArray[np.float32], positions: FloatArray, axis: int
+) -> npt.NDArray[np.float32]:
+    """Interpolate linearly between cells along an axis.
 
     Parameters
     ----------
+    values : ndarray of float32
+        One per cell.
     positions : ndarray, shape (P,)
         In cells; cell k reaches from k to k + 1. Beyond the outer centres they get the outer
         values.
-    count : int
-        Number of cells.
+    axis : int
+        Along which.
 
     Returns
     -------
-    ndarray of float32, shape (P, count)
-        Two weights per row that add up to one.
+    ndarray of float32
+        With P values along the axis.
     """
-    centred = np.clip(positions - 0.5, 0, count - 1)
-    weights = np.maximum(1 - np.abs(centred[:, None] - np.arange(count)), 0)
-    return np.asarray(weights, np.float32)
+    last = values.shape[axis] - 1
+    centred = np.clip(positions - 0.5, 0, last)
+    before = np.minimum(centred.astype(int), max(last - 1, 0))
+    after = np.minimum(before + 1, last)
+    shape = [1] * values.ndim
+    shape[axis] = len(before)
+    share = (centred - before).astype(np.float32).reshape(shape)
+    lower = values.take(before, axis)
+    return np.asarray(lower + share * (values.take(after, axis) - lower))
 
 
 def choose_tiles(

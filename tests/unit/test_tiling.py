@@ -11,7 +11,7 @@ from napari_promptable.tiling import (
     Pyramid,
     Tile,
     choose_tiles,
-    linear_weights,
+    interpolate,
 )
 from napari_promptable.transforms import resized_shape
 
@@ -141,11 +141,11 @@ def test_logits_are_pasted_where_they_were_cut(size: tuple[int, int], level: int
 
 
 @given(positions=st.lists(st.floats(-5, 15), min_size=1, max_size=9), count=st.integers(1, 10))
-def test_linear_weights_are_those_of_numpy(positions: list[float], count: int) -> None:
-    values = np.random.default_rng(count).normal(size=count)
+def test_interpolation_is_that_of_numpy(positions: list[float], count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).astype(np.float32)
     expected = np.interp(positions, np.arange(count) + 0.5, values)
-    found = linear_weights(np.array(positions), count) @ values
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = interpolate(np.stack([values, -values]), np.array(positions), axis=1)
+    np.testing.assert_allclose(found, [expected, -expected], atol=1e-5)
 
 
 # prompts

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_NEIGHBOURHOODS = (5, 17)  # sides, in cells, of the surroundings that are averaged
+NEIGHBOURHOODS = (5, 17)
+"""Sides, in cells, of the surroundings that are averaged."""
+
 _USUAL_LOG2_DIAMETER = 5.5  # where the estimate starts before training
 
 
@@ -25,7 +27,7 @@ class SizeHead(nn.Module):
 
     def __init__(self, embed_dim: int, hidden_dim: int = 64) -> None:
         super().__init__()
-        inputs = (1 + len(_NEIGHBOURHOODS)) * embed_dim
+        inputs = (1 + len(NEIGHBOURHOODS)) * embed_dim
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, hidden_dim, 1), nn.GELU(), nn.Conv2d(hidden_dim, 1, 1)
         )
@@ -44,9 +46,14 @@ class SizeHead(nn.Module):
             Binary logarithm of the diameter, in input pixels, of the disk that has the area of
             the object in this cell.
         """
-        means = [
-            F.avg_pool2d(image_embedding, side, 1, side // 2, count_include_pad=False)
-            for side in _NEIGHBOURHOODS
-        ]
+        means = [_mean_around(image_embedding, side) for side in NEIGHBOURHOODS]
         estimate: Tensor = self.layers(torch.cat([image_embedding, *means], dim=1))
         return _USUAL_LOG2_DIAMETER + estimate
+
+
+def _mean_around(x: Tensor, side: int) -> Tensor:
+    """Mean over squares, of what there is of them; rows first, then columns."""
+    for kernel in ((side, 1), (1, side)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        x = F.avg_pool2d(x, kernel, 1, padding, count_include_pad=False)
+    return x
