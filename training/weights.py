@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from tqdm import tqdm
 
-from napari_promptable.evaluate import Protocol, evaluate_files
-from napari_promptable.evaluation_report import format_table, summarise
-from napari_promptable.labelled_images import find_labelled_files
+from napari_promptable.evaluate import ImageScore, Protocol, evaluate_files
+from napari_promptable.evaluation_report import draw_plot, format_table, summarise
+from napari_promptable.image_io import write_png
+from napari_promptable.labelled_images import LabelledFile, find_labelled_files
 from napari_promptable.models.sam import Sam
 from napari_promptable.predictor import load_model
 from training.dataset import manifest_sha256
@@ -23,6 +28,7 @@ PROTOCOLS = {
     "jittered box": Protocol("box", box_jitter=0.1),
     "point": Protocol("point", corrections=3),
 }
+PROCESSES = 2  # that evaluate, one thread each
 
 
 def write_weights(model: Sam, path: Path, config: dict[str, Any], data: Path) -> None:
@@ -57,11 +63,23 @@ def write_weights(model: Sam, path: Path, config: dict[str, Any], data: Path) ->
 
 
 def measure(path: Path, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Evaluate a weights file on the validation split; yields figures by protocol."""
-    model, files = load_model(path, device="cpu"), find_labelled_files(data, data, "val")
-    for name, protocol in PROTOCOLS.items():
-        images = list(evaluate_files(model, files, protocol, tqdm))
-        summary = summarise("tiny", protocol, images)
-        print(format_table(summary), flush=True)
-        del summary["per_image"]
-        yield name, summary
+    """Evaluate a weights file on the validation split; yields figures by protocol.
+
+    Writes a plot of each protocol beside the weights.
+    """
+    files = find_labelled_files(data, data, "val")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, spawn, torch.set_num_threads, (1,)) as pool:
+        for name, protocol in PROTOCOLS.items():
+            scores = pool.map(partial(_score_file, path, protocol), files)
+            images = [image for group in tqdm(scores, name, len(files)) for image in group]
+            summary = summarise("tiny", protocol, images)
+            print(format_table(summary), flush=True)
+            write_png(path.with_name(f"{name}.png"), draw_plot(summary, images))
+            del summary["per_image"]
+            yield name, summary
+
+
+def _score_file(path: Path, protocol: Protocol, file: LabelledFile) -> list[ImageScore]:
+    """Evaluate one file in a process of the pool."""
+    return list(evaluate_files(load_model(path, device="cpu"), [file], protocol))

@@ -85,6 +85,7 @@ class Scene:
 def make_scene(image: np.ndarray, truth: np.ndarray) -> Scene:
     """Encode an image with the bundled model."""
     model = load_model("tiny", device="cpu")
+    model.sam.tile_size = None  # one look at the whole image, as SAM's, instead of at tiles
     return Scene(model, to_rgb8(image, None), truth, encode_image(model, image))
 
 
