@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.errors import PromptError
 from napari_promptable.labelled_images import LabelledFile
-from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
+from napari_promptable.masks import interior_point_yx, mask_iou, mask_region, mask_to_box_yxyx
 from napari_promptable.predictor import PromptableModel, encode_image
 from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 from napari_promptable.refinement import answer_prompts
@@ -281,15 +281,20 @@ def correction_click(
 
     Or None where the mask is the object.
     """
-    regions = [
-        (largest_part(region), sign)
-        for region, sign in ((truth & ~mask, FOREGROUND), (mask & ~truth, BACKGROUND))
-        if region.any()
-    ]
-    if not regions:
+    around = mask_region(truth | mask)
+    if around is None:
         return None
-    region, sign = max(regions, key=lambda part: np.count_nonzero(part[0]))
-    return interior_point_yx(region), sign
+    truth, mask = truth[around], mask[around]
+    errors = [
+        (largest_part(error), sign)
+        for error, sign in ((truth & ~mask, FOREGROUND), (mask & ~truth, BACKGROUND))
+        if error.any()
+    ]
+    if not errors:
+        return None
+    error, sign = max(errors, key=lambda part: np.count_nonzero(part[0]))
+    offset = np.array([part.start for part in around], np.float32)
+    return interior_point_yx(error) + offset, sign
 
 
 def largest_part(region: BoolArray) -> BoolArray:
