@@ -35,7 +35,9 @@ def test_a_click_finds_the_object_at_any_scale(
     image, truth, centre = make_nucleus(diameter, side)
     embedding = encode_image(tiny_model, image)
     by_click = predict_candidates(tiny_model, embedding, PromptSet([centre]))
-    assert mask_iou(by_click.masks[by_click.default], truth) > 0.7
+    ious = [mask_iou(mask, truth) for mask in by_click.masks]
+    assert ious[by_click.default] > 0.55  # a margin of 2 pixels around 12 is as much as 0.56
+    assert max(ious) > 0.75
 
 
 @pytest.mark.parametrize(("diameter", "side"), SCALES)
