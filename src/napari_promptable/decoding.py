@@ -29,6 +29,7 @@ from napari_promptable.transforms import image_to_model_xy
 
 _BATCH = 16  # objects per decoder call, so that memory does not grow with their number
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
+_SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 _OUTSIDE = -10.0  # logits where the decoder was not asked
 
 FloatArray = npt.NDArray[np.float32]
@@ -96,41 +97,59 @@ def answer_all(
     prompts : sequence of PromptSet
         One per object.
     masks : sequence of int
-        Which of the four masks are wanted; the zoom at which one of these has the highest
-        predicted IoU is chosen.
+        Which of the four masks are wanted. Where the best of them is not sure, the zooms above
+        and below are tried too, and taken if their best is clearly surer.
 
     Returns
     -------
     list of Answer
         One per object.
     """
-    questions = [_questions(sam, embedding, prompt) for prompt in prompts]
-    answers = iter(_decode(sam, [question for group in questions for question in group]))
-    return [_choose([next(answers) for _ in group], list(masks)) for group in questions]
-
-
-def _choose(answers: Sequence[Answer], masks: list[int]) -> Answer:
-    """Take the surest answer; those not at the first, the estimated zoom must be surer."""
-    first, *others = answers
+    tiles = [_tiles(sam, embedding, prompt) for prompt in prompts]
+    answers = _decode(
+        sam,
+        [_question(sam, embedding, p, t[0]) for p, t in zip(prompts, tiles, strict=True)],
+    )
 
     def sureness(answer: Answer) -> float:
-        penalty = 0 if answer is first else _OFF_ZOOM_PENALTY
-        return float(answer.predicted_iou[masks].max()) - penalty
+        return float(answer.predicted_iou[list(masks)].max())
 
-    return max([first, *others], key=sureness)
-
-
-def _questions(sam: Sam, embedding: ImageEmbedding, prompts: PromptSet) -> list[Question]:
-    """Put an object's prompts on the whole image, or on each tile that suits them."""
-    if sam.tile_size is None:
-        points, codes = _to_tokens(sam, embedding, prompts)
-        return [Question(embedding.features, points, codes, prompts.mask_logits)]
-    pyramid = pyramid_of(sam, embedding)
-    earlier = None if prompts.mask_logits is None else prompts.mask_logits > 0
-    tiles = choose_tiles(
-        pyramid, prompts, earlier, partial(_estimate_size, sam, embedding, prompts)
+    unsure = [i for i, answer in enumerate(answers) if sureness(answer) < _SURE]
+    others = iter(
+        _decode(
+            sam,
+            [_question(sam, embedding, prompts[i], t) for i in unsure for t in tiles[i][1:]],
+        )
     )
-    return [_question_on_tile(sam, embedding, prompts, pyramid, tile) for tile in tiles]
+    for i in unsure:
+        best = max((next(others) for _ in tiles[i][1:]), key=sureness, default=answers[i])
+        if sureness(best) > sureness(answers[i]) + _OFF_ZOOM_PENALTY:
+            answers[i] = best
+    return answers
+
+
+def _tiles(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet
+) -> Sequence[Tile] | Sequence[None]:
+    """Where to answer an object's prompts, the best place first; None is the whole image."""
+    if sam.tile_size is None:
+        return [None]
+    return choose_tiles(
+        pyramid_of(sam, embedding),
+        prompts,
+        None if prompts.mask_logits is None else prompts.mask_logits > 0,
+        partial(_estimate_size, sam, embedding, prompts),
+    )
+
+
+def _question(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, tile: Tile | None
+) -> Question:
+    """Put an object's prompts on the whole image or on a tile."""
+    if tile is not None:
+        return _question_on_tile(sam, embedding, prompts, tile)
+    points, codes = _to_tokens(sam, embedding, prompts)
+    return Question(embedding.features, points, codes, prompts.mask_logits)
 
 
 def pyramid_of(sam: Sam, embedding: ImageEmbedding) -> Pyramid:
@@ -186,9 +205,10 @@ def _estimate_size(
 
 
 def _question_on_tile(
-    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, pyramid: Pyramid, tile: Tile
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, tile: Tile
 ) -> Question:
     """Put prompts on a tile, which the network sees in the middle of its input."""
+    pyramid = pyramid_of(sam, embedding)
     features = _tile_features(sam, embedding, tile)
     corners_xy = np.zeros((1, 2), np.float32)
     if prompts.box_yxyx is not None:
