@@ -115,6 +115,7 @@ class CropSampler:
         synthetic: list[LabelledImage] | None = None,
         synthetic_share: float = 0.0,
     ) -> None:
+        self.images, self.synthetic = images, synthetic
         self._groups = list(images.values())
         weights = np.array([len(group) for group in self._groups]) ** BALANCE
         self._probabilities = weights / weights.sum()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.sam import Sam, build_sam
+from napari_promptable.models.sam import Sam, build_tiny_sam
 from training import curve
 from training.batches import Batch, make_batch, simulate_correction
 from training.dataset import CropSampler, load_split, manifest_sha256
@@ -75,19 +76,30 @@ class Trainer:
         Settings.
     sampler : CropSampler
         Training data.
+    build : callable, optional
+        Builds the network; by default the bundled one.
+    stages : sequence of Stage, optional
+        Sizes of the batches.
     """
 
-    def __init__(self, config: Config, sampler: CropSampler) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sampler: CropSampler,
+        build: Callable[[], Sam] = build_tiny_sam,
+        stages: Sequence[Stage] = STAGES,
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.sampler = sampler
+        self.stages = stages
         self.iteration = 0
-        self.model = build_sam("conv_tiny")
+        self.model = build()
         self.model.image_encoder.to(memory_format=torch.channels_last)
-        self.average = build_sam("conv_tiny").requires_grad_(False)
+        self.average = build().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
-        embed_dim = self.model.mask_decoder.iou_token.embedding_dim
-        self.dense_head = nn.Conv2d(embed_dim, 4 * 4**2, 1)
+        self.embed_dim = self.model.mask_decoder.embed_dim
+        self.dense_head = nn.Conv2d(self.embed_dim, 4 * 4**2, 1)
         self.optimizer = torch.optim.AdamW(
             [*self.model.parameters(), *self.dense_head.parameters()],
             lr=config.learning_rate,
@@ -114,7 +126,7 @@ class Trainer:
         """Loss of all tasks on a batch, and what the curve shows of it."""
         config = self.config
         embedding = self._encode(batch)
-        maps = F.pixel_shuffle(self.dense_head(embedding), 4)
+        maps = F.pixel_shuffle(self.dense_head(embedding[:, : self.embed_dim]), 4)
         dense = dense_loss(maps, batch.dense)
         sizes = self._size_loss(embedding, batch)
         loss = dense + config.size_weight * sizes
@@ -134,7 +146,7 @@ class Trainer:
 
     def _next_batch(self, rng: np.random.Generator) -> Batch:
         share = self.iteration / self.config.iterations
-        stage = [stage for stage in STAGES if stage.start <= share][-1]
+        stage = [stage for stage in self.stages if stage.start <= share][-1]
         return make_batch(
             self.sampler, stage.window, stage.num_images, stage.objects_per_image, rng
         )

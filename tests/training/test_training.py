@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_promptable.models.prompt_encoder import FOREGROUND, PADDING
-from training import curve, train_tiny
+from training import curve
 from training.batches import make_batch, simulate_correction, simulate_first_prompt
 from training.dataset import MIN_OBJECT_AREA, CropSampler, LabelledImage, choose_zoom, cut_crop
 from training.losses import mask_losses, prompt_loss, size_loss
@@ -24,11 +24,11 @@ def drawn() -> list[LabelledImage]:
 
 
 @pytest.fixture
-def make_trainer(drawn: list[LabelledImage], monkeypatch: pytest.MonkeyPatch):
+def make_trainer(drawn: list[LabelledImage]):
     """Function that makes trainers of small batches, all alike."""
-    monkeypatch.setattr(train_tiny, "STAGES", (Stage(0.0, SIDE, 2, 2),))
     config = Config(iterations=50, pretrain_iterations=1)
-    return lambda: Trainer(config, CropSampler({"drawn": drawn}))
+    stages = [Stage(0.0, SIDE, 2, 2)]
+    return lambda: Trainer(config, CropSampler({"drawn": drawn}), stages=stages)
 
 
 # the training step

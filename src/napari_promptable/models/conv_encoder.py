@@ -25,7 +25,9 @@ class ConvEncoder(nn.Module):
     depths : sequence of 4 int
         Residual blocks of the stages.
     output_dim : int
-        Channels of the image embedding.
+        Channels C of the image embedding.
+    detail_dim : int, default 0
+        Channels D of the details at stride 4 that follow it.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class ConvEncoder(nn.Module):
         widths: Sequence[int] = (48, 96, 192, 320),
         depths: Sequence[int] = (2, 3, 6, 2),
         output_dim: int = 128,
+        detail_dim: int = 0,
     ) -> None:
         super().__init__()
         half = widths[0] // 2
@@ -53,6 +56,7 @@ class ConvEncoder(nn.Module):
         )
         lateral_widths = (4 * widths[0], *widths[1:])
         self.laterals = nn.ModuleList(nn.Conv2d(n, output_dim, 1) for n in lateral_widths)
+        self.detail = nn.Conv2d(widths[0], detail_dim, 1) if detail_dim else None
         self.neck = nn.Sequential(
             nn.Conv2d(output_dim, output_dim, 3, padding=1), LayerNorm2d(output_dim)
         )
@@ -67,13 +71,13 @@ class ConvEncoder(nn.Module):
 
         Returns
         -------
-        Tensor, shape (N, output_dim, H / 8, W / 8)
-            Image embeddings.
+        Tensor, shape (N, C + 4 * D, H / 8, W / 8)
+            Image embeddings; the last 4 * D channels are the details, 2 × 2 of them per cell.
         """
         x = x.contiguous(
             memory_format=torch.channels_last
         )  # what depthwise kernels are fast on
-        x = self.stages[0](self.stem(x))
+        x = stride_4 = self.stages[0](self.stem(x))
         features = [F.pixel_unshuffle(x, 2)]
         for downsample, stage in zip(self.downsamplings, self.stages[1:], strict=True):
             x = stage(downsample(x))
@@ -84,4 +88,7 @@ class ConvEncoder(nn.Module):
         fused = stride_8 + stride_8b
         fused = fused + F.interpolate(stride_16, scale_factor=2.0, mode="nearest")
         fused = fused + F.interpolate(stride_32, scale_factor=4.0, mode="nearest")
-        return self.neck(fused)  # type: ignore[no-any-return]
+        embedding: Tensor = self.neck(fused)
+        if self.detail is None:
+            return embedding
+        return torch.cat([embedding, F.pixel_unshuffle(self.detail(stride_4), 2)], dim=1)

@@ -155,6 +155,9 @@ class MaskDecoder(nn.Module):
     fusion_depth : int, default 0
         Convolutional blocks between the sum of image and dense prompt embedding and the
         transformer; SAM has none, the bundled model two.
+    with_details : bool, default False
+        Whether the image embedding is followed by details at twice its resolution, which are
+        added between the two upscalings, as in SAM 2 (arXiv 2408.00714). SAM has none.
     """
 
     num_multimask_outputs = 3
@@ -165,9 +168,12 @@ class MaskDecoder(nn.Module):
         transformer: TwoWayTransformer,
         iou_head_hidden_dim: int,
         fusion_depth: int = 0,
+        with_details: bool = False,
     ) -> None:
         super().__init__()
         num_masks = self.num_multimask_outputs + 1
+        self.embed_dim = embed_dim
+        self.with_details = with_details
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, embed_dim)
         self.mask_tokens = nn.Embedding(num_masks, embed_dim)
@@ -194,7 +200,7 @@ class MaskDecoder(nn.Module):
         Parameters
         ----------
         image_embedding : Tensor, shape (N or 1, C, rows, columns)
-            From the image encoder.
+            From the image encoder; twice as many channels with details.
         image_pe : Tensor, shape (1, C, rows, columns)
             Positional encoding of its cells.
         sparse : Tensor, shape (N, P, C)
@@ -211,10 +217,10 @@ class MaskDecoder(nn.Module):
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-        cells = self.fusion(dense + image_embedding)
+        cells = self.fusion(dense + image_embedding[:, : self.embed_dim])
         grid_size = cells.shape[-2:]
         tokens, cells = self.transformer(_to_sequence(cells), _to_sequence(image_pe), tokens)
-        upscaled = self.output_upscaling(cells.unflatten(1, grid_size))
+        upscaled = self._upscale(cells.unflatten(1, grid_size), image_embedding)
         mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
         weights = torch.stack(
             [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
@@ -223,6 +229,17 @@ class MaskDecoder(nn.Module):
         pixels = upscaled.flatten(1, 6)  # (N, K * 16, C / 8)
         logits = (pixels @ weights.transpose(1, 2)).unflatten(1, upscaled.shape[1:7])
         return cells_to_image(logits), self.iou_prediction_head(tokens[:, 0])
+
+    def _upscale(self, cells: Tensor, image_embedding: Tensor) -> Tensor:
+        """(N, rows, columns, C) → (N, rows, columns, 2, 2, 2, 2, C / 8)."""
+        first, *others = self.output_upscaling
+        upscaled: Tensor = first(cells)
+        if self.with_details:
+            details = image_embedding[:, self.embed_dim :].unflatten(1, (-1, 2, 2))
+            upscaled = upscaled + details.permute(0, 4, 5, 2, 3, 1)
+        for layer in others:
+            upscaled = layer(upscaled)
+        return upscaled
 
 
 def _to_sequence(feature_map: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Source: "Segment Anything" (SAM), arXiv 2304.02643; sizes of the encoders from i
 and from MobileSAM, arXiv 2306.14289.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import torch
@@ -149,12 +149,34 @@ class Sam(nn.Module):
         return answer
 
 
-def _build_tiny() -> Sam:
-    """Build the bundled model: convolutional encoder, 512 px input, stride 8, width 128."""
-    width, image_size, stride = 128, 512, 8
+def build_tiny_sam(
+    width: int = 128,
+    encoder_widths: Sequence[int] = (48, 96, 192, 320),
+    encoder_depths: Sequence[int] = (2, 3, 6, 2),
+    with_details: bool = True,
+) -> Sam:
+    """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
+
+    The bundled model is what the defaults build.
+
+    Parameters
+    ----------
+    width : int, default 128
+        Channels of the image embedding and of the decoder, a multiple of 32.
+    encoder_widths, encoder_depths
+        Layout of the image encoder, see `ConvEncoder`.
+    with_details : bool, default True
+        Whether the decoder also sees features of stride 4.
+
+    Returns
+    -------
+    Sam
+        In training mode, with random weights, on the CPU.
+    """
+    image_size, stride = 512, 8
     grid = (image_size // stride, image_size // stride)
     return Sam(
-        ConvEncoder(output_dim=width),
+        ConvEncoder(encoder_widths, encoder_depths, width, width // 4 if with_details else 0),
         PromptEncoder(
             width, grid, (image_size, image_size), mask_in_chans=32, with_prompt_maps=True
         ),
@@ -163,6 +185,7 @@ def _build_tiny() -> Sam:
             TwoWayTransformer(depth=2, embed_dim=width, num_heads=4, mlp_dim=4 * width),
             iou_head_hidden_dim=width,
             fusion_depth=2,
+            with_details=with_details,
         ),
         padding_multiple=32,
         tile_size=256,
@@ -216,7 +239,7 @@ def _complete_sam(image_encoder: nn.Module, image_size: int) -> Sam:
 
 
 _BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": _build_tiny,
+    "conv_tiny": build_tiny_sam,
     "vit_t": _build_mobile_sam,
     "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),
     "vit_l": partial(build_vit_sam, 1024, 24, 16, (5, 11, 17, 23)),

@@ -27,6 +27,7 @@ class SizeHead(nn.Module):
 
     def __init__(self, embed_dim: int, hidden_dim: int = 64) -> None:
         super().__init__()
+        self.embed_dim = embed_dim
         inputs = (1 + len(NEIGHBOURHOODS)) * embed_dim
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, hidden_dim, 1), nn.GELU(), nn.Conv2d(hidden_dim, 1, 1)
@@ -37,8 +38,8 @@ class SizeHead(nn.Module):
 
         Parameters
         ----------
-        image_embedding : Tensor, shape (N, C, rows, columns)
-            From the image encoder.
+        image_embedding : Tensor, shape (N, C or more, rows, columns)
+            From the image encoder; only the first C channels count.
 
         Returns
         -------
@@ -46,6 +47,7 @@ class SizeHead(nn.Module):
             Binary logarithm of the diameter, in input pixels, of the disk that has the area of
             the object in this cell.
         """
+        image_embedding = image_embedding[:, : self.embed_dim]
         means = [_mean_around(image_embedding, side) for side in NEIGHBOURHOODS]
         estimate: Tensor = self.layers(torch.cat([image_embedding, *means], dim=1))
         return _USUAL_LOG2_DIAMETER + estimate

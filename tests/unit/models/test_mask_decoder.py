@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from napari_promptable.models.mask_decoder import Attention, MaskDecoder, TwoWayTransformer
 
@@ -9,9 +10,13 @@ WIDTH, ROWS, COLUMNS = 32, 6, 9
 @pytest.fixture(params=[0, 2], ids=["sam", "bundled"])
 def mask_decoder(request: pytest.FixtureRequest) -> MaskDecoder:
     """A narrow decoder, without and with fusion blocks."""
+    return make_decoder(fusion_depth=request.param)
+
+
+def make_decoder(**options) -> MaskDecoder:
     torch.manual_seed(0)
     transformer = TwoWayTransformer(depth=2, embed_dim=WIDTH, num_heads=4, mlp_dim=64)
-    decoder = MaskDecoder(WIDTH, transformer, WIDTH, fusion_depth=request.param)
+    decoder = MaskDecoder(WIDTH, transformer, WIDTH, **options)
     return decoder.eval().requires_grad_(False)
 
 
@@ -79,6 +84,24 @@ def test_prompt_tokens_matter(mask_decoder: MaskDecoder) -> None:
     inputs["sparse"] = inputs["sparse"] + 1
     found, _ = mask_decoder(**inputs)
     assert not torch.allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+def test_a_detail_changes_the_masks_where_it_is() -> None:
+    decoder, inputs = make_decoder(with_details=True), make_inputs()
+    details = torch.zeros(1, WIDTH // 4, 2 * ROWS, 2 * COLUMNS)
+
+    def predict() -> tuple[torch.Tensor, torch.Tensor]:
+        both = [inputs["image_embedding"], F.pixel_unshuffle(details, 2)]
+        return decoder(**{**inputs, "image_embedding": torch.cat(both, dim=1)})
+
+    before, iou_before = predict()
+    details[0, 3, 7, 2] = 1.0
+    after, iou_after = predict()
+    rows, columns = (
+        torch.unique(axis).tolist() for axis in (before != after).nonzero()[:, 2:].T
+    )
+    assert (rows, columns) == ([14, 15], [4, 5])
+    assert torch.equal(iou_before, iou_after)
 
 
 def test_attention_to_equal_values_returns_them() -> None:

@@ -1,0 +1,161 @@
+"""Compare architectures and data with equal training time.
+
+    python -m training.compare --data DATA --run RUN_FOLDER --minutes 8
+
+Each variant differs from the bundled model in one thing and is trained from scratch by one
+thread for as many iterations as fit into the time. How long an iteration takes is measured
+beforehand, the variants taking turns, so that another program slows all of them alike.
+All are then asked about the same crops of the validation images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_promptable.models.sam import Sam, build_tiny_sam
+from training.batches import make_batch
+from training.dataset import CropSampler, load_split
+from training.synthetic import draw_images
+from training.train_tiny import Config, Stage, Trainer
+
+STAGE = Stage(0.0, 128, 6, 4)
+TIMED_STEPS = 7
+VALIDATION_BATCHES = 60
+CONFIG = Config(pretrain_iterations=100)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is different from the bundled model."""
+
+    build: Callable[[], Sam] = build_tiny_sam
+    config: Config = field(default=CONFIG)
+
+
+VARIANTS = {
+    "as bundled": Variant(),
+    "no features of stride 4": Variant(partial(build_tiny_sam, with_details=False)),
+    "encoder narrower (32, 64, 128, 224)": Variant(
+        partial(build_tiny_sam, encoder_widths=(32, 64, 128, 224))
+    ),
+    "encoder wider (64, 128, 256, 416)": Variant(
+        partial(build_tiny_sam, encoder_widths=(64, 128, 256, 416))
+    ),
+    "encoder shallower (1, 2, 3, 1)": Variant(
+        partial(build_tiny_sam, encoder_depths=(1, 2, 3, 1))
+    ),
+    "encoder deeper (3, 5, 9, 3)": Variant(
+        partial(build_tiny_sam, encoder_depths=(3, 5, 9, 3))
+    ),
+    "decoder 96 wide": Variant(partial(build_tiny_sam, 96)),
+    "decoder 192 wide": Variant(partial(build_tiny_sam, 192)),
+    "no drawn images": Variant(config=replace(CONFIG, synthetic_share=0.0)),
+}
+
+
+def make_trainer(variant: Variant, data: CropSampler) -> Trainer:
+    """Make a trainer that draws its crops from images that all variants share."""
+    share = variant.config.synthetic_share
+    sampler = CropSampler(data.images, data.synthetic, share)
+    return Trainer(variant.config, sampler, variant.build, [STAGE])
+
+
+def seconds_per_iteration(data: CropSampler) -> dict[str, float]:
+    """Median time of a step with prompts, the variants taking turns."""
+    trainers = {name: make_trainer(variant, data) for name, variant in VARIANTS.items()}
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    for turn in range(1 + TIMED_STEPS):  # the first turn is not counted
+        for name, trainer in trainers.items():
+            trainer.iteration = CONFIG.pretrain_iterations + turn
+            started = time.perf_counter()
+            trainer.step()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def train(variant: Variant, iterations: int, data: CropSampler) -> Trainer:
+    """Train from scratch for so many iterations."""
+    config = replace(variant.config, iterations=iterations)
+    trainer = make_trainer(replace(variant, config=config), data)
+    while trainer.iteration < iterations:
+        trainer.step()
+    return trainer
+
+
+@torch.no_grad()
+def validate(trainer: Trainer, data: CropSampler) -> dict[str, float]:
+    """Mean IoU by kind of prompt on crops of validation images, the same for all variants."""
+    trainer.model = trainer.average.eval()
+    figures: dict[str, list[float]] = {}
+    for index in range(VALIDATION_BATCHES):
+        rng = np.random.default_rng(index)
+        batch = make_batch(data, STAGE.window, STAGE.num_images, STAGE.objects_per_image, rng)
+        for name, value in trainer.loss(batch, rng)[1].items():
+            figures.setdefault(name, []).append(value)
+    return {name: float(np.nanmean(values)) for name, values in figures.items()}
+
+
+def compare(root: Path, folder: Path, minutes: float) -> dict[str, dict[str, float]]:
+    """Train and validate all variants; what is in the run folder already stays as it is."""
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = draw_images(CONFIG.synthetic_images, CONFIG.seed)
+    training = CropSampler(load_split(root, "train"), drawn)
+    validation = CropSampler(load_split(root, "val"))
+    path = folder / "comparison.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    if not results:
+        for name, seconds in seconds_per_iteration(training).items():
+            results[name] = {"seconds_per_iteration": seconds}
+    for name, variant in VARIANTS.items():
+        result = results[name]
+        if "iterations" not in result:
+            iterations = int(60 * minutes / result["seconds_per_iteration"])
+            trainer = train(variant, iterations, training)
+            parameters = sum(p.numel() for p in trainer.model.parameters())
+            result |= {"parameters": parameters, **validate(trainer, validation)}
+            result["iterations"] = iterations
+            path.write_text(json.dumps(results, indent=1))
+            print(name, result, flush=True)
+    return results
+
+
+def format_table(results: dict[str, dict[str, float]]) -> str:
+    """Markdown, a line per variant."""
+    head = "| variant | parameters | s / iteration | iterations | box | one click | corrected |"
+    lines = [head, "|---" * 7 + "|"]
+    for name, result in results.items():
+        ious = [f"{result[key]:.3f}" for key in ("box_iou", "point_iou", "corrected_iou")]
+        cells = [
+            name,
+            f"{result['parameters'] / 1e6:.1f} M",
+            f"{result['seconds_per_iteration']:.2f}",
+            str(result["iterations"]),
+            *ious,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the command line, compare and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
+    parser.add_argument("--run", type=Path, required=True, help="where results are kept")
+    parser.add_argument("--minutes", type=float, default=8.0, help="training time of each")
+    arguments = parser.parse_args()
+    print(format_table(compare(arguments.data, arguments.run, arguments.minutes)))
+
+
+if __name__ == "__main__":
+    main()
