@@ -33,7 +33,7 @@ LAYERS = (
         "prompts",
         "transforms",
     },
-    {"labelled_images", "tiling"},
+    {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
     {"decoding", "refinement"},
     {"predictor"},
@@ -46,7 +46,8 @@ LAYERS = (
 """Lowest first; a module imports from its own layer and from those below. Modules of `models`
 and `gui` belong to the layer of their folder."""
 
-WITH_TORCH_LOADED = {"models", "decoding", "predictor", "automatic", "propagation", "finetune"}
+WITH_TORCH_LOADED = {"models", "upsampling", "decoding", "predictor", "automatic"}
+WITH_TORCH_LOADED |= {"propagation", "finetune"}
 WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "demo"}
 """Whose import may load torch; that of all others must not."""
 

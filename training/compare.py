@@ -44,6 +44,7 @@ class Variant:
 
 VARIANTS = {
     "as bundled": Variant(),
+    "as bundled, another seed": Variant(config=replace(CONFIG, seed=1)),
     "no features of stride 4": Variant(partial(build_tiny_sam, with_details=False)),
     "encoder narrower (32, 64, 128, 224)": Variant(
         partial(build_tiny_sam, encoder_widths=(32, 64, 128, 224))

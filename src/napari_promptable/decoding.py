@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import Prediction
@@ -26,8 +25,9 @@ from napari_promptable.models.size_head import NEIGHBOURHOODS
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
+from napari_promptable.upsampling import upsample_masks
 
-_BATCH = 16  # objects per decoder call, so that memory does not grow with their number
+_CELLS_AT_ONCE = 2**14  # of a decoder call; more objects in one would only need more memory
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
 _SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 _OUTSIDE = -10.0  # logits where the decoder was not asked
@@ -262,8 +262,10 @@ def _decode(sam: Sam, questions: Sequence[Question]) -> list[Answer]:
     answers: dict[int, Answer] = {}
     for _, group in groupby(sorted(range(len(questions)), key=batch_key), batch_key):
         members = list(group)
-        for start in range(0, len(members), _BATCH):
-            batch = members[start : start + _BATCH]
+        rows, columns = questions[members[0]].features.shape[1:]
+        size = max(1, _CELLS_AT_ONCE // (rows * columns))
+        for start in range(0, len(members), size):
+            batch = members[start : start + size]
             logits, predicted_iou = _decode_batch(sam, [questions[i] for i in batch])
             for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
                 answers[i] = Answer(maps, confidence, questions[i].tile)
@@ -324,30 +326,25 @@ def to_prediction(
     confidence = answer.predicted_iou[list(masks)].float().cpu().numpy()
     logits = answer.logits[list(masks)].float()
     if answer.tile is None:
-        upsampled = _upsample(sam, embedding, logits)
+        scale = sam.patch_stride // 4
+        masks_in_pixels = upsample_masks(
+            logits,
+            (scale * logits.shape[1], scale * logits.shape[2]),
+            embedding.input_size,
+            embedding.original_size,
+            sam.mask_threshold,
+        )
         low_res_logits = logits.cpu().numpy()
     else:
         pyramid, maps = pyramid_of(sam, embedding), logits.cpu().numpy()
         upsampled = pyramid.paste(maps, answer.tile, embedding.original_size, _OUTSIDE)
+        masks_in_pixels = upsampled > sam.mask_threshold
         low_res_logits = upsampled
         if embedding.low_res_size != embedding.original_size:
             low_res_logits = pyramid.paste(maps, answer.tile, embedding.low_res_size, _OUTSIDE)
     return Prediction(
-        upsampled > sam.mask_threshold,
+        masks_in_pixels,
         confidence,
         low_res_logits,
         int(confidence.argmax()) if default is None else default,
     )
-
-
-def _upsample(sam: Sam, embedding: ImageEmbedding, logits: Tensor) -> FloatArray:
-    """Bring logits of the whole image to image pixels in two steps, as SAM does."""
-    height, width = embedding.input_size
-    scale = sam.patch_stride // 4
-    padded_size = tuple(scale * side for side in logits.shape[-2:])
-    upsampled = F.interpolate(logits[None], padded_size, mode="bilinear")
-    upsampled = F.interpolate(
-        upsampled[..., :height, :width], embedding.original_size, mode="bilinear"
-    )
-    maps: FloatArray = upsampled[0].cpu().numpy()
-    return maps

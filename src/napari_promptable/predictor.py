@@ -28,7 +28,7 @@ from napari_promptable.errors import (
     UnknownModelError,
 )
 from napari_promptable.masks import Prediction
-from napari_promptable.models.conv_encoder import ConvEncoder
+from napari_promptable.models.inference import prepare_for_inference
 from napari_promptable.models.loading import (
     detect_architecture,
     load_checkpoint,
@@ -109,8 +109,8 @@ def load_model(
     path, name, architecture = _locate_weights(name_or_path, architecture)
     torch_device = choose_device(device)
     sam = load_checkpoint(path, architecture).to(torch_device)
-    if isinstance(sam.image_encoder, ConvEncoder):  # a quarter faster than with reordering
-        sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if torch_device.type == "cpu":
+        prepare_for_inference(sam)
     return PromptableModel(name, architecture, f"{architecture}-{_hash_file(path)}", sam)
 
 

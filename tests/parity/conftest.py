@@ -10,10 +10,15 @@ Fixtures, all of them once per session:
     so leave them unchanged. ``SamPredictor(pair.reference)`` works as usual.
 ``make_small_vit_pair``
     The same for any small layout of the vision transformer.
+``prepare``
+    ``prepare(pair)`` returns a pair whose own model is as trained, or prepared for inference,
+    with packed weights where they work here or with public operations only: a test that uses
+    it runs for all three.
 ``make_image``
     ``make_image(height, width, seed=0)`` returns a random uint8 RGB image with structure.
 """
 
+import copy
 import functools
 import importlib
 import sys
@@ -29,6 +34,7 @@ import pytest
 import torch
 from torch import nn
 
+from napari_promptable.models.inference import prepare_for_inference
 from napari_promptable.models.loading import load_checkpoint
 from napari_promptable.models.sam import Sam, build_vit_sam
 
@@ -119,6 +125,20 @@ def make_pair(
         return ModelPair(reference.eval(), ours)
 
     return make
+
+
+@pytest.fixture(scope="session", params=["as trained", "prepared", "public operations"])
+def prepare(request: pytest.FixtureRequest) -> Callable[[ModelPair], ModelPair]:
+    """Function that brings our model of a pair into one of its forms."""
+
+    @functools.cache
+    def change(pair: ModelPair) -> ModelPair:
+        if request.param == "as trained":
+            return pair
+        packed = None if request.param == "prepared" else False
+        return pair._replace(ours=prepare_for_inference(copy.deepcopy(pair.ours), packed))
+
+    return change
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,10 @@ PROMPTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ["small_vit", "vit_t"])
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-def test_decode(name: str, prompt: dict[str, Any], make_pair: Callable) -> None:
-    pair = make_pair(name)
+def test_decode(
+    name: str, prompt: dict[str, Any], make_pair: Callable, prepare: Callable
+) -> None:
+    pair = prepare(make_pair(name))
     prompt_encoder = pair.ours.prompt_encoder
     generator = torch.Generator().manual_seed(3)
     grid = prompt_encoder.image_embedding_size

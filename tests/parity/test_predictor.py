@@ -1,5 +1,6 @@
 """From an image and prompts to masks: the same as the reference's ``SamPredictor``."""
 
+import copy
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_promptable.models.inference import prepare_for_inference
 from napari_promptable.predictor import (
     PromptableModel,
     encode_image,
@@ -52,9 +54,11 @@ PROMPTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_predictors(name: str, make_pair: Callable) -> tuple[Any, PromptableModel]:
+def make_predictors(
+    name: str, make_pair: Callable, prepare: Callable
+) -> tuple[Any, PromptableModel]:
     """The reference's predictor and our model, with equal weights."""
-    pair = make_pair(name)
+    pair = prepare(make_pair(name))
     package = "mobile_sam" if name == "vit_t" else "segment_anything"
     predictor = importlib.import_module(package).SamPredictor(pair.reference)
     return predictor, PromptableModel(name, name, "test", pair.ours)
@@ -111,12 +115,12 @@ def encode(predictor: Any, model: PromptableModel, image: np.ndarray) -> Any:
 
 
 @pytest.fixture(scope="module")
-def encoded(make_pair: Callable, make_image: Callable) -> Callable:
+def encoded(make_pair: Callable, prepare: Callable, make_image: Callable) -> Callable:
     """Function from a name of `SHAPES` to the predictors and our embedding."""
     embeddings: dict[str, Any] = {}
 
     def get(shape: str) -> tuple[Any, PromptableModel, Any]:
-        predictor, model = make_predictors("small_vit", make_pair)
+        predictor, model = make_predictors("small_vit", make_pair, prepare)
         if shape not in embeddings:
             embedding = encode(predictor, model, make_image(*SHAPES[shape]))
             embeddings[shape] = predictor, model, embedding
@@ -155,15 +159,20 @@ def test_several_boxes(shape: str, encoded: Callable) -> None:
 
 
 @pytest.mark.parametrize("shape", ["wide", "tiny"])
-def test_vit_t(shape: str, make_pair: Callable, make_image: Callable) -> None:
-    predictor, model = make_predictors("vit_t", make_pair)
+def test_vit_t(
+    shape: str, make_pair: Callable, prepare: Callable, make_image: Callable
+) -> None:
+    predictor, model = make_predictors("vit_t", make_pair, prepare)
     embedding = encode(predictor, model, make_image(*SHAPES[shape]))
     for prompt in PROMPTS.values():
         check_prompts(predictor, model, embedding, prompt)
 
 
 def test_vit_b(make_pair: Callable, make_image: Callable) -> None:
-    predictor, model = make_predictors("vit_b", make_pair)
+    def prepare(pair: Any) -> Any:
+        return pair._replace(ours=prepare_for_inference(copy.deepcopy(pair.ours)))
+
+    predictor, model = make_predictors("vit_b", make_pair, prepare)
     embedding = encode(predictor, model, make_image(700, 1000))
     for prompt in PROMPTS.values():
         check_prompts(predictor, model, embedding, prompt)

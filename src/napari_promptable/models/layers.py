@@ -144,7 +144,7 @@ class ConvBlock(nn.Module):
         self.depthwise = nn.Conv2d(
             channels, channels, kernel_size, padding=kernel_size // 2, groups=channels
         )
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, expansion * channels, 1)
         self.project = nn.Conv2d(expansion * channels, channels, 1)
         self.gain = nn.Parameter(0.1 * torch.ones(channels, 1, 1))

@@ -71,12 +71,16 @@ class TwoWayAttentionBlock(nn.Module):
         super().__init__()
         self.self_attn = Attention(embed_dim, num_heads)
         self.norm1 = nn.LayerNorm(embed_dim)
-        self.cross_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.cross_attn_token_to_image: nn.Module = Attention(
+            embed_dim, num_heads, downsample_rate=2
+        )
         self.norm2 = nn.LayerNorm(embed_dim)
         self.mlp = TokenMLP(embed_dim, mlp_dim)
         self.norm3 = nn.LayerNorm(embed_dim)
         self.norm4 = nn.LayerNorm(embed_dim)
-        self.cross_attn_image_to_token = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.cross_attn_image_to_token: nn.Module = Attention(
+            embed_dim, num_heads, downsample_rate=2
+        )
         self.is_first = is_first
 
     def forward(
@@ -106,8 +110,8 @@ class TwoWayAttentionBlock(nn.Module):
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(q, k, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
         q = tokens + token_pe
-        image = self.norm4(image + self.cross_attn_image_to_token(k, q, tokens))
-        return tokens, image
+        attended = self.cross_attn_image_to_token(k, q, tokens)
+        return tokens, self.norm4(attended.add_(image))
 
 
 class TwoWayTransformer(nn.Module):
@@ -125,7 +129,9 @@ class TwoWayTransformer(nn.Module):
             TwoWayAttentionBlock(embed_dim, num_heads, mlp_dim, is_first=i == 0)
             for i in range(depth)
         )
-        self.final_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
+        self.final_attn_token_to_image: nn.Module = Attention(
+            embed_dim, num_heads, downsample_rate=2
+        )
         self.norm_final_attn = nn.LayerNorm(embed_dim)
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,7 +211,7 @@ class MaskDecoder(nn.Module):
             Positional encoding of its cells.
         sparse : Tensor, shape (N, P, C)
             Prompt tokens.
-        dense : Tensor, shape (N, C, rows, columns)
+        dense : Tensor, shape (N or 1, C, rows or 1, columns or 1)
             Dense prompt embeddings.
 
         Returns
@@ -244,4 +250,4 @@ class MaskDecoder(nn.Module):
 
 def _to_sequence(feature_map: Tensor) -> Tensor:
     """(N, C, rows, columns) → (N, rows × columns, C)."""
-    return feature_map.flatten(2).transpose(1, 2)
+    return feature_map.flatten(2).transpose(1, 2).contiguous()

@@ -101,6 +101,11 @@ class PromptEncoder(nn.Module):
             PointwiseConv(mask_in_chans, embed_dim),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self._kept_encodings: dict[Window, Tensor] | None = None
+
+    def keep_positional_encodings(self) -> None:
+        """Work the encoding of each window out once; weights must not change afterwards."""
+        self._kept_encodings = {}
 
     @property
     def full_window(self) -> Window:
@@ -120,7 +125,15 @@ class PromptEncoder(nn.Module):
         Tensor, shape (1, C, rows, columns)
             Positional encoding.
         """
-        x, y = self._cell_centres(window or self.full_window, cells_per_row=1)
+        window = window or self.full_window
+        if self._kept_encodings is None:
+            return self._encode_cells(window)
+        if window not in self._kept_encodings:
+            self._kept_encodings[window] = self._encode_cells(window)
+        return self._kept_encodings[window]
+
+    def _encode_cells(self, window: Window) -> Tensor:
+        x, y = self._cell_centres(window, cells_per_row=1)
         height, width = self.input_image_size
         positions = torch.stack(torch.meshgrid(x / width, y / height, indexing="xy"), dim=-1)
         encoding: Tensor = self.pe_layer(positions)
@@ -150,7 +163,7 @@ class PromptEncoder(nn.Module):
         -------
         sparse : Tensor, shape (N, P, C)
             Sparse prompt embeddings, the tokens.
-        dense : Tensor, shape (N, C, rows, columns)
+        dense : Tensor, shape (N, C, rows, columns), or (1, C, 1, 1) without any
             Dense prompt embeddings, to be added to the image embedding.
         """
         window = window or self.full_window
@@ -160,8 +173,7 @@ class PromptEncoder(nn.Module):
             return sparse, self._embed_maps(maps)
         if mask_logits is not None:
             return sparse, self._embed_maps(mask_logits)
-        no_mask = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return sparse, no_mask.expand(len(points_xy), -1, *window[2:])
+        return sparse, self.no_mask_embed.weight.reshape(1, -1, 1, 1)
 
     def _embed_points(self, points_xy: Tensor, point_labels: Tensor) -> Tensor:
         """Position plus type; a padding token has a type only."""

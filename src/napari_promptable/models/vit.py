@@ -50,8 +50,10 @@ class GridAttention(nn.Module):
     def _position_bias(self, q: Tensor, rows: int, columns: int) -> Tensor:
         """How each query likes each key's row and column offset, (N, heads, queries, keys)."""
         q = q.reshape(*q.shape[:2], rows, columns, -1)
-        by_row = torch.einsum("nhyxd,ykd->nhyxk", q, _offsets(self.rel_pos_h, rows))
-        by_column = torch.einsum("nhyxd,xkd->nhyxk", q, _offsets(self.rel_pos_w, columns))
+        by_row = torch.einsum("nhyxd,ykd->nhyxk", q, relative_positions(self.rel_pos_h, rows))
+        by_column = torch.einsum(
+            "nhyxd,xkd->nhyxk", q, relative_positions(self.rel_pos_w, columns)
+        )
         bias = by_row[..., :, None] + by_column[..., None, :]
         return bias.flatten(4, 5).flatten(2, 3)
 
@@ -129,6 +131,7 @@ class ViTEncoder(nn.Module):
     ) -> None:
         super().__init__()
         grid_size = image_size // patch_size
+        self.window_size = window_size
         self.patch_embed = nn.Sequential(
             OrderedDict(proj=nn.Conv2d(3, embed_dim, patch_size, stride=patch_size))
         )
@@ -203,7 +206,7 @@ def join_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
     return x.reshape(-1, down * size, across * size, channels)[:, :rows, :columns]
 
 
-def _offsets(table: Tensor, size: int) -> Tensor:
+def relative_positions(table: Tensor, size: int) -> Tensor:
     """Rows of a table of 2 * size − 1 offsets, by query and key, (size, size, D)."""
     positions = torch.arange(size, device=table.device)
     offsets = positions[:, None] - positions[None, :]

@@ -1,0 +1,130 @@
+"""Prepare a network for inference on a CPU: same answers, but for rounding, in less time.
+
+The parts that cost time are exchanged for others that compute the same thing in another order,
+or with constants worked out beforehand; everything around them stays the code it is. The
+network cannot be trained or moved to another device afterwards.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_promptable.models.conv_encoder import ConvEncoder
+from napari_promptable.models.layers import ConvBlock, PatchUp
+from napari_promptable.models.mask_decoder import Attention, MaskDecoder, TwoWayAttentionBlock
+from napari_promptable.models.packed_linear import PackedLinear
+from napari_promptable.models.sam import Sam
+from napari_promptable.models.token_attention import (
+    ImageToTokenAttention,
+    TokenToImageAttention,
+)
+from napari_promptable.models.vit import ViTEncoder
+from napari_promptable.models.vit_plan import ViTPlan
+
+_CELLS = 4096  # of an image embedding, for which products are laid out
+
+
+class PackedPatchUp(nn.Module):
+    """`PatchUp`, with the GELU that follows it or without, as a packed product.
+
+    Parameters
+    ----------
+    layer : PatchUp
+        The layer to prepare.
+    rows : int
+        About how many cells it is given.
+    with_gelu : bool
+        Whether a GELU follows.
+    packed : bool, optional
+        See `PackedLinear`.
+    """
+
+    def __init__(self, layer: PatchUp, rows: int, with_gelu: bool, packed: bool | None) -> None:
+        super().__init__()
+        weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
+        assert layer.bias is not None
+        linear = PackedLinear(weight, layer.bias.detach().repeat(4), rows, packed)
+        self.product = linear.gelu if with_gelu else linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., 2, 2, C')."""
+        patches: Tensor = self.product(x.reshape(-1, x.shape[-1]))
+        return patches.reshape(*x.shape[:-1], 2, 2, -1)
+
+
+@torch.no_grad()
+def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
+    """Exchange the parts of a network that cost time.
+
+    Parameters
+    ----------
+    sam : Sam
+        In evaluation mode, on the CPU, in float32; it is changed.
+    packed : bool, optional
+        Whether to use oneDNN's own layout of weights; by default if it works here, see
+        `PackedLinear`.
+
+    Returns
+    -------
+    Sam
+        The same object.
+    """
+    fold_batch_norms(sam)
+    if isinstance(sam.image_encoder, ViTEncoder):
+        sam.image_encoder = ViTPlan(sam.image_encoder, packed)
+    elif isinstance(sam.image_encoder, ConvEncoder):
+        sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sam.prompt_encoder.keep_positional_encodings()
+    _prepare_decoder(sam.mask_decoder, packed)
+    return sam
+
+
+def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
+    """Exchange the attention between tokens and cells, and the upscaling."""
+    transformer = decoder.transformer
+    for block in transformer.layers:
+        assert isinstance(block, TwoWayAttentionBlock)
+        to_image, to_tokens = block.cross_attn_token_to_image, block.cross_attn_image_to_token
+        assert isinstance(to_image, Attention) and isinstance(to_tokens, Attention)
+        block.cross_attn_token_to_image = TokenToImageAttention(to_image)
+        block.cross_attn_image_to_token = ImageToTokenAttention(to_tokens)
+    final = transformer.final_attn_token_to_image
+    assert isinstance(final, Attention)
+    transformer.final_attn_token_to_image = TokenToImageAttention(final)
+    first, norm, gelu, second, _ = decoder.output_upscaling
+    assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
+    decoder.output_upscaling = nn.Sequential(
+        PackedPatchUp(first, _CELLS, with_gelu=False, packed=packed),
+        norm,
+        gelu,
+        PackedPatchUp(second, 4 * _CELLS, with_gelu=True, packed=packed),
+    )
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Multiply batch norms, and gains of residual blocks, into convolutions beside them."""
+    for part in network.modules():
+        if isinstance(part, ConvBlock):
+            assert isinstance(part.norm, nn.BatchNorm2d) and part.project.bias is not None
+            part.depthwise = fuse_conv_bn_eval(part.depthwise, part.norm)
+            part.norm = nn.Identity()
+            gain = part.gain.detach()
+            part.project.weight = _frozen(part.project.weight * gain[..., None])
+            part.project.bias = _frozen(part.project.bias * gain.flatten())
+            part.gain = _frozen(torch.ones_like(gain))
+        elif isinstance(part, nn.Sequential):
+            _fold_in_sequence(part)
+
+
+def _fold_in_sequence(sequence: nn.Sequential) -> None:
+    """Fold each batch norm that follows a convolution."""
+    for (name, layer), (next_name, next_layer) in pairwise(sequence.named_children()):
+        if isinstance(layer, nn.Conv2d) and isinstance(next_layer, nn.BatchNorm2d):
+            setattr(sequence, name, fuse_conv_bn_eval(layer, next_layer))
+            setattr(sequence, next_name, nn.Identity())
+
+
+def _frozen(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
