@@ -5,7 +5,8 @@
 Each variant differs from the bundled model in one thing and is trained from scratch by one
 thread for as many iterations as fit into the time. How long an iteration takes is measured
 beforehand, the variants taking turns, so that another program slows all of them alike.
-All are then asked about the same crops of the validation images.
+All are then asked about the same crops of the validation images; those that are trained on a few
+datasets only are asked about all the others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,14 +33,17 @@ STAGE = Stage(0.0, 128, 6, 4)
 TIMED_STEPS = 7
 VALIDATION_BATCHES = 60
 CONFIG = Config(pretrain_iterations=100)
+NOTHING_DRAWN = replace(CONFIG, synthetic_share=0.0)
+NUCLEI = ("dsb2018", "bbbc039")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is different from the bundled model."""
+    """What is different from the bundled model; `only` are the datasets it is trained on."""
 
     build: Callable[[], Sam] = build_tiny_sam
     config: Config = field(default=CONFIG)
+    only: tuple[str, ...] = ()
 
 
 VARIANTS = {
@@ -60,14 +64,17 @@ VARIANTS = {
     ),
     "decoder 96 wide": Variant(partial(build_tiny_sam, 96)),
     "decoder 192 wide": Variant(partial(build_tiny_sam, 192)),
-    "no drawn images": Variant(config=replace(CONFIG, synthetic_share=0.0)),
+    "no drawn images": Variant(config=NOTHING_DRAWN),
+    "trained on fluorescent nuclei only": Variant(only=NUCLEI),
+    "the same, no drawn images": Variant(config=NOTHING_DRAWN, only=NUCLEI),
 }
 
 
 def make_trainer(variant: Variant, data: CropSampler) -> Trainer:
     """Make a trainer that draws its crops from images that all variants share."""
     share = variant.config.synthetic_share
-    sampler = CropSampler(data.images, data.synthetic, share)
+    images = {name: data.images[name] for name in variant.only or data.images}
+    sampler = CropSampler(images, data.synthetic, share)
     return Trainer(variant.config, sampler, variant.build, [STAGE])
 
 
@@ -94,9 +101,10 @@ def train(variant: Variant, iterations: int, data: CropSampler) -> Trainer:
 
 
 @torch.no_grad()
-def validate(trainer: Trainer, data: CropSampler) -> dict[str, float]:
-    """Mean IoU by kind of prompt on crops of validation images, the same for all variants."""
+def validate(trainer: Trainer, data: CropSampler, without: Collection[str]) -> dict[str, float]:
+    """Mean IoU by kind of prompt on crops of validation images of all datasets but some."""
     trainer.model = trainer.average.eval()
+    data = CropSampler({k: images for k, images in data.images.items() if k not in without})
     figures: dict[str, list[float]] = {}
     for index in range(VALIDATION_BATCHES):
         rng = np.random.default_rng(index)
@@ -115,16 +123,16 @@ def compare(root: Path, folder: Path, minutes: float) -> dict[str, dict[str, flo
     validation = CropSampler(load_split(root, "val"))
     path = folder / "comparison.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    if not results:
+    if any(name not in results for name in VARIANTS):
         for name, seconds in seconds_per_iteration(training).items():
-            results[name] = {"seconds_per_iteration": seconds}
+            results.setdefault(name, {"seconds_per_iteration": seconds})
     for name, variant in VARIANTS.items():
         result = results[name]
         if "iterations" not in result:
             iterations = int(60 * minutes / result["seconds_per_iteration"])
             trainer = train(variant, iterations, training)
             parameters = sum(p.numel() for p in trainer.model.parameters())
-            result |= {"parameters": parameters, **validate(trainer, validation)}
+            result |= {"parameters": parameters, **validate(trainer, validation, variant.only)}
             result["iterations"] = iterations
             path.write_text(json.dumps(results, indent=1))
             print(name, result, flush=True)
@@ -135,7 +143,8 @@ def format_table(results: dict[str, dict[str, float]]) -> str:
     """Markdown, a line per variant."""
     head = "| variant | parameters | s / iteration | iterations | box | one click | corrected |"
     lines = [head, "|---" * 7 + "|"]
-    for name, result in results.items():
+    for name in VARIANTS:
+        result = results[name]
         ious = [f"{result[key]:.3f}" for key in ("box_iou", "point_iou", "corrected_iou")]
         cells = [
             name,

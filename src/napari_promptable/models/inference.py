@@ -5,17 +5,27 @@ or with constants worked out beforehand; everything around them stays the code i
 network cannot be trained or moved to another device afterwards.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_promptable.models.conv_encoder import ConvEncoder
 from napari_promptable.models.layers import ConvBlock, PatchUp
 from napari_promptable.models.mask_decoder import Attention, MaskDecoder, TwoWayAttentionBlock
-from napari_promptable.models.packed_linear import PackedLinear
+from napari_promptable.models.packed_layers import (
+    GeluConvolution,
+    PackedBottleneck,
+    PackedConvBlock,
+    PackedLayer,
+    PackedPatchUp,
+    PackedPerceptron,
+    PackedPointwise,
+    PackedTransition,
+)
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.tiny_vit import InvertedBottleneck, Perceptron, Transition
 from napari_promptable.models.token_attention import (
     ImageToTokenAttention,
     TokenToImageAttention,
@@ -25,33 +35,15 @@ from napari_promptable.models.vit_plan import ViTPlan
 
 _CELLS = 4096  # of an image embedding, for which products are laid out
 
-
-class PackedPatchUp(nn.Module):
-    """`PatchUp`, with the GELU that follows it or without, as a packed product.
-
-    Parameters
-    ----------
-    layer : PatchUp
-        The layer to prepare.
-    rows : int
-        About how many cells it is given.
-    with_gelu : bool
-        Whether a GELU follows.
-    packed : bool, optional
-        See `PackedLinear`.
-    """
-
-    def __init__(self, layer: PatchUp, rows: int, with_gelu: bool, packed: bool | None) -> None:
-        super().__init__()
-        weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
-        assert layer.bias is not None
-        linear = PackedLinear(weight, layer.bias.detach().repeat(4), rows, packed)
-        self.product = linear.gelu if with_gelu else linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., C) to (..., 2, 2, C')."""
-        patches: Tensor = self.product(x.reshape(-1, x.shape[-1]))
-        return patches.reshape(*x.shape[:-1], 2, 2, -1)
+_PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    ConvBlock: PackedConvBlock,
+    InvertedBottleneck: PackedBottleneck,
+    Transition: PackedTransition,
+    Perceptron: PackedPerceptron,
+    nn.Linear: PackedLayer,
+    nn.Conv2d: PackedPointwise,
+}
+"""What takes the place of what; the first kind that fits counts."""
 
 
 @torch.no_grad()
@@ -74,15 +66,50 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     fold_batch_norms(sam)
     if isinstance(sam.image_encoder, ViTEncoder):
         sam.image_encoder = ViTPlan(sam.image_encoder, packed)
-    elif isinstance(sam.image_encoder, ConvEncoder):
+    else:
+        pack_layers(sam.image_encoder, packed)
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sam.prompt_encoder.keep_positional_encodings()
     _prepare_decoder(sam.mask_decoder, packed)
     return sam
 
 
+def pack_layers(network: nn.Module, packed: bool | None) -> None:
+    """Exchange the layers inside a network for packed ones."""
+    if isinstance(network, nn.Sequential):
+        _fuse_gelus(network, packed)
+    for name, layer in network.named_children():
+        for kind, exchange in _PACKED.items():
+            if isinstance(layer, kind) and _is_packable(layer):
+                setattr(network, name, exchange(layer, _CELLS, packed))
+                break
+        else:
+            pack_layers(layer, packed)
+
+
+def _fuse_gelus(sequence: nn.Sequential, packed: bool | None) -> None:
+    """Join convolutions with the GELU that follows them."""
+    layers = [(n, part) for n, part in sequence.named_children() if not _is_idle(part)]
+    for (name, layer), (next_name, next_layer) in pairwise(layers):
+        if isinstance(next_layer, nn.GELU):
+            setattr(sequence, name, GeluConvolution(layer, packed))
+            setattr(sequence, next_name, nn.Identity())
+
+
+def _is_idle(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Identity)
+
+
+def _is_packable(layer: nn.Module) -> bool:
+    """Whether a layer maps pixels one by one, if it is a convolution."""
+    if not isinstance(layer, nn.Conv2d):
+        return True
+    return layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1
+
+
 def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
-    """Exchange the attention between tokens and cells, and the upscaling."""
+    """Exchange the attention between tokens and cells, the fusion and the upscaling."""
+    pack_layers(decoder.fusion, packed)
     transformer = decoder.transformer
     for block in transformer.layers:
         assert isinstance(block, TwoWayAttentionBlock)

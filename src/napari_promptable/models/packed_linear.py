@@ -75,6 +75,8 @@ def can_pack() -> bool:
         torch.randn(shape, generator=generator)
         for shape in ((outputs, inputs), (outputs,), (rows, inputs), (rows, outputs))
     )
+    image = torch.randn(1, inputs, rows, rows, generator=generator)
+    convolution = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs).requires_grad_(False)
     plain = PackedLinear(weight, bias, rows, packed=False)
     try:
         packed = PackedLinear(weight, bias, rows, packed=True)
@@ -82,10 +84,28 @@ def can_pack() -> bool:
             (packed(x), plain(x)),
             (packed.gelu(x), plain.gelu(x)),
             (packed.add(x, other), plain.add(x, other)),
+            (convolve_gelu(image, convolution), F.gelu(convolution(image))),
         )
     except (AttributeError, RuntimeError, TypeError):
         return False
     return all(torch.allclose(*pair, atol=_TOLERANCE, rtol=0) for pair in pairs)
+
+
+def convolve_gelu(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Convolve and apply an exact GELU in one operation of oneDNN."""
+    product: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x,
+        layer.weight,
+        layer.bias,
+        layer.padding,
+        layer.stride,
+        layer.dilation,
+        layer.groups,
+        "gelu",
+        [],
+        "none",
+    )
+    return product
 
 
 def _pack(weight: Tensor, rows: int) -> Tensor:

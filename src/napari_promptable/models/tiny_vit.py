@@ -96,15 +96,17 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.window_size = window_size
         self.norm = nn.LayerNorm(embed_dim)
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.qkv: nn.Module = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj: nn.Module = nn.Linear(embed_dim, embed_dim)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window_size**2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map windows (N, window_size, window_size, C) to the same shape."""
         qkv = self.qkv(self.norm(x)).reshape(len(x), self.window_size**2, self.num_heads, 3, -1)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)  # each (N, heads, cells, D)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self._distance_bias())
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=self._distance_bias()[None]
+        )
         return self.proj(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
 
     def _distance_bias(self) -> Tensor:
@@ -147,7 +149,7 @@ class AttentionBlock(nn.Module):
         self.window_size = window_size
         self.attn = WindowAttention(channels, num_heads, window_size)
         self.local_conv = _conv_norm(channels, channels, 3, groups=channels)
-        self.mlp = Perceptron(channels)
+        self.mlp: nn.Module = Perceptron(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
@@ -226,6 +228,7 @@ class TinyViTEncoder(nn.Module):
         Tensor, shape (N, output_dim, H / 16, W / 16)
             Image embeddings.
         """
+        x = x.contiguous(memory_format=torch.channels_last)  # so that windows need no copies
         return self.neck(self.layers(self.patch_embed(x)))  # type: ignore[no-any-return]
 
 
