@@ -5,8 +5,8 @@
 Each variant differs from the bundled model in one thing and is trained from scratch by one
 thread for as many iterations as fit into the time. How long an iteration takes is measured
 beforehand, the variants taking turns, so that another program slows all of them alike.
-All are then asked about the same crops of the validation images; those that are trained on a few
-datasets only are asked about all the others.
+All are then asked about the same crops of the validation images; those trained on a few
+datasets only are asked about the others.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """From low-res logits of the whole image to masks in image pixels, where there is any mask.
 
 SAM resizes logits twice, bilinearly: to the network's padded input, and from its part that
-holds image to the image. A value that comes out is a weighted mean of its neighbours, so that
-it is positive only where one of these is; everywhere else nothing is computed. Both steps
-together are a matrix for the rows and one for the columns.
+holds image to the image. Both steps together are a matrix for the rows and one for the columns.
+A value that comes out is a weighted mean of a few neighbours. So the image is made block by
+block, each from the few cells that reach it, and a block is left out where none of these is
+positive.
 """
 
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_AXES_KEPT = 16  # matrices; 4 MB each for an image side of 4,096 pixels
+_BLOCK = 256  # rows and columns of a block of pixels, whose values stay in the cache
+_AXES_KEPT = 16  # an axis of 4,096 pixels has about 0.3 MB of weights
+
+AxisBlock = tuple[slice, slice, Tensor]
+"""Pixels of a block along one axis, cells that reach them, and their weights (pixels, cells)."""
 
 
 def upsample_masks(
@@ -41,40 +47,26 @@ def upsample_masks(
         Masks of the image.
     """
     masks = np.zeros((len(logits), *original_size), bool)
-    axes = [
-        resizing_matrix(*sizes)
+    blocks_of_rows, blocks_of_columns = (
+        split_axis(*sizes)
         for sizes in zip(logits.shape[1:], padded_size, input_size, original_size, strict=True)
-    ]
-    for mask, low_res in zip(masks, logits.float().cpu(), strict=True):
-        is_positive = low_res > threshold
-        if not is_positive.any():
-            continue
-        (rows_in, rows_out, by_row), (columns_in, columns_out, by_column) = (
-            _reached(axis, is_positive.any(dim=other))
-            for axis, other in zip(axes, (1, 0), strict=True)
-        )
-        values = by_row @ low_res[rows_in, columns_in] @ by_column.T
-        mask[rows_out, columns_out] = (values > threshold).numpy()
+    )
+    for mask, low_res in zip(torch.from_numpy(masks), logits.float().cpu(), strict=True):
+        is_positive = (low_res > threshold).numpy()
+        for row_block, column_block in product(blocks_of_rows, blocks_of_columns):
+            (rows, from_rows, by_row), (columns, from_columns, by_column) = (
+                row_block,
+                column_block,
+            )
+            if is_positive[from_rows, from_columns].any():
+                values = by_row @ low_res[from_rows, from_columns] @ by_column.T
+                torch.gt(values, threshold, out=mask[rows, columns])
     return masks
 
 
-def _reached(axis: Tensor, is_positive: Tensor) -> tuple[slice, slice, Tensor]:
-    """Low-res and image range that positive cells reach, and the matrix between the two."""
-    has_weight = axis > 0
-    out = _extent(has_weight[:, is_positive].any(dim=1))
-    into = _extent(has_weight[out].any(dim=0))
-    return into, out, axis[out, into]
-
-
-def _extent(is_set: Tensor) -> slice:
-    """Smallest range that holds all that is set; empty if nothing is."""
-    indices = is_set.nonzero().flatten()
-    return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0)
-
-
 @lru_cache(_AXES_KEPT)
-def resizing_matrix(low_res: int, padded: int, valid: int, original: int) -> Tensor:
-    """Weights of low-res cells, along one axis, in the pixels of the image.
+def split_axis(low_res: int, padded: int, valid: int, original: int) -> list[AxisBlock]:
+    """Split an axis of the image into blocks.
 
     Parameters
     ----------
@@ -83,9 +75,18 @@ def resizing_matrix(low_res: int, padded: int, valid: int, original: int) -> Ten
 
     Returns
     -------
-    Tensor of float32, shape (original, low_res)
-        Rows add up to 1.
+    list of AxisBlock
+        From the first pixel to the last; the weights of a pixel add up to 1.
     """
     cells = torch.eye(low_res)[None]
     pixels = F.interpolate(cells, padded, mode="linear")[..., :valid]
-    return F.interpolate(pixels, original, mode="linear")[0].T.contiguous()
+    weights = F.interpolate(pixels, original, mode="linear")[0].T
+    blocks = []
+    for start in range(0, original, _BLOCK):
+        part = weights[start : start + _BLOCK]
+        reached = part.any(dim=0).nonzero()
+        cells_in = slice(int(reached[0]), int(reached[-1]) + 1)
+        blocks.append(
+            (slice(start, start + len(part)), cells_in, part[:, cells_in].contiguous())
+        )
+    return blocks

@@ -20,8 +20,6 @@ Fixtures, all of them once per session:
 
 import copy
 import functools
-import importlib
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +35,15 @@ from torch import nn
 from napari_promptable.models.inference import prepare_for_inference
 from napari_promptable.models.loading import load_checkpoint
 from napari_promptable.models.sam import Sam, build_vit_sam
+from tests.parity.reference import import_reference, randomize
+
+
+def import_or_skip(name: str) -> ModuleType:
+    """Import a reference package; without it, skip the test."""
+    try:
+        return import_reference(name)
+    except ImportError:
+        pytest.skip(f"the reference package {name} is not installed")
 
 
 class ModelPair(NamedTuple):
@@ -49,13 +56,13 @@ class ModelPair(NamedTuple):
 @pytest.fixture(scope="session")
 def reference_sam() -> ModuleType:
     """Package ``segment_anything``."""
-    return _import_reference("segment_anything")
+    return import_or_skip("segment_anything")
 
 
 @pytest.fixture(scope="session")
 def reference_mobile_sam() -> ModuleType:
     """Package ``mobile_sam``."""
-    return _import_reference("mobile_sam")
+    return import_or_skip("mobile_sam")
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +103,7 @@ def make_small_vit_pair(reference_sam: ModuleType) -> Callable[..., ModelPair]:
                 ),
             ),
         )
-        _randomize(reference)
+        randomize(reference)
         ours = build_vit_sam(embed_dim, depth, num_heads, global_attn_indexes, image_size)
         ours.load_state_dict(reference.state_dict())
         return ModelPair(reference.eval(), ours.eval().requires_grad_(False))
@@ -116,7 +123,7 @@ def make_pair(
             return make_small_vit_pair()
         package = "reference_mobile_sam" if name == "vit_t" else "reference_sam"
         reference = request.getfixturevalue(package).sam_model_registry[name]()
-        _randomize(reference)
+        randomize(reference)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / f"{name}.pth"
             torch.save(reference.state_dict(), path)
@@ -155,79 +162,3 @@ def make_image() -> Callable[..., np.ndarray]:
         return np.clip(np.asarray(smooth) + noise, 0, 255).astype(np.uint8)
 
     return make
-
-
-def _import_reference(name: str) -> ModuleType:
-    """Import a reference package; stubs stand in for torchvision and timm meanwhile."""
-    with pytest.MonkeyPatch.context() as patch:
-        for stub in _build_stubs():
-            patch.setitem(sys.modules, stub.__name__, stub)
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            pytest.skip(f"the reference package {name} is not installed")
-
-
-def _build_stubs() -> list[ModuleType]:
-    """The few functions of torchvision and timm that the reference packages import."""
-
-    def resize(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
-        return image.resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
-
-    def refuse(*_: object) -> None:
-        raise NotImplementedError("the parity tests do not need this function")
-
-    return [
-        _build_stub("torchvision"),
-        _build_stub("torchvision.ops"),
-        _build_stub("torchvision.ops.boxes", batched_nms=refuse, box_area=refuse),
-        _build_stub("torchvision.transforms"),
-        _build_stub(
-            "torchvision.transforms.functional",
-            resize=resize,
-            to_pil_image=PIL.Image.fromarray,
-        ),
-        _build_stub("timm"),
-        _build_stub("timm.models"),
-        _build_stub(
-            "timm.models.layers",
-            DropPath=nn.Identity,  # its rate is zero in MobileSAM
-            to_2tuple=lambda n: (n, n),
-            trunc_normal_=nn.init.trunc_normal_,
-        ),
-        _build_stub("timm.models.registry", register_model=lambda build: build),
-    ]
-
-
-def _build_stub(name: str, **attributes: object) -> ModuleType:
-    """A module that holds some attributes."""
-    module = ModuleType(name)
-    vars(module).update(attributes)
-    return module
-
-
-def _randomize(model: nn.Module, seed: int = 0) -> None:
-    """Fill a model such that every weight matters and no activation runs away.
-
-    New reference models would hide mistakes: their position tables and some batch norms are
-    zero, and their attention is nearly uniform.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(tensor: torch.Tensor, scale: float, mean: float = 0.0) -> None:
-        tensor.copy_(mean + scale * torch.randn(tensor.shape, generator=generator))
-
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith(("rel_pos_h", "rel_pos_w", "pos_embed", "attention_biases")):
-                normal(parameter, 0.3)
-            elif parameter.ndim == 1:
-                normal(parameter, 0.1, mean=1.0 if name.endswith("weight") else 0.0)
-            elif "embed" not in name.rsplit(".", 2)[-2] and "token" not in name:
-                fan_in = parameter[0].numel()
-                normal(parameter, fan_in**-0.5)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                normal(buffer, 0.1)
-            elif name.endswith("running_var"):
-                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))

@@ -1,0 +1,70 @@
+"""Measure one case in this process and print the result as JSON.
+
+python -m benchmarks.measure "encode vit_b" --threads 2 --repeats 7
+python -m benchmarks.measure "encode vit_b" --memory ours
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import torch
+
+from benchmarks.cases import CASES
+from benchmarks.timing import Task, interleave, machine_facts, ratio
+
+STATUS = Path("/proc/self/status")
+
+
+def measure_speed(tasks: dict[str, Task], repeats: int) -> list[dict[str, object]]:
+    """Medians of each task, and how many times faster than the first it is."""
+    times = interleave(tasks, repeats)
+    first = next(iter(times.values()))
+    return [
+        {
+            "task": name,
+            "wall_ms": time.median_ms,
+            "cpu_ms": 1000 * statistics.median(time.cpu),
+            "ratio": ratio(first, time),
+        }
+        for name, time in times.items()
+    ]
+
+
+def measure_memory(task: Task) -> float:
+    """Peak memory of a task beyond what was there before, in MB (Linux only)."""
+    before = _read_status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
+    with torch.inference_mode():
+        task()
+    return _read_status("VmHWM") - before
+
+
+def _read_status(key: str) -> float:
+    """A line of the process's status, in MB."""
+    lines = STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+
+
+def main() -> None:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--memory", metavar="TASK", help="peak memory of one task instead")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    tasks = CASES[arguments.case]()
+    if arguments.memory:
+        print(json.dumps({"peak_mb": measure_memory(tasks[arguments.memory])}))
+        return
+    rows = measure_speed(tasks, arguments.repeats)
+    print(json.dumps({"machine": machine_facts(), "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
