@@ -20,7 +20,7 @@ XVFB := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x12
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env system demo test pytest lint docs dist clean
+.PHONY: help env system demo test pytest lint docs bench dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,6 +71,9 @@ lint: env ## style, types, manifest
 docs: env ## web pages; results in site/
 	"$(BIN)/python" -m pip install -q -c constraints.txt -e ".[docs]"
 	"$(BIN)/mkdocs" build --strict
+
+bench: env ## speed and memory, compared with the reference; results in docs/benchmarks.md
+	"$(BIN)/python" -m benchmarks.run
 
 dist: env ## wheel and sdist; results in dist/
 	"$(BIN)/python" -m hatchling build -t sdist -t wheel

@@ -20,7 +20,7 @@ _BLOCK = 256  # rows and columns of a block of pixels, whose values stay in the 
 _AXES_KEPT = 16  # an axis of 4,096 pixels has about 0.3 MB of weights
 
 AxisBlock = tuple[slice, slice, Tensor]
-"""Pixels of a block along one axis, cells that reach them, and their weights (pixels, cells)."""
+"""Pixels of a block along one axis, cells that reach them, and weights (pixels, cells)."""
 
 
 def upsample_masks(
@@ -53,11 +53,8 @@ def upsample_masks(
     )
     for mask, low_res in zip(torch.from_numpy(masks), logits.float().cpu(), strict=True):
         is_positive = (low_res > threshold).numpy()
-        for row_block, column_block in product(blocks_of_rows, blocks_of_columns):
-            (rows, from_rows, by_row), (columns, from_columns, by_column) = (
-                row_block,
-                column_block,
-            )
+        blocks = product(blocks_of_rows, blocks_of_columns)
+        for (rows, from_rows, by_row), (columns, from_columns, by_column) in blocks:
             if is_positive[from_rows, from_columns].any():
                 values = by_row @ low_res[from_rows, from_columns] @ by_column.T
                 torch.gt(values, threshold, out=mask[rows, columns])
