@@ -21,7 +21,6 @@ from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import Prediction
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
-from napari_promptable.models.size_head import NEIGHBOURHOODS
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
@@ -194,13 +193,8 @@ def _estimate_size(
     positions = pyramid_of(sam, embedding).to_tile_xy(clicks, tile or Tile(0, 0, 0))
     limit = np.array(features.shape[:0:-1]) - 1
     cells = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int)
-    reach = max(NEIGHBOURHOODS) // 2
-    sizes = []
-    for column, row in cells:
-        top, left = max(row - reach, 0), max(column - reach, 0)
-        around = features[:, top : row + reach + 1, left : column + reach + 1]
-        log2_diameters = sam.size_head(torch.from_numpy(around).to(sam.device)[None])
-        sizes.append(float(log2_diameters[0, 0, row - top, column - left]))
+    on_device = torch.from_numpy(features).to(sam.device)
+    sizes = [sam.size_head.estimate_at(on_device, row, column) for column, row in cells]
     return float(np.mean(sizes))
 
 
@@ -246,10 +240,11 @@ def encode_pixels(sam: Sam, pixels: npt.NDArray[np.uint8]) -> FloatArray:
     Returns
     -------
     ndarray of float32, shape (C, rows, columns)
-        Image embedding, contiguous.
+        Image embedding; in memory the channels of a cell lie together, for the decoder.
     """
     batch = torch.from_numpy(pixels.copy()).to(sam.device).permute(2, 0, 1)[None].float()
-    features: FloatArray = sam.encode(batch)[0].float().cpu().contiguous().numpy()
+    embedding = sam.encode(batch).float().cpu()
+    features: FloatArray = embedding.contiguous(memory_format=torch.channels_last)[0].numpy()
     return features
 
 
@@ -284,12 +279,13 @@ def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tens
     all_features = [question.features for question in questions]
     if all(features is all_features[0] for features in all_features):
         all_features = all_features[:1]
+    image_embedding = torch.cat([torch.from_numpy(features)[None] for features in all_features])
     if questions[0].tile is not None:
         rows, columns = all_features[0].shape[1:]
         grid = sam.prompt_encoder.image_embedding_size
         window = ((grid[0] - rows) // 2, (grid[1] - columns) // 2, rows, columns)
     return sam.decode(
-        stack(all_features),
+        image_embedding.to(sam.device),
         stack([question.points_xy for question in questions]),
         stack([question.codes for question in questions]),
         masks,

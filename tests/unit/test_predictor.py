@@ -100,7 +100,7 @@ def test_an_embedding_covers_the_image_and_little_more(
     assert embedding.input_size == input_size
     assert embedding.features.shape == features_shape
     assert embedding.features.dtype == np.float32
-    assert embedding.features.flags.c_contiguous
+    assert embedding.features.transpose(1, 2, 0).flags.c_contiguous
     assert np.isfinite(embedding.features).all()
     assert embedding.model_id == random_tiny_model.model_id
     assert embedding.low_res_size == low_res_size

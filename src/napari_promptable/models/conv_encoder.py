@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.layers import ConvBlock, LayerNorm2d
+from napari_promptable.models.layers import ConvBlock, LayerNorm2d, fold_patches
 
 
 class ConvEncoder(nn.Module):
@@ -72,7 +72,7 @@ class ConvEncoder(nn.Module):
         Returns
         -------
         Tensor, shape (N, C + 4 * D, H / 8, W / 8)
-            Image embeddings; the last 4 * D channels are the details, 2 × 2 of them per cell.
+            Image embeddings; the last 4 * D channels are the details, 2 × 2 pixels a cell.
         """
         x = x.contiguous(
             memory_format=torch.channels_last
@@ -91,4 +91,4 @@ class ConvEncoder(nn.Module):
         embedding: Tensor = self.neck(fused)
         if self.detail is None:
             return embedding
-        return torch.cat([embedding, F.pixel_unshuffle(self.detail(stride_4), 2)], dim=1)
+        return torch.cat([embedding, fold_patches(self.detail(stride_4))], dim=1)

@@ -100,6 +100,24 @@ def cells_to_image(cells: Tensor) -> Tensor:
     return image.flatten(5, 7).flatten(2, 4)
 
 
+def fold_patches(feature_map: Tensor) -> Tensor:
+    """Put the 2 × 2 pixels of each patch one after the other into channels.
+
+    Parameters
+    ----------
+    feature_map : Tensor, shape (N, C, 2 * h, 2 * w)
+        Feature map.
+
+    Returns
+    -------
+    Tensor, shape (N, 4 * C, h, w)
+        All channels of a patch's first pixel, then of the next; rows first.
+    """
+    patches = feature_map.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (N, C, h, 2, w, 2)
+    folded: Tensor = patches.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+    return folded
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them.
 

@@ -241,8 +241,8 @@ class MaskDecoder(nn.Module):
         first, *others = self.output_upscaling
         upscaled: Tensor = first(cells)
         if self.with_details:
-            details = image_embedding[:, self.embed_dim :].unflatten(1, (-1, 2, 2))
-            upscaled = upscaled + details.permute(0, 4, 5, 2, 3, 1)
+            details = image_embedding[:, self.embed_dim :].unflatten(1, (2, 2, -1))
+            upscaled = upscaled + details.permute(0, 4, 5, 1, 2, 3)
         for layer in others:
             upscaled = layer(upscaled)
         return upscaled

@@ -33,6 +33,18 @@ class SizeHead(nn.Module):
             nn.Conv2d(inputs, hidden_dim, 1), nn.GELU(), nn.Conv2d(hidden_dim, 1, 1)
         )
 
+    def estimate_at(self, image_embedding: Tensor, row: int, column: int) -> float:
+        """Estimate the size in one cell of an embedding (C or more, rows, columns)."""
+        features = image_embedding[: self.embed_dim]
+        parts = [features[:, row, column]]
+        for side in NEIGHBOURHOODS:
+            reach = side // 2
+            rows = slice(max(row - reach, 0), row + reach + 1)
+            columns = slice(max(column - reach, 0), column + reach + 1)
+            parts.append(features[:, rows, columns].mean(dim=(1, 2)))
+        estimate = self.layers(torch.cat(parts)[None, :, None, None])
+        return _USUAL_LOG2_DIAMETER + float(estimate)
+
     def forward(self, image_embedding: Tensor) -> Tensor:
         """Estimate sizes.
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
+from napari_promptable.models.layers import fold_patches
 from napari_promptable.models.mask_decoder import Attention, MaskDecoder, TwoWayTransformer
 
 WIDTH, ROWS, COLUMNS = 32, 6, 9
@@ -91,7 +91,7 @@ def test_a_detail_changes_the_masks_where_it_is() -> None:
     details = torch.zeros(1, WIDTH // 4, 2 * ROWS, 2 * COLUMNS)
 
     def predict() -> tuple[torch.Tensor, torch.Tensor]:
-        both = [inputs["image_embedding"], F.pixel_unshuffle(details, 2)]
+        both = [inputs["image_embedding"], fold_patches(details)]
         return decoder(**{**inputs, "image_embedding": torch.cat(both, dim=1)})
 
     before, iou_before = predict()
