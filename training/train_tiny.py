@@ -44,8 +44,11 @@ class Stage:
 STAGES = (Stage(0.0, 192, 8, 4), Stage(0.9, 256, 6, 5))
 
 
-CORRECTION_SHARES = (0.5, 0.3, 0.1, 0.1)
-"""Of the iterations, that have no correction, one, two and three."""
+CORRECTION_SHARES = (0.35, 0.4, 0.15, 0.1)
+"""Of the iterations, that answer once, twice, three and four times."""
+
+SECOND_LOOK_SHARE = 0.4
+"""Of the further answers, that get the last mask only and no correcting click."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class Trainer:
     def _answer_prompts(
         self, batch: Batch, embedding: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """First prompts and, now and then, one correction."""
+        """First prompts and, now and then, second looks and corrections."""
         model, config = self.model, self.config
         rows, columns = embedding.shape[-2:]
         free = model.prompt_encoder.image_embedding_size[0] - rows
@@ -194,7 +197,8 @@ class Trainer:
                 figures["corrected_iou"] = iou[:, 0].mean().item()
             if step < corrections:
                 previous = logits.detach()[every, best][:, None]
-                points, labels = _correct(batch, previous, points, labels, rng)
+                if rng.random() >= SECOND_LOOK_SHARE:
+                    points, labels = _correct(batch, previous, points, labels, rng)
         return total, figures
 
     @torch.no_grad()

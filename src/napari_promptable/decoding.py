@@ -8,7 +8,7 @@ object's size, so it is answered at several zooms, and the surest answer counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -69,13 +69,13 @@ class Answer:
         Unthresholded masks at the decoder's resolution.
     predicted_iou : Tensor of float32, shape (4,)
         One per mask.
-    tile : Tile or None
-        Where the logits lie; None for the whole image.
+    question : Question
+        What was asked.
     """
 
     logits: Tensor
     predicted_iou: Tensor
-    tile: Tile | None
+    question: Question
 
 
 @torch.inference_mode()
@@ -124,7 +124,22 @@ def answer_all(
         best = max((next(others) for _ in tiles[i][1:]), key=sureness, default=answers[i])
         if sureness(best) > sureness(answers[i]) + _OFF_ZOOM_PENALTY:
             answers[i] = best
-    return answers
+    return _look_again(sam, answers, masks) if sam.with_second_look else answers
+
+
+def _look_again(sam: Sam, answers: Sequence[Answer], masks: Sequence[int]) -> list[Answer]:
+    """Ask the same about the surest wanted mask, showing it as the network's earlier answer."""
+    chosen = [max(masks, key=answer.predicted_iou.__getitem__) for answer in answers]
+    questions = [
+        replace(answer.question, mask_logits=answer.logits[mask].cpu().numpy())
+        for answer, mask in zip(answers, chosen, strict=True)
+    ]
+    improved = []
+    for answer, mask, look in zip(answers, chosen, _decode(sam, questions), strict=True):
+        logits, predicted_iou = answer.logits.clone(), answer.predicted_iou.clone()
+        logits[mask], predicted_iou[mask] = look.logits[0], look.predicted_iou[0]
+        improved.append(Answer(logits, predicted_iou, answer.question))
+    return improved
 
 
 def _tiles(
@@ -263,7 +278,7 @@ def _decode(sam: Sam, questions: Sequence[Question]) -> list[Answer]:
             batch = members[start : start + size]
             logits, predicted_iou = _decode_batch(sam, [questions[i] for i in batch])
             for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
-                answers[i] = Answer(maps, confidence, questions[i].tile)
+                answers[i] = Answer(maps, confidence, questions[i])
     return [answers[index] for index in range(len(questions))]
 
 
@@ -321,7 +336,7 @@ def to_prediction(
     """
     confidence = answer.predicted_iou[list(masks)].float().cpu().numpy()
     logits = answer.logits[list(masks)].float()
-    if answer.tile is None:
+    if answer.question.tile is None:
         scale = sam.patch_stride // 4
         masks_in_pixels = upsample_masks(
             logits,
@@ -333,11 +348,13 @@ def to_prediction(
         low_res_logits = logits.cpu().numpy()
     else:
         pyramid, maps = pyramid_of(sam, embedding), logits.cpu().numpy()
-        upsampled = pyramid.paste(maps, answer.tile, embedding.original_size, _OUTSIDE)
+        upsampled = pyramid.paste(maps, answer.question.tile, embedding.original_size, _OUTSIDE)
         masks_in_pixels = upsampled > sam.mask_threshold
         low_res_logits = upsampled
         if embedding.low_res_size != embedding.original_size:
-            low_res_logits = pyramid.paste(maps, answer.tile, embedding.low_res_size, _OUTSIDE)
+            low_res_logits = pyramid.paste(
+                maps, answer.question.tile, embedding.low_res_size, _OUTSIDE
+            )
     return Prediction(
         masks_in_pixels,
         confidence,

@@ -205,7 +205,23 @@ def test_objects_of_one_kind_are_decoded_together(
     predict_many(
         random_tiny_model, embedding, [box, PromptSet([[5, 5]], box_yxyx=[2, 2, 20, 20])] * 10
     )
-    assert sizes == [10, 10]
+    assert sizes == 2 * [10, 10]  # once, and for the second look
+
+
+@pytest.mark.parametrize("multimask_output", [True, False])
+def test_only_the_surest_mask_is_looked_at_again(
+    random_tiny_model: PromptableModel,
+    embedding,
+    multimask_output: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prompts = PromptSet(box_yxyx=[10, 10, 40, 50])
+    twice = predict_masks(random_tiny_model, embedding, prompts, multimask_output)
+    monkeypatch.setattr(random_tiny_model.sam, "with_second_look", False)
+    once = predict_masks(random_tiny_model, embedding, prompts, multimask_output)
+    difference = np.abs(twice.low_res_logits - once.low_res_logits).max(axis=(1, 2))
+    assert np.flatnonzero(difference > TOLERANCE).tolist() == [once.best]
+    assert np.flatnonzero(twice.predicted_iou != once.predicted_iou).tolist() == [once.best]
 
 
 def test_no_prompts_are_no_predictions(random_tiny_model: PromptableModel, embedding) -> None:
@@ -229,8 +245,9 @@ def test_candidates_of_one_click_are_the_three_levels(
 
 
 def test_candidates_of_a_clear_prompt_begin_with_its_answer(
-    random_tiny_model: PromptableModel, embedding
+    random_tiny_model: PromptableModel, embedding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(random_tiny_model.sam, "with_second_look", False)
     prompts = PromptSet(box_yxyx=[10, 10, 40, 50])
     found = random_tiny_model.predict(embedding, prompts)
     single = predict_masks(random_tiny_model, embedding, prompts, multimask_output=False)

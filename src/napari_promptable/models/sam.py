@@ -36,6 +36,8 @@ class Sam(nn.Module):
     tile_size : int or None
         Side in pixels of the parts of the input that the decoder is shown, each at the zoom
         that suits the object; None for a decoder that is shown the whole image.
+    with_second_look : bool
+        Whether the decoder is shown its best mask once more, as an earlier answer.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ class Sam(nn.Module):
         As above; by default None.
     size_head : SizeHead, optional
         Estimates object sizes; needed with `tile_size`.
+    with_second_look : bool, default False
+        As above.
     """
 
     mask_threshold = 0.0
@@ -65,6 +69,7 @@ class Sam(nn.Module):
         padding_multiple: int | None = None,
         tile_size: int | None = None,
         size_head: SizeHead | None = None,
+        with_second_look: bool = False,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -75,6 +80,7 @@ class Sam(nn.Module):
         self.padding_multiple = padding_multiple or self.image_size
         self.tile_size = tile_size
         self.size_head = size_head
+        self.with_second_look = with_second_look
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
             constants = torch.tensor(values, device="cpu").view(-1, 1, 1)
@@ -190,6 +196,7 @@ def build_tiny_sam(
         padding_multiple=32,
         tile_size=256,
         size_head=SizeHead(width),
+        with_second_look=True,
     )
 
 
