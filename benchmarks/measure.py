@@ -36,14 +36,14 @@ def measure_speed(tasks: dict[str, Task], repeats: int) -> list[dict[str, object
 
 def measure_memory(task: Task) -> float:
     """Peak memory of a task beyond what was there before, in MB (Linux only)."""
-    before = _read_status("VmRSS")
+    before = read_status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     with torch.inference_mode():
         task()
-    return _read_status("VmHWM") - before
+    return read_status("VmHWM") - before
 
 
-def _read_status(key: str) -> float:
+def read_status(key: str) -> float:
     """A line of the process's status, in MB."""
     lines = STATUS.read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))

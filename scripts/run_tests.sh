@@ -16,8 +16,8 @@ if [ $# -gt 0 ]; then
 fi
 
 failed=()
-"$python" -m pytest src tests --ignore=tests/gui || failed+=("tests without a window")
-"$python" -m pytest -n 1 --reruns 2 --only-rerun '^crash$' tests/gui || failed+=("window tests")
+"$python" -m pytest src tests -m "not gui" || failed+=("tests without a window")
+"$python" -m pytest -n 1 --reruns 2 --only-rerun '^crash$' tests -m gui || failed+=("window tests")
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed: %s\n' "${failed[@]}" >&2
     exit 1

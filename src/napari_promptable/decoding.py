@@ -24,7 +24,7 @@ from napari_promptable.models.sam import Sam
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
-from napari_promptable.upsampling import upsample_masks
+from napari_promptable.upsampling import split_positions, upsample_blocks, upsample_masks
 
 _CELLS_AT_ONCE = 2**14  # of a decoder call; more objects in one would only need more memory
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
@@ -347,17 +347,27 @@ def to_prediction(
         )
         low_res_logits = logits.cpu().numpy()
     else:
-        pyramid, maps = pyramid_of(sam, embedding), logits.cpu().numpy()
-        upsampled = pyramid.paste(maps, answer.question.tile, embedding.original_size, _OUTSIDE)
-        masks_in_pixels = upsampled > sam.mask_threshold
-        low_res_logits = upsampled
-        if embedding.low_res_size != embedding.original_size:
-            low_res_logits = pyramid.paste(
-                maps, answer.question.tile, embedding.low_res_size, _OUTSIDE
-            )
+        masks_in_pixels, low_res_logits = _paste(sam, embedding, answer.question.tile, logits)
     return Prediction(
         masks_in_pixels,
         confidence,
         low_res_logits,
         int(confidence.argmax()) if default is None else default,
     )
+
+
+def _paste(
+    sam: Sam, embedding: ImageEmbedding, tile: Tile, logits: Tensor
+) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """Masks in image pixels, and low-res logits of the image, from a tile's logits."""
+    pyramid = pyramid_of(sam, embedding)
+    low_res = pyramid.paste(logits.cpu().numpy(), tile, embedding.low_res_size, _OUTSIDE)
+    if embedding.low_res_size == embedding.original_size:
+        return low_res > sam.mask_threshold, low_res
+    side = logits.shape[-1]
+    rows, columns = (
+        split_positions(overlap.cells.start, overlap.positions, side)
+        for overlap in pyramid.overlaps(tile, embedding.original_size, side)
+    )
+    size, threshold = embedding.original_size, sam.mask_threshold
+    return upsample_blocks(logits, rows, columns, size, threshold), low_res

@@ -15,7 +15,7 @@ import xxhash
 from napari_promptable.tiling import Tile
 
 _MAX_TILE_BYTES = 2**27
-"""Of the parts of one plane that are kept encoded; 256 tiles of the bundled model."""
+"""Of the parts of one plane that are kept encoded; 128 tiles of the bundled model."""
 
 
 class _Sized(Protocol):

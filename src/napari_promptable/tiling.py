@@ -51,6 +51,22 @@ class Tile:
     left: int
 
 
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """What a tile covers of one axis of a grid.
+
+    Attributes
+    ----------
+    cells : slice
+        Cells of the grid whose centres lie in the tile.
+    positions : ndarray of float
+        Of these centres in a map of the tile; its cell k reaches from k to k + 1.
+    """
+
+    cells: slice
+    positions: FloatArray
+
+
 @dataclass(frozen=True)
 class Pyramid:
     """All levels of one image.
@@ -175,9 +191,31 @@ class Pyramid:
             Bilinear values.
         """
         pasted = np.full((len(logits), *size), fill, np.float32)
+        rows, columns = self.overlaps(tile, size, logits.shape[-1])
+        by_rows = interpolate(logits, rows.positions, axis=1)
+        pasted[:, rows.cells, columns.cells] = interpolate(by_rows, columns.positions, axis=2)
+        return pasted
+
+    def overlaps(self, tile: Tile, size: tuple[int, int], side: int) -> tuple[Overlap, Overlap]:
+        """Find the rows and the columns of a grid that a tile covers.
+
+        Parameters
+        ----------
+        tile : Tile
+            Where.
+        size : (int, int)
+            Rows and columns of the grid, which covers the image.
+        side : int
+            Rows and columns of a map that covers the tile.
+
+        Returns
+        -------
+        (Overlap, Overlap)
+            With positions in the map.
+        """
         rows, columns = (
-            _overlap(count, zoom * side / count, start, self.tile_size)
-            for count, side, zoom, start in zip(
+            _overlap(count, zoom * length / count, start, self.tile_size, side)
+            for count, length, zoom, start in zip(
                 size,
                 self.original_size,
                 self.zoom_yx(tile.level),
@@ -185,12 +223,7 @@ class Pyramid:
                 strict=True,
             )
         )
-        scale = logits.shape[-1] / self.tile_size
-        by_rows = interpolate(logits, rows.positions * scale, axis=1)
-        pasted[:, rows.cells, columns.cells] = interpolate(
-            by_rows, columns.positions * scale, axis=2
-        )
-        return pasted
+        return rows, columns
 
     def cut(
         self, logits: npt.NDArray[np.float32], tile: Tile, side: int
@@ -219,21 +252,14 @@ class Pyramid:
         return logits
 
 
-@dataclass(frozen=True)
-class _Overlap:
-    """Cells of a grid that a tile covers, and where their centres lie in it, edge = 0."""
-
-    cells: slice
-    positions: FloatArray
-
-
-def _overlap(count: int, zoom: float, start: int, length: int) -> _Overlap:
+def _overlap(count: int, zoom: float, start: int, length: int, side: int) -> Overlap:
     """Find the cells, of `zoom` level pixels each, whose centres lie in start + length."""
     centres = (np.arange(count) + 0.5) * zoom - start
     inside = np.flatnonzero((centres >= 0) & (centres < length))
     if len(inside) == 0:
-        return _Overlap(slice(0, 0), np.empty(0))
-    return _Overlap(slice(int(inside[0]), int(inside[-1]) + 1), centres[inside])
+        return Overlap(slice(0, 0), np.empty(0))
+    cells = slice(int(inside[0]), int(inside[-1]) + 1)
+    return Overlap(cells, centres[cells] * side / length)
 
 
 def interpolate(

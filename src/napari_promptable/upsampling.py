@@ -46,14 +46,42 @@ def upsample_masks(
     ndarray of bool, shape (M, H, W)
         Masks of the image.
     """
-    masks = np.zeros((len(logits), *original_size), bool)
-    blocks_of_rows, blocks_of_columns = (
+    rows, columns = (
         split_axis(*sizes)
         for sizes in zip(logits.shape[1:], padded_size, input_size, original_size, strict=True)
     )
+    return upsample_blocks(logits, rows, columns, original_size, threshold)
+
+
+def upsample_blocks(
+    logits: Tensor,
+    rows_in_blocks: list[AxisBlock],
+    columns_in_blocks: list[AxisBlock],
+    size: tuple[int, int],
+    threshold: float,
+) -> npt.NDArray[np.bool_]:
+    """Bring logits to pixels and threshold them, block by block.
+
+    Parameters
+    ----------
+    logits : Tensor of float32, shape (M, h, w)
+        Unthresholded masks.
+    rows_in_blocks, columns_in_blocks : list of AxisBlock
+        Which pixels, from which cells.
+    size : (int, int)
+        Height and width of the image; what is in no block is background.
+    threshold : float
+        Above it is foreground.
+
+    Returns
+    -------
+    ndarray of bool, shape (M, H, W)
+        Masks.
+    """
+    masks = np.zeros((len(logits), *size), bool)
     for mask, low_res in zip(torch.from_numpy(masks), logits.float().cpu(), strict=True):
         is_positive = (low_res > threshold).numpy()
-        blocks = product(blocks_of_rows, blocks_of_columns)
+        blocks = product(rows_in_blocks, columns_in_blocks)
         for (rows, from_rows, by_row), (columns, from_columns, by_column) in blocks:
             if is_positive[from_rows, from_columns].any():
                 values = by_row @ low_res[from_rows, from_columns] @ by_column.T
@@ -78,12 +106,40 @@ def split_axis(low_res: int, padded: int, valid: int, original: int) -> list[Axi
     cells = torch.eye(low_res)[None]
     pixels = F.interpolate(cells, padded, mode="linear")[..., :valid]
     weights = F.interpolate(pixels, original, mode="linear")[0].T
+    return _split(weights, 0)
+
+
+def split_positions(
+    first: int, positions: npt.NDArray[np.floating], count: int
+) -> list[AxisBlock]:
+    """Split a run of pixels into blocks, given where each lies among the cells of an axis.
+
+    Parameters
+    ----------
+    first : int
+        Pixel of the first position.
+    positions : ndarray, shape (P,)
+        Of consecutive pixels' centres; cell k reaches from k to k + 1. Beyond the outer cells'
+        centres, pixels get the outer values.
+    count : int
+        Number of cells.
+
+    Returns
+    -------
+    list of AxisBlock
+        From the first pixel to the last, with weights of linear interpolation.
+    """
+    centred = np.clip(positions - 0.5, 0, count - 1)
+    distances = np.abs(centred[:, None] - np.arange(count))
+    return _split(torch.from_numpy(np.maximum(0, 1 - distances).astype(np.float32)), first)
+
+
+def _split(weights: Tensor, first: int) -> list[AxisBlock]:
+    """Cut weights (pixels, cells) into blocks of pixels and the cells that reach them."""
     blocks = []
-    for start in range(0, original, _BLOCK):
-        part = weights[start : start + _BLOCK]
+    for part in weights.split(_BLOCK):
         reached = part.any(dim=0).nonzero()
-        cells_in = slice(int(reached[0]), int(reached[-1]) + 1)
-        blocks.append(
-            (slice(start, start + len(part)), cells_in, part[:, cells_in].contiguous())
-        )
+        cells = slice(int(reached[0]), int(reached[-1]) + 1)
+        blocks.append((slice(first, first + len(part)), cells, part[:, cells].contiguous()))
+        first += len(part)
     return blocks

@@ -4,7 +4,8 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from napari_promptable.upsampling import split_axis, upsample_masks
+from napari_promptable.tiling import interpolate
+from napari_promptable.upsampling import split_axis, split_positions, upsample_masks
 
 LOW_RES, PADDED = 64, 256
 
@@ -65,3 +66,19 @@ def test_blocks_cover_the_axis_and_weights_add_up_to_one(
         assert weights.shape == shape
         assert (weights >= 0).all()
         torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(weights)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_positions_are_interpolated_between_cells(count: int) -> None:
+    generator = np.random.default_rng(count)
+    positions = np.sort(generator.uniform(-1, count + 1, 600))
+    values = generator.normal(size=(1, count)).astype(np.float32)
+    expected = interpolate(values, positions, axis=1)[0]
+    blocks = split_positions(7, positions, count)
+    assert [block[0].start for block in blocks] == [7, 263, 519]
+    assert blocks[-1][0].stop == 607
+    for pixels, cells, weights in blocks:
+        found = weights.numpy() @ values[0, cells]
+        np.testing.assert_allclose(
+            found, expected[pixels.start - 7 : pixels.stop - 7], atol=1e-5
+        )
