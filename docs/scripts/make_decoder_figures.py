@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,6 +21,7 @@ from scipy import ndimage
 from torch import nn
 
 from napari_promptable import PromptSet, encode_image, load_model, predict_masks
+from napari_promptable.checkpoints import checkpoint_path
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import (
     Prediction,
@@ -29,6 +30,7 @@ from napari_promptable.masks import (
     mask_to_box_yxyx,
 )
 from napari_promptable.models.layers import cells_to_image
+from napari_promptable.models.loading import load_checkpoint
 from napari_promptable.models.mask_decoder import Attention
 from napari_promptable.predictor import PromptableModel, predict_candidates
 from napari_promptable.sample_data import load_fluorescence_nuclei, sample_labels
@@ -83,8 +85,9 @@ class Scene:
 
 
 def make_scene(image: np.ndarray, truth: np.ndarray) -> Scene:
-    """Encode an image with the bundled model."""
-    model = load_model("tiny", device="cpu")
+    """Encode an image with the bundled model, as it was trained: nothing is exchanged in it."""
+    sam = load_checkpoint(checkpoint_path("tiny"), "conv_tiny")
+    model = replace(load_model("tiny", device="cpu"), sam=sam)
     model.sam.tile_size = None  # one look at the whole image, as SAM's, instead of at tiles
     return Scene(model, to_rgb8(image, None), truth, encode_image(model, image))
 

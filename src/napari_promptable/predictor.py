@@ -132,7 +132,7 @@ def _locate_weights(
             raise CheckpointError(f"no weights file at {path}; check the path")
         get_model_spec(str(name_or_path))
     if architecture is None:
-        architecture = detect_architecture(read_state_dict(path))
+        architecture = detect_architecture(read_state_dict(path, mmap=True))
     if architecture is None:
         raise UnknownModelError(
             f"{path} holds none of the known networks; name one with architecture=…"

@@ -165,7 +165,7 @@ class ConvBlock(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, expansion * channels, 1)
         self.project = nn.Conv2d(expansion * channels, channels, 1)
-        self.gain = nn.Parameter(0.1 * torch.ones(channels, 1, 1))
+        self.gain = nn.Parameter(nn.init.constant_(torch.empty(channels, 1, 1), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""

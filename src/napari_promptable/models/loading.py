@@ -6,13 +6,15 @@ Only tensors are read: a file that would run code is refused, whoever made it.
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from napari_promptable.errors import CheckpointError
 from napari_promptable.models.sam import Sam, build_sam
@@ -61,8 +63,7 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
     Returns
     -------
     Sam
-        For inference: in evaluation mode, on the CPU, in float32, without gradients. Weights
-        stay on disk until they are used, so the file must not be changed meanwhile.
+        For inference: in evaluation mode, on the CPU, in float32, without gradients.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
         If the file is missing, damaged or unsafe, or holds another architecture.
     """
     path = Path(path)
-    with torch.device("meta"):  # no memory and no random numbers for what is replaced below
+    with torch.device("meta"), _NoInitialValues():  # all is replaced below
         model = build_sam(architecture)
     state_dict = read_state_dict(path)
     detected = detect_architecture(state_dict)
@@ -84,6 +85,27 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
     _check_fit(path, architecture, expected=model.state_dict(), found=state_dict)
     model.load_state_dict(state_dict, assign=True)
     return model.eval().requires_grad_(False)
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Leaves out the functions of torch.nn.init.
+
+    They have nothing to do on the "meta" device, but normal_ makes torch import its compiler
+    there, which takes a second and 95 MB.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, or return the tensor that it was to fill."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def detect_architecture(state_dict: Mapping[str, Tensor]) -> str | None:
@@ -105,13 +127,16 @@ def detect_architecture(state_dict: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+def read_state_dict(path: str | Path, mmap: bool = False) -> dict[str, Tensor]:
     """Read the weights of a model.
 
     Parameters
     ----------
     path : str or Path
         A file as `load_checkpoint` takes.
+    mmap : bool, default False
+        Leave the content of a file of torch on disk until it is used. That is for a look at
+        it: layers that are packed would be held twice, by their memory and by the file's.
 
     Returns
     -------
@@ -131,7 +156,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         content = _read_safetensors(path)
     else:
-        content = _read_torch_file(path)
+        content = _read_torch_file(path, mmap)
     return _to_state_dict(path, content)
 
 
@@ -145,7 +170,7 @@ def _read_safetensors(path: Path) -> object:
         ) from error
 
 
-def _read_torch_file(path: Path) -> object:
+def _read_torch_file(path: Path, mmap: bool) -> object:
     """Read what `torch.save` wrote, which is a zip archive around a pickle."""
     try:
         is_archive = zipfile.is_zipfile(path)
@@ -161,7 +186,7 @@ def _read_torch_file(path: Path) -> object:
             "and this is none, or only the start of one. Download it again."
         )
     try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} was not read: it is damaged, or holds more than tensors, which could run "

@@ -41,8 +41,11 @@ class PackedLinear:
 
     @classmethod
     def of(cls, layer: nn.Linear, rows: int, packed: bool | None = None) -> "PackedLinear":
-        """Take weights and bias from a layer."""
-        return cls(layer.weight, layer.bias, rows, packed)
+        """Take weights and bias from a layer, and from the layer its weights once packed."""
+        linear = cls(layer.weight, layer.bias, rows, packed)
+        if linear.packed:  # so that they are not held twice
+            layer.register_parameter("weight", None)
+        return linear
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (rows, inputs) to (rows, outputs)."""

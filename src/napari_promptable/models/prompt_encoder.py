@@ -36,9 +36,8 @@ class RandomPositionEncoding(nn.Module):
 
     def __init__(self, num_features: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.register_buffer(
-            "positional_encoding_gaussian_matrix", scale * torch.randn(2, num_features)
-        )
+        frequencies = nn.init.normal_(torch.empty(2, num_features), std=scale)
+        self.register_buffer("positional_encoding_gaussian_matrix", frequencies)
 
     def forward(self, positions: Tensor) -> Tensor:
         """Encode positions.

@@ -96,7 +96,7 @@ class AttentionPlan(nn.Module):
     Parameters
     ----------
     attention : GridAttention
-        The layer to prepare.
+        The layer to prepare; it is used up.
     grid_size : int
         Rows and columns of the grid or of a window.
     num_tokens : int
@@ -123,12 +123,9 @@ class AttentionPlan(nn.Module):
         self.groups, self.memory = groups, memory
         embed_dim = attention.proj.in_features
         scale = (embed_dim // attention.num_heads) ** -0.5
-        weight, bias = attention.qkv.weight.detach(), attention.qkv.bias.detach().clone()
-        scales = torch.ones(3, 1, 1)
-        scales[0] = scale  # queries come out scaled
-        weight = (weight.unflatten(0, (3, embed_dim)) * scales).flatten(0, 1)
-        bias[:embed_dim] *= scale
-        self.qkv = PackedLinear(weight, bias, num_tokens, packed)
+        for parameter in (attention.qkv.weight, attention.qkv.bias):
+            parameter.detach()[:embed_dim].mul_(scale)  # queries come out scaled
+        self.qkv = PackedLinear.of(attention.qkv, num_tokens, packed)
         self.proj = PackedLinear.of(attention.proj, num_tokens, packed)
         self.by_row, self.by_column = (
             relative_positions(table.detach(), grid_size) / scale
@@ -233,7 +230,7 @@ class BlockPlan(nn.Module):
     Parameters
     ----------
     block : Block
-        The layer to prepare.
+        The layer to prepare; it is used up.
     attention : AttentionPlan
         Of this block.
     packed : bool, optional
@@ -266,7 +263,7 @@ class ViTPlan(nn.Module):
     Parameters
     ----------
     encoder : ViTEncoder
-        Not needed any more afterwards.
+        It is used up: its blocks are gone afterwards, so that no weights are held twice.
     packed : bool, optional
         See `PackedLinear`.
     """
@@ -287,7 +284,8 @@ class ViTPlan(nn.Module):
         self.inverse_order = self.order.argsort()
         memory = WorkMemory()
         self.blocks = nn.ModuleList()
-        for block in encoder.blocks:
+        while len(encoder.blocks):
+            block = encoder.blocks.pop(0)
             assert isinstance(block, Block)
             attention = AttentionPlan(
                 block.attn,
