@@ -142,8 +142,14 @@ class Pyramid:
         start = np.array([tile.top, tile.left]) / zoom
         stop = np.minimum(start + self.tile_size / zoom, self.original_size)
         height, width = np.clip(np.rint((stop - start) * zoom), 1, self.tile_size).astype(int)
-        box = (start[1], start[0], stop[1], stop[0])
-        cut = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        reach = np.ceil(1 / zoom) + 1  # of the filter, beyond what is cut
+        first = np.maximum(np.floor(start - reach), 0).astype(int)
+        last = np.ceil(stop + reach).astype(int)
+        part = np.ascontiguousarray(image[first[0] : last[0], first[1] : last[1]])
+        (top, left), (bottom, right) = start - first, stop - first
+        cut = Image.fromarray(part).resize(
+            (width, height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+        )
         return np.asarray(cut)
 
     def to_tile_xy(self, points_yx: FloatArray, tile: Tile) -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -35,6 +35,7 @@ TOOLS = {
     "outline": ("✎ outline", "Draw around the object by hand"),
 }
 NUM_CANDIDATES = 3
+_PATIENCE_MS = 300  # before work is worth a moving bar
 _NOTHING = object()
 
 _ADJUST_TO_MINIMUM = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -305,19 +306,37 @@ class StatusPanel(QWidget):
         self._status.setWordWrap(True)
         self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         layout.addWidget(self._status)
+        self._work: str | None = None
+        self._patience = QTimer(self, singleShot=True, interval=_PATIENCE_MS)
+        self._patience.timeout.connect(self._show_work)
         self.set_work(None)
 
     def set_work(self, text: str | None) -> None:
-        """Show work in progress, of unknown length at first; None is no work."""
+        """Show work in progress, of unknown length at first; None is no work.
+
+        The bar moves only for work that lasts: a moving bar makes Qt compose the whole window,
+        canvas included, many times a second.
+        """
         self._cancel.setEnabled(text is not None)
-        self._progress.setRange(0, 1 if text is None else 0)
-        self._progress.setFormat(text or "")
         self._progress.setToolTip(text or "Nothing to do")
+        self._work = text
+        if text is None:
+            self._patience.stop()
+            self._progress.setRange(0, 1)
+            self._progress.setFormat("")
+        elif not self._patience.isActive():
+            self._patience.start()
+
+    def _show_work(self) -> None:
+        self._progress.setRange(0, 0)
+        self._progress.setFormat(self._work or "")
 
     def set_progress(self, done: int, total: int) -> None:
         """Show how much of the work is done."""
+        self._patience.stop()
         self._progress.setRange(0, total)
         self._progress.setValue(done)
+        self._progress.setFormat(self._work or "")
 
     def set_status(self, text: str) -> None:
         """Say what to do next."""
