@@ -72,8 +72,8 @@ docs: env ## web pages; results in site/
 	"$(BIN)/python" -m pip install -q -c constraints.txt -e ".[docs]"
 	"$(BIN)/mkdocs" build --strict
 
-bench: env ## speed and memory, compared with the reference; results in docs/benchmarks.md
-	"$(BIN)/python" -m benchmarks.run
+bench: env system ## speed and memory, compared with the reference; results in docs/benchmarks.md
+	$(XVFB) "$(BIN)/python" -m benchmarks.run
 
 dist: env ## wheel and sdist; results in dist/
 	"$(BIN)/python" -m hatchling build -t sdist -t wheel

@@ -6,8 +6,12 @@ random weights as "ours"; "public operations" is ours without oneDNN's private o
 
 from __future__ import annotations
 
+import atexit
 import copy
 import importlib
+import signal
+import subprocess
+import sys
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +129,29 @@ def tiny(size: int) -> dict[str, Task]:
     }
 
 
+def busy_click() -> dict[str, Task]:
+    """One click, ViT-B, 1024 pixels, while another process keeps a core busy, or sleeps."""
+    tasks = click(1024)
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    atexit.register(other.kill)
+
+    def beside(task: Task, wakes: bool) -> object:
+        if wakes:
+            other.send_signal(signal.SIGCONT)
+        try:
+            return task()
+        finally:
+            other.send_signal(signal.SIGSTOP)
+
+    other.send_signal(signal.SIGSTOP)
+    return {
+        "ours, busy": partial(beside, tasks["ours"], wakes=True),
+        "ours, quiet": partial(beside, tasks["ours"], wakes=False),
+        "reference, busy": partial(beside, tasks["reference"], wakes=True),
+        "reference, quiet": partial(beside, tasks["reference"], wakes=False),
+    }
+
+
 CASES = {
     "encode vit_b": partial(encode, "vit_b"),
     "encode vit_t": partial(encode, "vit_t"),
@@ -132,5 +159,6 @@ CASES = {
     "encode vit_h": partial(encode, "vit_h"),
     **{f"click {size}": partial(click, size) for size in (512, 1024, 2048, 4096)},
     **{f"{count} boxes": partial(boxes, count) for count in (1, 16, 64)},
+    "busy click": busy_click,
     **{f"tiny {size}": partial(tiny, size) for size in (256, 512, 1024, 2048)},
 }

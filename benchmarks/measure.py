@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.cases import CASES
-from benchmarks.timing import Task, interleave, machine_facts, ratio
+from benchmarks.timing import Task, interleave, ratio
 
 STATUS = Path("/proc/self/status")
 
@@ -63,7 +63,7 @@ def main() -> None:
         print(json.dumps({"peak_mb": measure_memory(tasks[arguments.memory])}))
         return
     rows = measure_speed(tasks, arguments.repeats)
-    print(json.dumps({"machine": machine_facts(), "rows": rows}))
+    print(json.dumps({"rows": rows}))
 
 
 if __name__ == "__main__":

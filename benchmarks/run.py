@@ -2,7 +2,7 @@
 
     python -m benchmarks.run [--repeats 7] [--threads 1 2] [--cases "encode vit_b" …]
 
-Every case runs in processes of its own, once with each number of threads.
+Everything is measured in processes of its own. The viewer needs a screen that knows OpenGL.
 """
 
 from __future__ import annotations
@@ -13,17 +13,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from benchmarks.timing import machine_facts
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "images" / "growth.png"
 CASES = (
     "encode vit_b",
     "encode vit_t",
     *(f"click {size}" for size in (512, 1024, 2048, 4096)),
     *(f"{count} boxes" for count in (1, 16, 64)),
     *(f"tiny {size}" for size in (256, 512, 1024, 2048)),
+    "busy click",
 )
 """Those of ViT-L and ViT-H take an hour and are measured when they are named."""
 
@@ -32,51 +39,140 @@ MEMORY = [
     for case in ("encode vit_b", "encode vit_t", "64 boxes")
     for task in ("reference", "ours")
 ]
+LOADED = (("tiny", "ours"), ("vit_b", "ours"), ("vit_b", "reference"))
+CURVES = {"image size": "pixels along a side", "prompts": "boxes", "slices": "slices"}
 
 
-def measure(case: str, *options: str) -> dict[str, Any]:
-    """Run `benchmarks.measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.measure", case, *options]
+def run(module: str, *options: str) -> dict[str, Any]:
+    """Run a module of this package in a process of its own; it prints JSON."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *options]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     output = subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     result: dict[str, Any] = json.loads(output.stdout.splitlines()[-1])
     return result
 
 
-def speed_table(cases: list[str], threads: list[int], repeats: int) -> tuple[str, str]:
-    """Machine and Markdown table of all cases."""
-    lines = [
-        "| case | threads | task | wall, ms | CPU, ms | faster than the first |",
-        "|---|---|---|---|---|---|",
-    ]
-    machine = ""
-    for case in cases:
-        for count in threads:
-            result = measure(case, "--threads", str(count), "--repeats", str(repeats))
-            machine = result["machine"]
-            for row in result["rows"]:
-                times = f"{row['wall_ms']:.0f} | {row['cpu_ms']:.0f} | {row['ratio']:.2f} ×"
-                lines.append(f"| {case} | {count} | {row['task']} | {times} |")
-                print(lines[-1], flush=True)
-    return machine, "\n".join(lines)
-
-
-def memory_table() -> str:
-    """Markdown table of the peaks of fresh processes, beyond weights and inputs."""
-    lines = ["| case | task | peak, MB |", "|---|---|---|"]
-    for case, task in MEMORY:
-        peak = measure(case, "--memory", task)["peak_mb"]
-        lines.append(f"| {case} | {task} | {peak:.0f} |")
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Markdown table; each line is printed as soon as it is known."""
+    lines = [_line(head), "|---" * len(head) + "|"]
+    for row in rows:
+        lines.append(_line(row))
         print(lines[-1], flush=True)
     return "\n".join(lines)
+
+
+def _line(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def speed(cases: list[str], threads: list[int], repeats: int) -> Iterator[Sequence[object]]:
+    """Times of all cases."""
+    for case in cases:
+        for count in threads:
+            result = run("measure", case, "--threads", str(count), "--repeats", str(repeats))
+            for row in result["rows"]:
+                times = (f"{row['wall_ms']:.0f}", f"{row['cpu_ms']:.0f}")
+                yield case, count, row["task"], *times, f"{row['ratio']:.2f} ×"
+
+
+def memory() -> Iterator[Sequence[object]]:
+    """Peaks of fresh processes."""
+    for case, task in MEMORY:
+        peak = run("measure", case, "--memory", task)["peak_mb"]
+        yield case, task, f"{peak:.0f}"
+
+
+def loading() -> Iterator[Sequence[object]]:
+    """Seconds and peaks of loading a model."""
+    for model, code in LOADED:
+        result = run("loading", model, *["--reference"] * (code == "reference"))
+        figures = (result["file_mb"], 1000 * result["seconds"], result["peak_mb"])
+        yield model, code, *(f"{figure:.0f}" for figure in figures)
+
+
+def growth() -> Iterator[Sequence[object]]:
+    """Times by count, and their exponents; draws them too."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    for (curve, unit), axes in zip(
+        CURVES.items(), figure.subplots(1, len(CURVES)), strict=True
+    ):
+        result = run("growth", curve)
+        axes.loglog(result["counts"], result["seconds"], "o-")
+        axes.set(xlabel=unit, ylabel="seconds", title=f"exponent {result['exponent']:.2f}")
+        axes.grid(alpha=0.3)
+        pairs = zip(result["counts"], result["seconds"], strict=True)
+        times = ", ".join(f"{count}: {seconds:.2f}" for count, seconds in pairs)
+        yield curve, times, f"{result['exponent']:.2f}"
+    figure.savefig(PLOT, dpi=90)
+
+
+def viewer() -> Iterator[Sequence[object]]:
+    """Clicks in a running viewer."""
+    for key, value in run("viewer").items():
+        name = key.replace("_ms", ", ms").replace("_mb", ", MB").replace("_", " ")
+        yield name, f"{value:.0f}"
 
 
 def git_revision() -> str:
     """Short hash of the commit, with a plus if files differ from it."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def make_page(cases: list[str], threads: list[int], repeats: int) -> str:
+    """Measure everything; returns the page."""
+    head = ("case", "threads", "task", "wall, ms", "CPU, ms", "faster")
+    speed_table = table(head, speed(cases, threads, repeats))
+    return f"""# Benchmarks
+
+Written by `make bench`; [why it is fast](explanation/why-it-is-fast.md) says what is behind the
+figures.
+
+{machine_facts()}; commit {git_revision()}, {datetime.date.today()}.
+
+## Speed
+
+Medians of {repeats} interleaved rounds after one that does not count. *Faster* is the median of
+the rounds' ratios to the first task of the case; a case of the bundled model has no reference
+to compare with. *Busy click* is the same click while another process uses one core.
+
+{speed_table}
+
+## Memory
+
+Peak of a fresh process during one task, beyond what it held before (weights and inputs).
+
+{table(("case", "task", "peak, MB"), memory())}
+
+## Loading
+
+In a fresh process that has imported torch. The peak is that of loading, beyond what the process
+held before.
+
+{table(("model", "code", "file, MB", "time, ms", "peak, MB"), loading())}
+
+## Growth
+
+The bundled model, two threads. *Image size*: encode and one click. *Prompts*: boxes on 1,024 ×
+1,024 pixels. *Slices*: encode and one box on each, of 256 × 256 pixels. The exponent is that of
+the upper half of the counts; for image size, over the number of pixels.
+
+{table(("by", "seconds", "exponent"), growth())}
+
+![Growth](images/growth.png)
+
+## Clicks in a running viewer
+
+The bundled model on an image of 2,048 × 2,048 pixels; every click is on another object and its
+answer is committed. *Preview* is the time until the preview layer is set, *drawn* until it was
+drawn, *stuck* the longest time of a click in which napari's thread did not look at events,
+without drawing. The screen of this machine is drawn by a program on the same two cores, which
+slows everything down; with a graphics card it does not.
+
+{table(("what", "value"), viewer())}
+"""
 
 
 def main() -> None:
@@ -86,21 +182,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     arguments = parser.parse_args()
-    machine, speed = speed_table(arguments.cases, arguments.threads, arguments.repeats)
-    memory = memory_table()
-    PAGE.write_text(
-        "# Benchmarks\n\n"
-        "Written by `make bench`; [why it is fast](explanation/why-it-is-fast.md) says what is "
-        "behind the figures.\n\n"
-        f"{machine}; commit {git_revision()}, {datetime.date.today()}. Medians of "
-        f"{arguments.repeats} interleaved rounds after one that does not count. *Faster than "
-        "the first* is the median of the rounds' ratios to the first task of the case; a case "
-        "of the bundled model has no reference to compare with.\n\n"
-        f"## Speed\n\n{speed}\n\n"
-        "## Memory\n\nPeak of a fresh process during one task, beyond what it held before "
-        f"(weights and inputs).\n\n{memory}\n",
-        encoding="utf-8",
-    )
+    page = make_page(arguments.cases, arguments.threads, arguments.repeats)
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
