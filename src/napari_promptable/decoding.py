@@ -127,6 +127,13 @@ def answer_all(
     return _look_again(sam, answers, masks) if sam.with_second_look else answers
 
 
+def encode_tiles(sam: Sam, embedding: ImageEmbedding, prompts: PromptSet) -> None:
+    """Encode the tiles on which an object's prompts would be answered, ahead of the answer."""
+    for tile in _tiles(sam, embedding, prompts):
+        if tile is not None:
+            _tile_features(sam, embedding, tile)
+
+
 def _look_again(sam: Sam, answers: Sequence[Answer], masks: Sequence[int]) -> list[Answer]:
     """Ask the same about the surest wanted mask, showing it as the network's earlier answer."""
     chosen = [max(masks, key=answer.predicted_iou.__getitem__) for answer in answers]

@@ -17,7 +17,7 @@ import torch
 import xxhash
 
 from napari_promptable.checkpoints import fetch_checkpoint
-from napari_promptable.decoding import answer_all, encode_pixels, to_prediction
+from napari_promptable.decoding import answer_all, encode_pixels, encode_tiles, to_prediction
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.errors import (
     CancelledError,
@@ -75,6 +75,15 @@ class PromptableModel:
     def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
         """Call `predict_candidates` with this model."""
         return predict_candidates(self, embedding, prompts)
+
+    @property
+    def looks_closer(self) -> bool:
+        """Whether it encodes magnified parts of the image too, where prompts need them."""
+        return self.sam.tile_size is not None
+
+    def look_closer(self, embedding: ImageEmbedding, prompts: PromptSet) -> None:
+        """Encode the parts that prompts will need, so that their answer comes sooner."""
+        encode_tiles(self.sam, embedding, prompts)
 
 
 def load_model(

@@ -43,6 +43,10 @@ class FakeModel:
         What `encode` was given.
     num_cancelled : int
         Encodings that were stopped in the middle.
+    looks_closer : bool
+        Whether it wants to be told where the next click is likely.
+    expected : list of PromptSet
+        What it was told.
     """
 
     name = "fake"
@@ -55,10 +59,15 @@ class FakeModel:
         self.open_gates()
         self.planes: list[np.ndarray] = []
         self.num_cancelled = 0
+        self.looks_closer = False
+        self.expected: list[Any] = []
 
     @property
     def questions(self) -> list[Any]:
         return self._segmenter.questions
+
+    def look_closer(self, _embedding: Any, prompts: Any) -> None:
+        self.expected.append(prompts)
 
     def open_gates(self) -> None:
         self.encode_gate.set()

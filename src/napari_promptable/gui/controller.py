@@ -14,6 +14,7 @@ from napari_promptable.gui.actions import Actions
 from napari_promptable.gui.layer_adapters import unwrap
 from napari_promptable.gui.model_choices import describe_model, model_choices
 from napari_promptable.gui.panels import Panel
+from napari_promptable.gui.pointer import PointerWatch
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.status import describe_next_step
 from napari_promptable.gui.workspace import Workspace
@@ -69,6 +70,7 @@ class PromptController:
         )
         self.scheduler = Scheduler(self.workspace)
         self.actions = Actions(self.workspace, self.scheduler)
+        self.pointer = PointerWatch(self._viewer, self.workspace)
         self._connect_panel()
         self._connect_viewer()
         self.scheduler.set_model(self.panel.choices.value("model"), "auto")
@@ -108,6 +110,7 @@ class PromptController:
         engine.progressed.connect(self.panel.status.set_progress)
         engine.stopped.connect(self._show_idle)
         self.scheduler.failed.connect(self._show_error)
+        self.pointer.rested.connect(self.scheduler.expect_click)
         self.actions.failed.connect(self._show_error)
         self.actions.noted.connect(self._say)
         self.actions.acted.connect(self._show_state)
@@ -130,6 +133,7 @@ class PromptController:
         self.scheduler.engine.close()
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
+        self.pointer.close()
         self.workspace.close()
 
     # choices

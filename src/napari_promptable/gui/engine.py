@@ -42,7 +42,7 @@ class Job:
     Attributes
     ----------
     text : str
-        What the progress bar says.
+        What the progress bar says; empty for work that is too short to be shown.
     run : callable
         Called with a JobControl in a worker thread; touches no layer and no widget.
     done : callable
@@ -95,7 +95,8 @@ class Engine(QObject):
         control = JobControl()
         control.progressed.connect(self.progressed)
         self._control = control
-        self.started.emit(job.text)
+        if job.text:
+            self.started.emit(job.text)
         create_worker(
             job.run,
             control,

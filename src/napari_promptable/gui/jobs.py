@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.checkpoints import fetch_checkpoint
-from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.layer_adapters import Channel, read_plane
 from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PromptSet
 from napari_promptable.registry import MODELS
 from napari_promptable.session import Answer, Question, embed_plane
 
@@ -63,22 +65,52 @@ def load_model_job(name_or_path: str, device: str) -> Callable[[JobControl], Pro
     return run
 
 
+class Embedder:
+    """Embeddings of planes, by content and, for the plane in view, by index."""
+
+    def __init__(self) -> None:
+        self._cache = EmbeddingCache()
+        self._by_index: WeakValueDictionary[Index, ImageEmbedding] = WeakValueDictionary()
+
+    def embed(
+        self, model: PromptableModel, source: PlaneSource, index: Index, control: JobControl
+    ) -> ImageEmbedding:
+        """Encode a plane, or take its embedding from the cache."""
+        segmenter = _Cancellable(model, control)
+        plane = source.read(index)
+        embedding = embed_plane(segmenter, model.model_id, plane, self._cache)
+        self._by_index[index] = embedding
+        return embedding
+
+    def known(self, index: Index) -> ImageEmbedding | None:
+        """Embedding of a plane, if there is one, without reading the plane."""
+        return self._by_index.get(index)
+
+    def forget_indices(self) -> None:
+        """Take note that planes hold other pixels."""
+        self._by_index.clear()
+
+
 def embed_job(
-    model: PromptableModel, source: PlaneSource, index: Index, cache: EmbeddingCache
+    model: PromptableModel, source: PlaneSource, index: Index, embedder: Embedder
 ) -> Callable[[JobControl], None]:
     """Encode a plane ahead of its first prompt."""
 
     def run(control: JobControl) -> None:
-        embed_plane(_Cancellable(model, control), model.model_id, source.read(index), cache)
+        embedder.embed(model, source, index, control)
 
     return run
 
 
+def look_closer_job(
+    model: PromptableModel, embedding: ImageEmbedding, prompts: PromptSet
+) -> Callable[[JobControl], None]:
+    """Encode the parts of a plane that a click would need, ahead of the click."""
+    return lambda _: model.look_closer(embedding, prompts)
+
+
 def answer_job(
-    model: PromptableModel,
-    source: PlaneSource,
-    questions: list[Question],
-    cache: EmbeddingCache,
+    model: PromptableModel, source: PlaneSource, questions: list[Question], embedder: Embedder
 ) -> Callable[[JobControl], list[Answer]]:
     """Answer questions one after the other, encoding their planes where it is still to do."""
 
@@ -86,8 +118,7 @@ def answer_job(
         segmenter = _Cancellable(model, control)
         answers = []
         for number, question in enumerate(questions):
-            plane = source.read(question.index)
-            embedding = embed_plane(segmenter, model.model_id, plane, cache)
+            embedding = embedder.embed(model, source, question.index, control)
             answers.append(question.resolve(segmenter, embedding))
             if len(questions) > 1:
                 control.report(number + 1, len(questions))

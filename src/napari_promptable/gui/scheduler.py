@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 from psygnal import Signal
 
-from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.engine import Engine, Job
-from napari_promptable.gui.jobs import answer_job, embed_job, load_model_job
+from napari_promptable.gui.jobs import (
+    Embedder,
+    answer_job,
+    embed_job,
+    load_model_job,
+    look_closer_job,
+)
 from napari_promptable.gui.layer_adapters import Channel
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.prompts import PlanePrompts
+from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.session import Answer, Question
 
 if TYPE_CHECKING:
+    from napari_promptable.embeddings import ImageEmbedding
     from napari_promptable.predictor import PromptableModel
 
 AnswersCallback = Callable[[list[Answer]], None]
@@ -49,7 +57,8 @@ class Scheduler:
         self._model_name, self._device = "", "auto"
         self._channel: Channel | None = None
         self._can_load = True
-        self._cache = EmbeddingCache()
+        self._embedder = Embedder()
+        self._expected: tuple[Index, PromptSet] | None = None
         self._encoded: set[Index] = set()
         self._unanswerable: list[PlanePrompts] = []
         self._requests: list[tuple[list[Question], AnswersCallback]] = []
@@ -62,6 +71,7 @@ class Scheduler:
         """Answer with another model from now on."""
         self.engine.cancel()
         self._model, self._model_name, self._device = None, name_or_path, device
+        self._expected = None
         self._can_load = True
         self.forget_planes()
 
@@ -76,6 +86,7 @@ class Scheduler:
         if self._model is not None:
             self.engine.cancel()
         self._encoded.clear()
+        self._embedder.forget_indices()
         self._unanswerable.clear()
         if self._workspace.session is not None:
             self._workspace.session.forget_answers()
@@ -92,6 +103,12 @@ class Scheduler:
         self._requests.append((questions, deliver))
         self._can_load = True
         self.engine.wake()
+
+    def expect_click(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
+        """Take note of where the next click is likely."""
+        if self._model is not None and self._model.looks_closer:
+            self._expected = index, PromptSet(point_yx[None])
+            self.engine.wake()
 
     def cancel(self) -> None:
         """Stop what is going on; it starts again when it is asked for again."""
@@ -124,9 +141,18 @@ class Scheduler:
         if questions:
             return self._question_job(self._model, questions[0])
         self._is_requested = False
-        for index in self._planes_ahead() if self.is_live else ():
+        return self._job_ahead(self._model) if self.is_live else None
+
+    def _job_ahead(self, model: PromptableModel) -> Job | None:
+        """Work that nobody has asked for yet."""
+        if self._expected is not None:
+            (index, prompts), self._expected = self._expected, None
+            embedding = self._embedder.known(index)
+            if embedding is not None:
+                return self._look_closer_job(model, embedding, prompts)
+        for index in self._planes_ahead():
             if index not in self._encoded:
-                return self._embed_job(self._model, index)
+                return self._embed_job(model, index)
         return None
 
     def _open_questions(self) -> list[Question]:
@@ -174,14 +200,14 @@ class Scheduler:
 
         source = self._workspace.source(self._channel)
         text = f"segmenting{_describe(question.index)}"
-        return Job(text, answer_job(model, source, [question], self._cache), done, failed)
+        return Job(text, answer_job(model, source, [question], self._embedder), done, failed)
 
     def _request_job(
         self, model: PromptableModel, questions: list[Question], deliver: AnswersCallback
     ) -> Job:
         source = self._workspace.source(self._channel)
         text = f"segmenting {len(questions)} objects"
-        run = answer_job(model, source, questions, self._cache)
+        run = answer_job(model, source, questions, self._embedder)
         return Job(text, run, deliver, self._report)
 
     def _embed_job(self, model: PromptableModel, index: Index) -> Job:
@@ -190,10 +216,16 @@ class Scheduler:
             self._report(error)
 
         source = self._workspace.source(self._channel)
-        run = embed_job(model, source, index, self._cache)
+        run = embed_job(model, source, index, self._embedder)
         return Job(
             f"encoding{_describe(index)}", run, lambda _: self._encoded.add(index), failed
         )
+
+    def _look_closer_job(
+        self, model: PromptableModel, embedding: ImageEmbedding, prompts: PromptSet
+    ) -> Job:
+        run = look_closer_job(model, embedding, prompts)
+        return Job("", run, lambda _: None, self._report)
 
     def _report(self, error: Exception) -> None:
         if not isinstance(error, PromptableError):
