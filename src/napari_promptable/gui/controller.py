@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import Actions
+from napari_promptable.gui.canvas import CanvasGuard
 from napari_promptable.gui.layer_adapters import unwrap
 from napari_promptable.gui.model_choices import describe_model, model_choices
 from napari_promptable.gui.panels import Panel
@@ -49,6 +50,7 @@ class PromptController:
         self._own_models: list[str] = []
         self._note = ""
         self._is_following = self._is_closed = False
+        self._guard = CanvasGuard(self._viewer)
         self.workspace = Workspace(
             self._viewer,
             {
@@ -135,6 +137,7 @@ class PromptController:
             event.disconnect(self._follow_layer_list)
         self.pointer.close()
         self.workspace.close()
+        self._guard.close()
 
     # choices
 
