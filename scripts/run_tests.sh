@@ -4,9 +4,9 @@
 #     scripts/run_tests.sh PYTHON [ARGUMENTS OF PYTEST]
 #
 # With arguments, pytest gets just these. The window tests run in a process of their own, which
-# is replaced when it crashes: the software renderer (llvmpipe of Mesa 22.3) was seen to crash
-# in glDrawArrays, once in a few hundred windows. Only the test that was running is then
-# repeated, at most twice; a test that fails without a crash is not.
+# is replaced when a graphics driver crashes it (src/napari_promptable/gui/canvas.py tells of one
+# way). Only the test that was running is then repeated, at most twice; a test that fails
+# without a crash is not.
 set -uo pipefail
 python=$1
 shift

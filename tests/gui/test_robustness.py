@@ -159,6 +159,15 @@ def test_clicks_during_encoding_are_kept(open_plugin, make_disks, fake_model) ->
     assert not user.control("cancel").isEnabled()
 
 
+def test_the_progress_bar_moves_while_work_lasts(held_user) -> None:
+    user, _ = held_user()
+    progress = user.control("progress")
+    user.wait_for(lambda: progress.maximum() == 0)
+    user.model.open_gates()
+    user.wait_idle()
+    assert progress.maximum() == 1
+
+
 def test_cancelling_the_encoding(open_plugin, make_disks, fake_model) -> None:
     fake_model.encode_gate.clear()
     disks = make_disks()

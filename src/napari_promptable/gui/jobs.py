@@ -82,9 +82,10 @@ class Embedder:
         self._by_index[index] = embedding
         return embedding
 
-    def known(self, index: Index) -> ImageEmbedding | None:
-        """Embedding of a plane, if there is one, without reading the plane."""
-        return self._by_index.get(index)
+    def known(self, model: PromptableModel, index: Index) -> ImageEmbedding | None:
+        """Embedding of a plane by a model, if there is one, without reading the plane."""
+        embedding = self._by_index.get(index)
+        return embedding if embedding and embedding.model_id == model.model_id else None
 
     def forget_indices(self) -> None:
         """Take note that planes hold other pixels."""

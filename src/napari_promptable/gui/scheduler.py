@@ -147,7 +147,7 @@ class Scheduler:
         """Work that nobody has asked for yet."""
         if self._expected is not None:
             (index, prompts), self._expected = self._expected, None
-            embedding = self._embedder.known(index)
+            embedding = self._embedder.known(model, index)
             if embedding is not None:
                 return self._look_closer_job(model, embedding, prompts)
         for index in self._planes_ahead():
