@@ -48,13 +48,12 @@ def prepare(name: str, packed: bool | None = None) -> Sam:
 
 def encode(name: str) -> dict[str, Task]:
     """Image encoder on 1024 × 1024 pixels."""
-    reference, ours = load_pair(name)
+    reference, _ = load_pair(name)
     image = torch.randn(1, 3, 1024, 1024)
     encoders = {
         "reference": reference.image_encoder,
         "ours": prepare(name).image_encoder,
         "ours, public operations": prepare(name, packed=False).image_encoder,
-        "ours, not prepared": ours.image_encoder,
     }
     return {task: partial(encoder, image) for task, encoder in encoders.items()}
 

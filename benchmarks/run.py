@@ -1,6 +1,7 @@
 """Measure speed and memory, print the tables, and write them to docs/benchmarks.md.
 
     python -m benchmarks.run [--repeats 7] [--threads 1 2] [--cases "encode vit_b" …]
+                             [--clicks 1000]
 
 Everything is measured in processes of its own. The viewer needs a screen that knows OpenGL.
 """
@@ -108,9 +109,9 @@ def growth() -> Iterator[Sequence[object]]:
     figure.savefig(PLOT, dpi=90)
 
 
-def viewer() -> Iterator[Sequence[object]]:
+def viewer(clicks: int) -> Iterator[Sequence[object]]:
     """Clicks in a running viewer."""
-    for key, value in run("viewer").items():
+    for key, value in run("viewer", "--clicks", str(clicks)).items():
         name = key.replace("_ms", ", ms").replace("_mb", ", MB").replace("_", " ")
         yield name, f"{value:.0f}"
 
@@ -121,7 +122,7 @@ def git_revision() -> str:
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def make_page(cases: list[str], threads: list[int], repeats: int) -> str:
+def make_page(cases: list[str], threads: list[int], repeats: int, clicks: int) -> str:
     """Measure everything; returns the page."""
     head = ("case", "threads", "task", "wall, ms", "CPU, ms", "faster")
     speed_table = table(head, speed(cases, threads, repeats))
@@ -171,7 +172,7 @@ drawn, *stuck* the longest time of a click in which napari's thread did not look
 without drawing. The screen of this machine is drawn by a program on the same two cores, which
 slows everything down; with a graphics card it does not.
 
-{table(("what", "value"), viewer())}
+{table(("what", "value"), viewer(clicks))}
 """
 
 
@@ -181,8 +182,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
-    arguments = parser.parse_args()
-    page = make_page(arguments.cases, arguments.threads, arguments.repeats)
+    parser.add_argument("--clicks", type=int, default=1000, help="in the viewer")
+    page = make_page(**vars(parser.parse_args()))
     PAGE.write_text(page, encoding="utf-8")
 
 
