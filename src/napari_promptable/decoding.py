@@ -8,6 +8,7 @@ object's size, so it is answered at several zooms, and the surest answer counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -21,6 +22,7 @@ from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import Prediction
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.threads import one_thread
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
@@ -306,15 +308,17 @@ def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tens
         rows, columns = all_features[0].shape[1:]
         grid = sam.prompt_encoder.image_embedding_size
         window = ((grid[0] - rows) // 2, (grid[1] - columns) // 2, rows, columns)
-    return sam.decode(
-        image_embedding.to(sam.device),
-        stack([question.points_xy for question in questions]),
-        stack([question.codes for question in questions]),
-        masks,
-        window,
-    )
+    with one_thread() if len(questions) == 1 else nullcontext():
+        return sam.decode(
+            image_embedding.to(sam.device),
+            stack([question.points_xy for question in questions]),
+            stack([question.codes for question in questions]),
+            masks,
+            window,
+        )
 
 
+@one_thread()
 @torch.inference_mode()
 def to_prediction(
     sam: Sam,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 
@@ -28,8 +29,5 @@ class CanvasGuard:
         self._viewer.layers.events.removing.disconnect(self._make_current)
 
     def _make_current(self, _event: Any = None) -> None:
-        try:
-            widget = self._viewer.window._qt_viewer.canvas.native
-        except (AttributeError, RuntimeError):  # no window, or one that is being closed
-            return
-        widget.makeCurrent()
+        with suppress(AttributeError, RuntimeError):  # no window, or one that is being closed
+            self._viewer.window._qt_viewer.canvas.native.makeCurrent()
