@@ -1,9 +1,16 @@
 """How many threads a computation uses."""
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -21,3 +28,52 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(count)
+
+
+def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Run a task on all items, on as many threads as torch uses, each item on one of them.
+
+    Who is done takes the next item, so that nobody waits for a thread whose core is busy, as
+    all do where torch splits up each operation. The calling thread takes part. Nothing is
+    recorded for gradients.
+
+    Parameters
+    ----------
+    task : callable
+        Takes an item; its order among the others must not matter.
+    items : iterable
+        The costliest first, if they differ.
+
+    Raises
+    ------
+    Exception
+        The first of a task; items that nobody has begun then stay undone.
+    """
+    waiting = deque(items)
+    num_helpers = min(torch.get_num_threads(), len(waiting)) - 1
+    is_inference = torch.is_inference_mode_enabled()
+
+    def work() -> None:
+        with one_thread(), torch.no_grad(), torch.inference_mode(is_inference):
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                task(item)
+
+    helpers = [_pool().submit(work) for _ in range(num_helpers)]
+    try:
+        work()
+    finally:
+        waiting.clear()
+        begun = [helper for helper in helpers if not helper.cancel()]
+        wait(begun)
+    for helper in begun:
+        helper.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that are kept, with the work memory that belongs to them."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="napari-promptable")

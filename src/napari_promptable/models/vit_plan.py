@@ -3,18 +3,20 @@
 The mathematics is that of `napari_promptable.models.vit`, and a test compares both. What is
 different:
 
-- Tokens stay sorted by windows through all windowed blocks, without the padding. A window that
-  sticks out of the grid has padding among its keys, whose key and value are the layer's bias;
-  they are filled in, not computed.
-- Scores are made for a few windows, or a few rows of queries, at a time, small enough to stay
-  in the cache, and turned into weights in place.
-- Linear layers are packed, take the activation or the sum that follows into the product, and
-  the perceptron runs on some tokens at a time.
+- A few windows at a time go through all blocks up to the next that attends to the whole grid,
+  so that what they hold stays in the cache. There is no padding: a window that sticks out of
+  the grid has padding among its keys, whose key and value are the layer's bias; they are
+  filled in, not computed.
+- In global attention, scores are made for a few rows of queries at a time and turned into
+  weights in place; what is done token by token is done on some tokens at a time.
+- Linear layers are packed, and take the activation or the sum that follows into the product.
+- Threads share out windows, heads or tokens, so that none waits for another within a layer.
 - Work memory is kept from call to call, each thread having its own.
 """
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from math import prod
 from operator import attrgetter
@@ -23,56 +25,36 @@ import torch
 from torch import Tensor, nn
 
 from napari_promptable.models.packed_linear import PackedLinear
+from napari_promptable.models.threads import share_out
 from napari_promptable.models.vit import Block, GridAttention, ViTEncoder, relative_positions
 
 _QUERIES_AT_ONCE = 256  # of a head in global attention: a block of scores is 4 MB at 1024 px
-_WINDOWS_AT_ONCE = 2  # a window of ViT-B has 1.8 MB of scores
-_TOKENS_AT_ONCE = 1024  # in the perceptron, whose inner layer then is 12 MB in ViT-B
+_TOKENS_AT_ONCE = 512  # the perceptron's inner layer then is 6 MB in ViT-B
 
 
-@dataclass(frozen=True)
-class WindowGroup:
-    """Windows of one shape, one after the other in the order of tokens.
-
-    Attributes
-    ----------
-    start, count : int
-        First token and number of windows.
-    rows, columns : int
-        What of a window lies on the grid.
-    """
-
-    start: int
-    count: int
-    rows: int
-    columns: int
-
-
-def sort_by_windows(grid_size: int, window_size: int) -> tuple[Tensor, list[WindowGroup]]:
-    """Sort the cells of a grid by windows, whole windows first.
+def group_windows(grid_size: int, window_size: int, most_tokens: int) -> list[Tensor]:
+    """Group the windows of a grid by shape, largest first.
 
     Parameters
     ----------
     grid_size, window_size : int
         Rows and columns of both, in cells.
+    most_tokens : int
+        A group has no more cells, unless one window has.
 
     Returns
     -------
-    order : Tensor of int, shape (grid_size ** 2,)
-        Cell, in raster order, at each place.
-    groups : list of WindowGroup
-        Windows of one shape.
+    list of Tensor of int, shape (windows, rows, columns)
+        Cells of each window of a group, in raster order of the grid; `rows` and `columns` are
+        what of the windows lies on the grid.
     """
     cells = torch.arange(grid_size**2).reshape(grid_size, grid_size)
-    parts = [part for band in cells.split(window_size) for part in band.split(window_size, 1)]
-    shapes = sorted({tuple(part.shape) for part in parts}, reverse=True)
-    order, groups, start = [], [], 0
-    for rows, columns in shapes:
-        windows = [part.flatten() for part in parts if part.shape == (rows, columns)]
-        groups.append(WindowGroup(start, len(windows), rows, columns))
-        order += windows
-        start += len(windows) * rows * columns
-    return torch.cat(order), groups
+    windows = [part for band in cells.split(window_size) for part in band.split(window_size, 1)]
+    windows.sort(key=lambda window: tuple(window.shape), reverse=True)
+    groups: list[Tensor] = []
+    for (rows, columns), alike in groupby(windows, attrgetter("shape")):
+        groups += torch.stack(list(alike)).split(max(1, most_tokens // (rows * columns)))
+    return groups
 
 
 class WorkMemory(threading.local):
@@ -90,19 +72,15 @@ class WorkMemory(threading.local):
         return buffer[:size].view(shape)
 
 
-class AttentionPlan(nn.Module):
-    """Attention over the grid, or inside windows, of one image's tokens.
+class BlockPlan(nn.Module):
+    """What blocks of both kinds have in common: all but the attention itself.
 
     Parameters
     ----------
-    attention : GridAttention
+    block : Block
         The layer to prepare; it is used up.
-    grid_size : int
+    side : int
         Rows and columns of the grid or of a window.
-    num_tokens : int
-        In an image.
-    groups : list of WindowGroup or None
-        Where the windows lie; None for attention over the whole grid.
     memory : WorkMemory
         Buffers.
     packed : bool, optional
@@ -110,57 +88,69 @@ class AttentionPlan(nn.Module):
     """
 
     def __init__(
-        self,
-        attention: GridAttention,
-        grid_size: int,
-        num_tokens: int,
-        groups: list[WindowGroup] | None,
-        memory: WorkMemory,
-        packed: bool | None,
+        self, block: Block, side: int, memory: WorkMemory, packed: bool | None
     ) -> None:
         super().__init__()
-        self.num_heads, self.grid_size = attention.num_heads, grid_size
-        self.groups, self.memory = groups, memory
-        embed_dim = attention.proj.in_features
-        scale = (embed_dim // attention.num_heads) ** -0.5
-        for parameter in (attention.qkv.weight, attention.qkv.bias):
-            parameter.detach()[:embed_dim].mul_(scale)  # queries come out scaled
-        self.qkv = PackedLinear.of(attention.qkv, num_tokens, packed)
-        self.proj = PackedLinear.of(attention.proj, num_tokens, packed)
+        self.side, self.memory = side, memory
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        attention = block.attn
+        self.num_heads = attention.num_heads
+        scale = _scale_queries(attention)
+        self.qkv = PackedLinear.of(attention.qkv, _TOKENS_AT_ONCE, packed)
+        self.proj = PackedLinear.of(attention.proj, _TOKENS_AT_ONCE, packed)
         self.by_row, self.by_column = (
-            relative_positions(table.detach(), grid_size) / scale
+            relative_positions(table.detach(), side) / scale
             for table in (attention.rel_pos_h, attention.rel_pos_w)
         )
+        lin1, lin2 = block.mlp.get_submodule("lin1"), block.mlp.get_submodule("lin2")
+        assert isinstance(lin1, nn.Linear) and isinstance(lin2, nn.Linear)
+        self.lin1 = PackedLinear.of(lin1, _TOKENS_AT_ONCE, packed)
+        self.lin2 = PackedLinear.of(lin2, _TOKENS_AT_ONCE, packed)
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """Attend; shapes (tokens, C). What comes out is added to `residual`."""
-        qkv = self.qkv(x).unflatten(1, (3, self.num_heads, -1))  # (tokens, 3, heads, D)
-        attended = self.memory.take("attended", *qkv[:, 0].shape)
-        if self.groups is None:
-            self._attend_globally(qkv, attended)
-        else:
-            for group in self.groups:
-                self._attend_in_windows(qkv, attended, group)
-        return self.proj.add(attended.flatten(1), residual)
+    def _project(self, x: Tensor) -> Tensor:
+        """(tokens, C) → queries, keys and values (tokens, 3, heads, D); queries are scaled."""
+        return self.qkv(self.norm1(x)).unflatten(1, (3, self.num_heads, -1))  # type: ignore[no-any-return]
 
-    def _attend_in_windows(self, qkv: Tensor, attended: Tensor, group: WindowGroup) -> None:
-        """Attend inside the windows of a group, some of them at a time."""
-        cells = group.rows * group.columns
-        for first in range(0, group.count, _WINDOWS_AT_ONCE):
-            count = min(_WINDOWS_AT_ONCE, group.count - first)
-            start = group.start + first * cells
-            part = slice(start, start + count * cells)
-            windows = qkv[part].unflatten(0, (count, group.rows, group.columns))
-            answer = self._attend_in_some(windows)
-            attended[part].unflatten(0, (count, cells)).copy_(answer.transpose(1, 2))
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows the attention; both are (tokens, C)."""
+        x = self.proj.add(attended, x)
+        return self.lin2.add(self.lin1.gelu(self.norm2(x)), x)
 
-    def _attend_in_some(self, windows: Tensor) -> Tensor:
-        """(windows, rows, columns, 3, heads, D) → (windows, heads, rows × columns, D)."""
-        count, rows, columns, _, heads, dim = windows.shape
-        side = self.grid_size
-        q = self._gather("q", windows[..., 0, :, :])
+    def _position_scores(self, q: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
+        """How queries (M, rows, columns, D) like rows and columns of keys, (…, side)."""
+        rows, columns = q.shape[1:3]
+        by_row = self.by_row[first_row : first_row + rows]
+        return (
+            torch.einsum("myxd,ykd->myxk", q, by_row),
+            torch.einsum("myxd,xkd->myxk", q, self.by_column[:columns]),
+        )
+
+
+def _scale_queries(attention: GridAttention) -> float:
+    """Let a layer's queries come out scaled as the scores have to be; returns the scale."""
+    embed_dim = attention.proj.in_features
+    scale: float = (embed_dim // attention.num_heads) ** -0.5
+    for parameter in (attention.qkv.weight, attention.qkv.bias):
+        parameter.detach()[:embed_dim].mul_(scale)
+    return scale
+
+
+class WindowedBlockPlan(BlockPlan):
+    """A transformer block whose tokens attend inside windows."""
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Map windows of one shape, (windows, rows, columns, C), to the same shape."""
+        x = windows.flatten(0, 2)
+        attended = self._attend(self._project(x).unflatten(0, windows.shape[:3]))
+        return self._finish(x, attended).view(windows.shape)
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        """(windows, rows, columns, 3, heads, D) → (tokens, C)."""
+        count, rows, columns, _, heads, dim = qkv.shape
+        side = self.side
+        q = self._gather("q", qkv[..., 0, :, :])
         keys, values = (
-            self._gather(name, self._with_padding(windows[..., part, :, :], part))
+            self._gather(name, self._with_padding(qkv[..., part, :, :], part))
             for name, part in (("k", 1), ("v", 2))
         )
         scores = self.memory.take("scores", count * heads, rows * columns, side * side)
@@ -172,9 +162,8 @@ class AttentionPlan(nn.Module):
         )
         scores.baddbmm_(q, keys.transpose(1, 2))
         torch.softmax(scores, -1, out=scores)
-        out = self.memory.take("out", count * heads, rows * columns, dim)
-        torch.bmm(scores, values, out=out)
-        return out.view(count, heads, -1, dim)
+        torch.bmm(scores, values, out=q)
+        return q.view(count, heads, -1, dim).transpose(1, 2).reshape(-1, heads * dim)
 
     def _gather(self, name: str, x: Tensor) -> Tensor:
         """(windows, rows, columns, heads, D) → (windows × heads, rows × columns, D)."""
@@ -185,7 +174,7 @@ class AttentionPlan(nn.Module):
 
     def _with_padding(self, x: Tensor, part: int) -> Tensor:
         """Complete windows (windows, rows, columns, heads, D) by what padding gives."""
-        side, (rows, columns) = self.grid_size, x.shape[1:3]
+        side, (rows, columns) = self.side, x.shape[1:3]
         if rows == columns == side:
             return x
         assert self.qkv.bias is not None
@@ -194,67 +183,44 @@ class AttentionPlan(nn.Module):
         padded[:, :rows, :columns] = x
         return padded
 
-    def _position_scores(self, q: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
-        """How queries (M, rows, columns, D) like rows and columns of keys, (…, side)."""
-        rows, columns = q.shape[1:3]
-        by_row = self.by_row[first_row : first_row + rows]
-        return (
-            torch.einsum("myxd,ykd->myxk", q, by_row),
-            torch.einsum("myxd,xkd->myxk", q, self.by_column[:columns]),
-        )
 
-    def _attend_globally(self, qkv: Tensor, attended: Tensor) -> None:
-        """Attend over the whole grid, by heads and some rows of queries at a time."""
-        side, (tokens, _, heads, dim) = self.grid_size, qkv.shape
-        rows = max(1, _QUERIES_AT_ONCE // side)
-        by_head = self.memory.take("by head", 3, heads, tokens, dim)
-        by_head.copy_(qkv.permute(1, 2, 0, 3))
-        for head, (q, k, v) in enumerate(by_head.unbind(1)):
-            keys = PackedLinear(k, None, rows * side, self.proj.packed)
-            values = PackedLinear(v.T, None, rows * side, self.proj.packed)
-            q = q.unflatten(0, (side, side))
-            for first in range(0, side, rows):
-                some = q[first : first + rows]
-                by_row, by_column = self._position_scores(some[None], first)
-                bias = self.memory.take("bias", *some.shape[:2], side, side)
-                torch.add(by_row[0, ..., None], by_column[0, ..., None, :], out=bias)
-                scores = keys.add(some.flatten(0, 1), bias.view(-1, tokens))
-                torch.softmax(scores, -1, out=scores)
-                part = slice(first * side, (first + len(some)) * side)
-                attended[part, head] = values(scores)
-
-
-class BlockPlan(nn.Module):
-    """A transformer block on one image's tokens, (tokens, C).
-
-    Parameters
-    ----------
-    block : Block
-        The layer to prepare; it is used up.
-    attention : AttentionPlan
-        Of this block.
-    packed : bool, optional
-        See `PackedLinear`.
-    """
-
-    def __init__(self, block: Block, attention: AttentionPlan, packed: bool | None) -> None:
-        super().__init__()
-        self.is_windowed = block.window_size is not None
-        self.attention = attention
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        lin1, lin2 = block.mlp.get_submodule("lin1"), block.mlp.get_submodule("lin2")
-        assert isinstance(lin1, nn.Linear) and isinstance(lin2, nn.Linear)
-        self.lin1 = PackedLinear.of(lin1, _TOKENS_AT_ONCE, packed)
-        self.lin2 = PackedLinear.of(lin2, _TOKENS_AT_ONCE, packed)
+class GlobalBlockPlan(BlockPlan):
+    """A transformer block whose tokens attend to the whole grid."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (tokens, C) to the same shape."""
-        x = self.attention(self.norm1(x), residual=x)
-        parts = [
-            self.lin2.add(self.lin1.gelu(self.norm2(part)), part)
-            for part in x.split(_TOKENS_AT_ONCE)
-        ]
-        return torch.cat(parts)
+        """Change the tokens of an image, (tokens, C), and return them."""
+        heads, tokens = self.num_heads, len(x)
+        by_head = self.memory.take("by head", 3, heads, tokens, x.shape[1] // heads)
+        attended = self.memory.take("attended", *x.shape)
+        parts = [slice(n, n + _TOKENS_AT_ONCE) for n in range(0, tokens, _TOKENS_AT_ONCE)]
+
+        def project(part: slice) -> None:
+            by_head[:, :, part] = self._project(x[part]).permute(1, 2, 0, 3)
+
+        def finish(part: slice) -> None:
+            x[part] = self._finish(x[part], attended[part])
+
+        share_out(project, parts)
+        attended_by_head = attended.chunk(heads, dim=1)
+        share_out(self._attend, zip(by_head.unbind(1), attended_by_head, strict=True))
+        share_out(finish, parts)
+        return x
+
+    def _attend(self, head: tuple[Tensor, Tensor]) -> None:
+        """Let a head attend, (3, tokens, D) → (tokens, D), some rows of queries at a time."""
+        (q, k, v), attended = head
+        side, tokens = self.side, len(q)
+        rows = max(1, _QUERIES_AT_ONCE // side)
+        values = PackedLinear(v.T, None, rows * side, self.proj.packed)
+        q = q.unflatten(0, (side, side))
+        for first in range(0, side, rows):
+            some = q[first : first + rows]
+            by_row, by_column = self._position_scores(some[None], first)
+            grid_scores = self.memory.take("scores", *some.shape[:2], side, side)
+            torch.add(by_row[0, ..., None], by_column[0, ..., None, :], out=grid_scores)
+            scores = grid_scores.view(-1, tokens).addmm_(some.flatten(0, 1), k.T)
+            torch.softmax(scores, -1, out=scores)
+            attended[first * side : (first + len(some)) * side] = values(scores)
 
 
 class ViTPlan(nn.Module):
@@ -274,28 +240,22 @@ class ViTPlan(nn.Module):
         assert isinstance(patches, nn.Conv2d)
         self.patch_size = patches.kernel_size[0]
         self.grid_size = encoder.pos_embed.shape[1]
-        num_tokens = self.grid_size**2
         self.patch_embed = PackedLinear(
-            patches.weight.flatten(1), patches.bias, num_tokens, packed
+            patches.weight.flatten(1), patches.bias, self.grid_size**2, packed
         )
         self.positions = encoder.pos_embed.detach().flatten(0, 2)
         self.neck = encoder.neck
-        self.order, groups = sort_by_windows(self.grid_size, encoder.window_size)
-        self.inverse_order = self.order.argsort()
+        self.groups = group_windows(self.grid_size, encoder.window_size, _TOKENS_AT_ONCE)
         memory = WorkMemory()
         self.blocks = nn.ModuleList()
         while len(encoder.blocks):
             block = encoder.blocks.pop(0)
             assert isinstance(block, Block)
-            attention = AttentionPlan(
-                block.attn,
-                block.window_size or self.grid_size,
-                num_tokens,
-                groups if block.window_size else None,
-                memory,
-                packed,
-            )
-            self.blocks.append(BlockPlan(block, attention, packed))
+            if block.window_size is None:
+                plan: BlockPlan = GlobalBlockPlan(block, self.grid_size, memory, packed)
+            else:
+                plan = WindowedBlockPlan(block, block.window_size, memory, packed)
+            self.blocks.append(plan)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images, (N, 3, image_size, image_size) → (N, C, grid_size, grid_size)."""
@@ -305,12 +265,19 @@ class ViTPlan(nn.Module):
         size = (self.grid_size, self.patch_size)
         patches = image.unflatten(2, size).unflatten(1, size).permute(1, 3, 0, 2, 4)
         x = self.patch_embed.add(patches.reshape(len(self.positions), -1), self.positions)
-        for is_windowed, blocks in groupby(self.blocks, attrgetter("is_windowed")):
-            if is_windowed:
-                x = x[self.order]
-            for block in blocks:
-                x = block(x)
-            if is_windowed:
-                x = x[self.inverse_order]
+        for kind, blocks in groupby(self.blocks, type):
+            if kind is WindowedBlockPlan:
+                share_out(partial(_pass_windows, x, list(blocks)), self.groups)
+            else:
+                for block in blocks:
+                    x = block(x)
         grid = x.unflatten(0, (self.grid_size, self.grid_size))
         return self.neck(grid.permute(2, 0, 1)[None])  # type: ignore[no-any-return]
+
+
+def _pass_windows(x: Tensor, blocks: Sequence[nn.Module], cells: Tensor) -> None:
+    """Pass some windows of a grid's tokens, (tokens, C), through blocks, in place."""
+    windows = x[cells]
+    for block in blocks:
+        windows = block(windows)
+    x[cells] = windows

@@ -8,7 +8,7 @@ import torch
 
 from napari_promptable.models.inference import prepare_for_inference
 from napari_promptable.models.sam import Sam, build_sam, build_vit_sam
-from napari_promptable.models.vit_plan import sort_by_windows
+from napari_promptable.models.vit_plan import group_windows
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +96,19 @@ def test_threads_do_not_share_work_memory(small_vit_sam: Sam) -> None:
             assert all(map(torch.equal, found, expected))
 
 
-def test_tokens_are_sorted_by_windows() -> None:
-    order, groups = sort_by_windows(grid_size=5, window_size=2)
-    assert [(g.start, g.count, g.rows, g.columns) for g in groups] == [
-        (0, 4, 2, 2),
-        (16, 2, 2, 1),
-        (20, 2, 1, 2),
-        (24, 1, 1, 1),
+def test_windows_are_grouped_by_shape() -> None:
+    groups = group_windows(grid_size=5, window_size=2, most_tokens=9)
+    assert [tuple(group.shape) for group in groups] == [
+        (2, 2, 2),
+        (2, 2, 2),
+        (2, 2, 1),
+        (2, 1, 2),
+        (1, 1, 1),
     ]
-    assert order[:8].tolist() == [0, 1, 5, 6, 2, 3, 7, 8]
-    assert order[-1] == 24
-    assert order.sort().values.tolist() == list(range(25))
+    assert groups[0].tolist() == [[[0, 1], [5, 6]], [[2, 3], [7, 8]]]
+    cells = torch.cat([group.flatten() for group in groups])
+    assert cells.sort().values.tolist() == list(range(25))
+
+
+def test_a_window_larger_than_the_limit_is_a_group() -> None:
+    assert len(group_windows(grid_size=4, window_size=2, most_tokens=1)) == 4
