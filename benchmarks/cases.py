@@ -67,8 +67,9 @@ def make_predictors(size: int) -> SimpleNamespace:
     predictor = segment_anything.SamPredictor(reference)
     predictor.features, predictor.is_image_set = features, True
     predictor.original_size, predictor.input_size = (size, size), input_size
+    channels_last = features.contiguous(memory_format=torch.channels_last)[0].numpy()
     embedding = npp.ImageEmbedding(
-        features[0].numpy(), (size, size), input_size, "vit_b", (256, 256), (256, 256)
+        channels_last, (size, size), input_size, "vit_b", (256, 256), (256, 256)
     )
     model = PromptableModel("vit_b", "vit_b", "vit_b", prepare("vit_b"))
     return SimpleNamespace(reference=predictor, model=model, embedding=embedding)

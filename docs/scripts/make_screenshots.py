@@ -220,7 +220,7 @@ def find_spill(image: np.ndarray, masks: list[np.ndarray]) -> tuple[np.ndarray, 
     def answer(positions: Sequence[np.ndarray], signs: Sequence[int]) -> np.ndarray:
         prompts = PlanePrompts(positions, signs)
         prediction = answer_prompts(model, embedding, prompts)[-1].prediction
-        return prediction.masks[prediction.default]
+        return prediction.mask(prediction.default)
 
     found = []
     for mask in masks:

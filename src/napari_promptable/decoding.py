@@ -7,7 +7,7 @@ object's size, so it is answered at several zooms, and the surest answer counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,14 +19,19 @@ import torch
 from torch import Tensor
 
 from napari_promptable.embeddings import ImageEmbedding
-from napari_promptable.masks import Prediction
+from napari_promptable.masks import BoolArray, Prediction
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.threads import one_thread
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
-from napari_promptable.upsampling import split_positions, upsample_blocks, upsample_masks
+from napari_promptable.upsampling import (
+    AxisBlock,
+    split_positions,
+    upsample_blocks,
+    upsample_masks,
+)
 
 _CELLS_AT_ONCE = 2**14  # of a decoder call; more objects in one would only need more memory
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
@@ -34,6 +39,7 @@ _SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 _OUTSIDE = -10.0  # logits where the decoder was not asked
 
 FloatArray = npt.NDArray[np.float32]
+Draw = Callable[[Sequence[int]], BoolArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,8 +308,9 @@ def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tens
         masks = stack([question.mask_logits for question in questions])[:, None]
     all_features = [question.features for question in questions]
     if all(features is all_features[0] for features in all_features):
-        all_features = all_features[:1]
-    image_embedding = torch.cat([torch.from_numpy(features)[None] for features in all_features])
+        image_embedding = torch.from_numpy(all_features[0])[None]
+    else:
+        image_embedding = stack(all_features)
     if questions[0].tile is not None:
         rows, columns = all_features[0].shape[1:]
         grid = sam.prompt_encoder.image_embedding_size
@@ -343,42 +350,68 @@ def to_prediction(
     Returns
     -------
     Prediction
-        With as many candidates.
+        With as many candidates, whose masks are drawn when they are asked for.
     """
     confidence = answer.predicted_iou[list(masks)].float().cpu().numpy()
     logits = answer.logits[list(masks)].float()
     if answer.question.tile is None:
         scale = sam.patch_stride // 4
-        masks_in_pixels = upsample_masks(
-            logits,
-            (scale * logits.shape[1], scale * logits.shape[2]),
-            embedding.input_size,
-            embedding.original_size,
-            sam.mask_threshold,
-        )
+        padded_size = (scale * logits.shape[1], scale * logits.shape[2])
+        sizes = (padded_size, embedding.input_size, embedding.original_size)
+        draw: Draw = partial(_draw_whole, logits, sizes, sam.mask_threshold)
         low_res_logits = logits.cpu().numpy()
     else:
-        masks_in_pixels, low_res_logits = _paste(sam, embedding, answer.question.tile, logits)
+        draw, low_res_logits = _paste(sam, embedding, answer.question.tile, logits)
     return Prediction(
-        masks_in_pixels,
+        draw,
         confidence,
         low_res_logits,
         int(confidence.argmax()) if default is None else default,
     )
 
 
+def _draw_whole(
+    logits: Tensor,
+    sizes: tuple[tuple[int, int], ...],
+    threshold: float,
+    candidates: Sequence[int],
+) -> BoolArray:
+    """Draw masks from logits of the whole image."""
+    padded, valid, original = sizes
+    return upsample_masks(logits[list(candidates)], padded, valid, original, threshold)
+
+
 def _paste(
     sam: Sam, embedding: ImageEmbedding, tile: Tile, logits: Tensor
-) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """Masks in image pixels, and low-res logits of the image, from a tile's logits."""
-    pyramid = pyramid_of(sam, embedding)
+) -> tuple[Draw, FloatArray]:
+    """What draws masks in pixels, and low-res logits of the image, from a tile's logits."""
+    pyramid, threshold = pyramid_of(sam, embedding), sam.mask_threshold
+    size, side = embedding.original_size, logits.shape[-1]
     low_res = pyramid.paste(logits.cpu().numpy(), tile, embedding.low_res_size, _OUTSIDE)
-    if embedding.low_res_size == embedding.original_size:
-        return low_res > sam.mask_threshold, low_res
-    side = logits.shape[-1]
-    rows, columns = (
+    if embedding.low_res_size == size:
+        return partial(_draw_low_res, low_res, threshold), low_res
+    axes = [
         split_positions(overlap.cells.start, overlap.positions, side)
-        for overlap in pyramid.overlaps(tile, embedding.original_size, side)
-    )
-    size, threshold = embedding.original_size, sam.mask_threshold
-    return upsample_blocks(logits, rows, columns, size, threshold), low_res
+        for overlap in pyramid.overlaps(tile, size, side)
+    ]
+    return partial(_draw_tile, logits, axes, size, threshold), low_res
+
+
+def _draw_low_res(
+    low_res: FloatArray, threshold: float, candidates: Sequence[int]
+) -> BoolArray:
+    """Draw masks from logits of the image's own size."""
+    masks: BoolArray = low_res[list(candidates)] > threshold
+    return masks
+
+
+def _draw_tile(
+    logits: Tensor,
+    axes: list[list[AxisBlock]],
+    size: tuple[int, int],
+    threshold: float,
+    candidates: Sequence[int],
+) -> BoolArray:
+    """Draw masks from logits of a tile."""
+    rows, columns = axes
+    return upsample_blocks(logits[list(candidates)], rows, columns, size, threshold)

@@ -180,10 +180,10 @@ def _score_object(
     prompts = first_prompt(truth, protocol, rng)
     steps = answer_prompts(model, embedding, prompts)
     first = steps[-1].prediction
-    ious = [mask_iou(first.masks[first.default], truth)]
+    ious = [mask_iou(first.mask(first.default), truth)]
     for _ in range(protocol.corrections):
         last = steps[-1].prediction
-        correction = correction_click(truth, last.masks[last.default])
+        correction = correction_click(truth, last.mask(last.default))
         if correction is not None:
             point_yx, sign = correction
             prompts = PlanePrompts(
@@ -193,7 +193,7 @@ def _score_object(
             )
             steps = answer_prompts(model, embedding, prompts, steps)
             last = steps[-1].prediction
-        ious.append(mask_iou(last.masks[last.default], truth))
+        ious.append(mask_iou(last.mask(last.default), truth))
     return ObjectScore(
         label,
         int(np.count_nonzero(truth)),

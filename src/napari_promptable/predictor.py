@@ -414,7 +414,7 @@ def segment_boxes(
     labels = np.zeros(embedding.original_size, np.int32)
     predictions = predict_many(model, embedding, prompts, multimask_output=False)
     for index in np.argsort([prediction.predicted_iou[0] for prediction in predictions]):
-        labels[predictions[index].masks[0]] = index + 1
+        labels[predictions[index].mask(0)] = index + 1
     return labels
 
 

@@ -98,7 +98,7 @@ def answer_prompts(
 
 def chosen_candidate(prompts: PlanePrompts, prediction: Prediction) -> int:
     """Index of the candidate that the prompts name, else the one that is offered."""
-    if prompts.candidate is not None and prompts.candidate < len(prediction.masks):
+    if prompts.candidate is not None and prompts.candidate < len(prediction):
         return prompts.candidate
     return prediction.default
 
@@ -121,7 +121,7 @@ def _replay(
             previous = steps[-1].prediction
             refined = prefix.refines[-1]
             candidate = previous.default if refined is None else refined
-            logits = previous.low_res_logits[min(candidate, len(previous.masks) - 1)]
+            logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
             question = replace(question, mask_logits=logits)
         steps.append(Step(prefix, segmenter.predict(embedding, question)))
     return tuple(steps)
@@ -185,7 +185,7 @@ def _unite(answers: list[Prediction]) -> Prediction:
     """One candidate: the union of the parts, no more certain than the least certain."""
     chosen = [(answer, answer.default) for answer in answers]
     return Prediction(
-        np.logical_or.reduce([answer.masks[i] for answer, i in chosen])[None],
+        np.logical_or.reduce([answer.mask(i) for answer, i in chosen])[None],
         np.min([answer.predicted_iou[i] for answer, i in chosen])[None],
         np.max([answer.low_res_logits[i] for answer, i in chosen], axis=0)[None],
     )

@@ -58,8 +58,11 @@ class Question:
     known: tuple[Step, ...]
 
     def resolve(self, segmenter: Segmenter, embedding: ImageEmbedding) -> Answer:
-        """Answer the question; safe to call in another thread."""
-        return Answer(self, answer_prompts(segmenter, embedding, self.prompts, self.known))
+        """Answer the question and draw the answer's mask; safe to call in another thread."""
+        steps = answer_prompts(segmenter, embedding, self.prompts, self.known)
+        prediction = steps[-1].prediction
+        prediction.mask(chosen_candidate(self.prompts, prediction))
+        return Answer(self, steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,13 +284,13 @@ class SegmentationSession:
         prediction, candidate = self.prediction(index), self.candidate(index)
         if prediction is None or candidate is None:
             return None
-        mask: BoolArray = prediction.masks[candidate]
+        mask: BoolArray = prediction.mask(candidate)
         return mask
 
     def choose_candidate(self, index: Index, candidate: int) -> None:
         """Choose one of the candidates on a plane; PromptError if there is no such one."""
         prediction = self.prediction(index)
-        count = 0 if prediction is None else len(prediction.masks)
+        count = 0 if prediction is None else len(prediction)
         if not 0 <= candidate < count:
             raise PromptError(f"candidate {candidate} was given; there are {count}")
         planes = self._objects[self._current]
@@ -342,7 +345,7 @@ class SegmentationSession:
             prompts.setdefault(question.object_id, {})[question.index] = question.prompts
             prediction = answer.steps[-1].prediction
             chosen = chosen_candidate(question.prompts, prediction)
-            masks[question.object_id, question.index] = prediction.masks[chosen]
+            masks[question.object_id, question.index] = prediction.mask(chosen)
         done = self._commit(masks, prompts)
         self.new_object()
         return done

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_promptable.models.threads import one_thread, share_out
+
 _BLOCK = 256  # rows and columns of a block of pixels, whose values stay in the cache
 _AXES_KEPT = 16  # an axis of 4,096 pixels has about 0.3 MB of weights
 
@@ -53,6 +55,8 @@ def upsample_masks(
     return upsample_blocks(logits, rows, columns, original_size, threshold)
 
 
+@one_thread()
+@torch.inference_mode()
 def upsample_blocks(
     logits: Tensor,
     rows_in_blocks: list[AxisBlock],
@@ -79,13 +83,16 @@ def upsample_blocks(
         Masks.
     """
     masks = np.zeros((len(logits), *size), bool)
-    for mask, low_res in zip(torch.from_numpy(masks), logits.float().cpu(), strict=True):
-        is_positive = (low_res > threshold).numpy()
-        blocks = product(rows_in_blocks, columns_in_blocks)
-        for (rows, from_rows, by_row), (columns, from_columns, by_column) in blocks:
-            if is_positive[from_rows, from_columns].any():
-                values = by_row @ low_res[from_rows, from_columns] @ by_column.T
-                torch.gt(values, threshold, out=mask[rows, columns])
+    logits = logits.float().cpu()
+    is_positive = logits.numpy() > threshold
+
+    def fill(block: tuple[int, AxisBlock, AxisBlock]) -> None:
+        k, (rows, from_rows, by_row), (columns, from_columns, by_column) = block
+        values = by_row @ logits[k, from_rows, from_columns] @ by_column.T
+        np.greater(values.numpy(), threshold, out=masks[k, rows, columns])
+
+    blocks = product(range(len(masks)), rows_in_blocks, columns_in_blocks)
+    share_out(fill, [(k, y, x) for k, y, x in blocks if is_positive[k, y[1], x[1]].any()])
     return masks
 
 

@@ -163,7 +163,7 @@ class Actions:
             return
         prediction, chosen = self._session.prediction(index), self._session.candidate(index)
         if prediction is not None and chosen is not None:
-            self.choose_candidate((chosen + 1) % len(prediction.masks))
+            self.choose_candidate((chosen + 1) % len(prediction))
 
     def preview_candidate(self, candidate: int) -> None:
         """Show a candidate that is pointed at, or (−1) the chosen one again."""
@@ -171,8 +171,8 @@ class Actions:
         if self._session is None or index is None or layers is None:
             return
         prediction = self._session.prediction(index)
-        if prediction is not None and 0 <= candidate < len(prediction.masks):
-            layers.show_mask(index, prediction.masks[candidate])
+        if prediction is not None and 0 <= candidate < len(prediction):
+            layers.show_mask(index, prediction.mask(candidate))
         else:
             layers.show_mask(index, self._session.mask(index))
 

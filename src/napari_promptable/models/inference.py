@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_promptable.models.layers import ConvBlock, PatchUp
-from napari_promptable.models.mask_decoder import Attention, MaskDecoder, TwoWayAttentionBlock
+from napari_promptable.models.mask_decoder import (
+    Attention,
+    ImageAttention,
+    MaskDecoder,
+    TwoWayAttentionBlock,
+)
 from napari_promptable.models.packed_layers import (
     GeluConvolution,
     PackedBottleneck,
@@ -34,6 +39,7 @@ from napari_promptable.models.vit import ViTEncoder
 from napari_promptable.models.vit_plan import ViTPlan
 
 _CELLS = 4096  # of an image embedding, for which products are laid out
+_CELLS_AT_ONCE = 512  # in the decoder; they are 0.5 MB in SAM, 8 MB when upscaled
 
 _PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
     ConvBlock: PackedConvBlock,
@@ -110,24 +116,30 @@ def _is_packable(layer: nn.Module) -> bool:
 def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
     """Exchange the attention between tokens and cells, the fusion and the upscaling."""
     pack_layers(decoder.fusion, packed)
+    decoder.cells_at_once = _CELLS_AT_ONCE
     transformer = decoder.transformer
     for block in transformer.layers:
         assert isinstance(block, TwoWayAttentionBlock)
-        to_image, to_tokens = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-        assert isinstance(to_image, Attention) and isinstance(to_tokens, Attention)
-        block.cross_attn_token_to_image = TokenToImageAttention(to_image)
+        block.cells_at_once = _CELLS_AT_ONCE
+        block.cross_attn_token_to_image = _prepare_look(block.cross_attn_token_to_image)
+        to_tokens = block.cross_attn_image_to_token
+        assert isinstance(to_tokens, Attention)
         block.cross_attn_image_to_token = ImageToTokenAttention(to_tokens)
-    final = transformer.final_attn_token_to_image
-    assert isinstance(final, Attention)
-    transformer.final_attn_token_to_image = TokenToImageAttention(final)
+    transformer.final_attn_token_to_image = _prepare_look(transformer.final_attn_token_to_image)
     first, norm, gelu, second, _ = decoder.output_upscaling
     assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
     decoder.output_upscaling = nn.Sequential(
-        PackedPatchUp(first, _CELLS, with_gelu=False, packed=packed),
+        PackedPatchUp(first, _CELLS_AT_ONCE, with_gelu=False, packed=packed),
         norm,
         gelu,
-        PackedPatchUp(second, 4 * _CELLS, with_gelu=True, packed=packed),
+        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=True, packed=packed),
     )
+
+
+def _prepare_look(attention: nn.Module) -> TokenToImageAttention:
+    """Prepare a layer in which tokens look at the image."""
+    assert isinstance(attention, ImageAttention)
+    return TokenToImageAttention(attention, _CELLS_AT_ONCE)
 
 
 def fold_batch_norms(network: nn.Module) -> None:

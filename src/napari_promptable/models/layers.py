@@ -1,6 +1,7 @@
 """Building blocks that several of the networks share."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +95,23 @@ def image_to_cells(image: Tensor) -> Tensor:
     return cells.permute(0, 2, 5, 3, 6, 4, 7, 1)
 
 
-def cells_to_image(cells: Tensor) -> Tensor:
-    """Undo `image_to_cells`: (N, h, w, 2, 2, 2, 2, C) → (N, C, 4 * h, 4 * w)."""
-    image = cells.permute(0, 7, 1, 3, 5, 2, 4, 6)
-    return image.flatten(5, 7).flatten(2, 4)
+def patches_to_image(patches: Tensor, grid_size: Sequence[int]) -> Tensor:
+    """Put the pixels of cells of 4 × 4 where they belong, undoing `image_to_cells`.
+
+    Parameters
+    ----------
+    patches : Tensor, shape (N, h * w, 16, C)
+        Pixels of each cell, patch by patch.
+    grid_size : (int, int)
+        h and w.
+
+    Returns
+    -------
+    Tensor, shape (N, C, 4 * h, 4 * w)
+        Feature maps.
+    """
+    pixels = patches.unflatten(2, (2, 2, 2, 2)).permute(0, 6, 2, 4, 3, 5, 1)
+    return F.pixel_shuffle(pixels.flatten(1, 5).unflatten(2, tuple(grid_size)), 4)
 
 
 def fold_patches(feature_map: Tensor) -> Tensor:

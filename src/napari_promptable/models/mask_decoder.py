@@ -4,11 +4,18 @@ Source: "Segment Anything" (SAM), arXiv 2304.02643, section 3, appendix A and fi
 Token axes are named T (tokens) and K (cells of the image embedding, rows × columns).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, cells_to_image
+from napari_promptable.models.cells import map_cells
+from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, patches_to_image
 
 
 class Attention(nn.Module):
@@ -35,12 +42,40 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Let queries (N, T, C) attend to keys and values (N, K, C); returns (N, T, C)."""
-        heads = (
-            projection(tokens).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for projection, tokens in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        )
-        attended = F.scaled_dot_product_attention(*heads)
-        return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.towards(k, v)(q)
+
+    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what lets queries attend to these keys and values, projected once."""
+        keys, values = self._split_heads(self.k_proj(k)), self._split_heads(self.v_proj(v))
+
+        def attend(q: Tensor) -> Tensor:
+            queries = self._split_heads(self.q_proj(q))
+            attended = F.scaled_dot_product_attention(queries, keys, values)
+            together: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+            return together
+
+        return attend
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(N, T, inner width) → (N, heads, T, D)."""
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
+        return heads.transpose(1, 2)
+
+
+class LooksAtTokens(Protocol):
+    """`Attention`, or what takes its place at inference."""
+
+    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
+        """See `Attention.towards`."""
+        ...
+
+
+class ImageAttention(Attention):
+    """Attention of tokens to cells, whose positions count in keys, not in values."""
+
+    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
+        return super().forward(q, image + image_pe, image)
 
 
 class TokenMLP(nn.Module):
@@ -71,17 +106,18 @@ class TwoWayAttentionBlock(nn.Module):
         super().__init__()
         self.self_attn = Attention(embed_dim, num_heads)
         self.norm1 = nn.LayerNorm(embed_dim)
-        self.cross_attn_token_to_image: nn.Module = Attention(
+        self.cross_attn_token_to_image: nn.Module = ImageAttention(
             embed_dim, num_heads, downsample_rate=2
         )
         self.norm2 = nn.LayerNorm(embed_dim)
         self.mlp = TokenMLP(embed_dim, mlp_dim)
         self.norm3 = nn.LayerNorm(embed_dim)
         self.norm4 = nn.LayerNorm(embed_dim)
-        self.cross_attn_image_to_token: nn.Module = Attention(
+        self.cross_attn_image_to_token: LooksAtTokens = Attention(
             embed_dim, num_heads, downsample_rate=2
         )
         self.is_first = is_first
+        self.cells_at_once: int | None = None
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
@@ -106,12 +142,15 @@ class TwoWayAttentionBlock(nn.Module):
             q = tokens + token_pe
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
-        q, k = tokens + token_pe, image + image_pe
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(q, k, image))
-        tokens = self.norm3(tokens + self.mlp(tokens))
         q = tokens + token_pe
-        attended = self.cross_attn_image_to_token(k, q, tokens)
-        return tokens, self.norm4(attended.add_(image))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(q, image, image_pe))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        attend = self.cross_attn_image_to_token.towards(tokens + token_pe, tokens)
+
+        def update(cells: Tensor, positions: Tensor) -> Tensor:
+            return self.norm4(attend(cells + positions).add_(cells))  # type: ignore[no-any-return]
+
+        return tokens, map_cells(update, image, image_pe, at_once=self.cells_at_once)
 
 
 class TwoWayTransformer(nn.Module):
@@ -129,7 +168,7 @@ class TwoWayTransformer(nn.Module):
             TwoWayAttentionBlock(embed_dim, num_heads, mlp_dim, is_first=i == 0)
             for i in range(depth)
         )
-        self.final_attn_token_to_image: nn.Module = Attention(
+        self.final_attn_token_to_image: nn.Module = ImageAttention(
             embed_dim, num_heads, downsample_rate=2
         )
         self.norm_final_attn = nn.LayerNorm(embed_dim)
@@ -139,9 +178,8 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe)
-        q, k = tokens + token_pe, image + image_pe
-        tokens = self.norm_final_attn(tokens + self.final_attn_token_to_image(q, k, image))
-        return tokens, image
+        attended = self.final_attn_token_to_image(tokens + token_pe, image, image_pe)
+        return self.norm_final_attn(tokens + attended), image
 
 
 class MaskDecoder(nn.Module):
@@ -180,6 +218,7 @@ class MaskDecoder(nn.Module):
         num_masks = self.num_multimask_outputs + 1
         self.embed_dim = embed_dim
         self.with_details = with_details
+        self.cells_at_once: int | None = None
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, embed_dim)
         self.mask_tokens = nn.Embedding(num_masks, embed_dim)
@@ -226,26 +265,33 @@ class MaskDecoder(nn.Module):
         cells = self.fusion(dense + image_embedding[:, : self.embed_dim])
         grid_size = cells.shape[-2:]
         tokens, cells = self.transformer(_to_sequence(cells), _to_sequence(image_pe), tokens)
-        upscaled = self._upscale(cells.unflatten(1, grid_size), image_embedding)
         mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
         weights = torch.stack(
             [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
-            dim=1,
+            dim=2,
         )
-        pixels = upscaled.flatten(1, 6)  # (N, K * 16, C / 8)
-        logits = (pixels @ weights.transpose(1, 2)).unflatten(1, upscaled.shape[1:7])
-        return cells_to_image(logits), self.iou_prediction_head(tokens[:, 0])
+        sequences = [cells, *self._details(image_embedding)]
+        draw = partial(self._draw, weights)
+        logits = map_cells(draw, *sequences, at_once=self.cells_at_once)
+        return patches_to_image(logits, grid_size), self.iou_prediction_head(tokens[:, 0])
 
-    def _upscale(self, cells: Tensor, image_embedding: Tensor) -> Tensor:
-        """(N, rows, columns, C) → (N, rows, columns, 2, 2, 2, 2, C / 8)."""
+    def _details(self, image_embedding: Tensor) -> list[Tensor]:
+        """Details of the cells, (N or 1, K, 2, 2, C / 4), if there are any."""
+        if not self.with_details:
+            return []
+        details = image_embedding[:, self.embed_dim :].unflatten(1, (2, 2, -1))
+        return [details.permute(0, 4, 5, 1, 2, 3).flatten(1, 2)]
+
+    def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
+        """Draw masks with weights (N, C / 8, 4) on cells (N, K, C): (N, K, 16, 4)."""
         first, *others = self.output_upscaling
         upscaled: Tensor = first(cells)
-        if self.with_details:
-            details = image_embedding[:, self.embed_dim :].unflatten(1, (2, 2, -1))
-            upscaled = upscaled + details.permute(0, 4, 5, 1, 2, 3)
+        for more in details:
+            upscaled = upscaled + more
         for layer in others:
             upscaled = layer(upscaled)
-        return upscaled
+        logits = upscaled.flatten(1, 5) @ weights
+        return logits.view(len(logits), -1, 16, logits.shape[-1])
 
 
 def _to_sequence(feature_map: Tensor) -> Tensor:

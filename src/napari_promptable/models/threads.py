@@ -1,6 +1,7 @@
 """How many threads a computation uses."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,21 +14,37 @@ import torch
 Item = TypeVar("Item")
 
 
+class _Helpers(threading.local):
+    """How many threads besides the calling one `share_out` may use, if that is settled."""
+
+    count: int | None = None
+
+
+_helpers = _Helpers()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on the calling thread only, then on as many as before.
+    """Do each operation on the calling thread only, then on as many threads as before.
 
     For work of a few milliseconds in many small steps: waking other threads for each step costs
-    more than they save, and beside a busy core it costs many times more. The number belongs to
-    the calling thread; only a thread whose first computation of all falls into this one's
-    keeps it at one, and is slower then, not wrong.
+    more than they save, and beside a busy core it costs many times more. What is shared out by
+    `share_out` still runs on as many threads as before. The number belongs to the calling
+    thread; only a thread whose first computation of all falls into this one's keeps it at one,
+    and is slower then, not wrong.
     """
-    count = torch.get_num_threads()
+    threads, helpers = torch.get_num_threads(), _helpers.count
+    _helpers.count = _count_helpers()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(count)
+        torch.set_num_threads(threads)
+        _helpers.count = helpers
+
+
+def _count_helpers() -> int:
+    return torch.get_num_threads() - 1 if _helpers.count is None else _helpers.count
 
 
 def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
@@ -50,11 +67,11 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
         The first of a task; items that nobody has begun then stay undone.
     """
     waiting = deque(items)
-    num_helpers = min(torch.get_num_threads(), len(waiting)) - 1
+    num_helpers = min(_count_helpers(), len(waiting) - 1)
     is_inference = torch.is_inference_mode_enabled()
 
     def work() -> None:
-        with one_thread(), torch.no_grad(), torch.inference_mode(is_inference):
+        with _alone(), torch.no_grad(), torch.inference_mode(is_inference):
             while True:
                 try:
                     item = waiting.popleft()
@@ -71,6 +88,17 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
         wait(begun)
     for helper in begun:
         helper.result()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Use no other thread, not even for what is shared out."""
+    with one_thread():
+        helpers, _helpers.count = _helpers.count, 0
+        try:
+            yield
+        finally:
+            _helpers.count = helpers
 
 
 @cache

@@ -4,10 +4,13 @@ Both classes take the place of an `Attention` of the mask decoder and give the s
 for rounding. T is the number of tokens, K that of cells, C their width, D that of a head.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.models.mask_decoder import Attention
+from napari_promptable.models.cells import map_parts
+from napari_promptable.models.mask_decoder import Attention, ImageAttention
 
 
 class _Projection:
@@ -40,13 +43,15 @@ class TokenToImageAttention(nn.Module):
 
     Parameters
     ----------
-    attention : Attention
+    attention : ImageAttention
         The layer to prepare.
+    cells_at_once : int
+        See `map_cells`.
     """
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: ImageAttention, cells_at_once: int) -> None:
         super().__init__()
-        self.attention = attention
+        self.attention, self.cells_at_once = attention, cells_at_once
         heads = attention.num_heads
         self.q, self.k, self.v = (
             _Projection(layer, heads)
@@ -54,15 +59,23 @@ class TokenToImageAttention(nn.Module):
         )
         self.head_dim = self.q.weight.shape[1]
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Let tokens (N, T, C) attend to cells (N or 1, K, C); returns (N, T, C)."""
+    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
         if q.shape[1] >= self.head_dim:  # many tokens: projecting the cells is less work
-            return self.attention(q, k, v)  # type: ignore[no-any-return]
+            return self.attention(q, image, image_pe)  # type: ignore[no-any-return]
         queries = (self.head_dim**-0.5 * self.q(q)) @ self.k.weight  # (N, heads, T, C)
-        rows = queries.reshape(len(k), -1, queries.shape[-1])
-        weights = torch.bmm(rows, k.transpose(1, 2))
-        torch.softmax(weights, -1, out=weights)
-        sums = torch.bmm(weights, v).view(queries.shape)
+        rows = queries.reshape(len(image), -1, queries.shape[-1])
+
+        def look(cells: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
+            scores = torch.matmul(rows, (cells + positions).transpose(1, 2))
+            highest = scores.amax(-1, keepdim=True)
+            weights = scores.sub_(highest).exp_()
+            return highest, weights.sum(-1, keepdim=True), torch.matmul(weights, cells)
+
+        looks = map_parts(look, image, image_pe, at_once=self.cells_at_once)
+        highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
+        factors = (highest - highest.amax(0)).exp_()
+        sums = ((factors * sums).sum(0) / (factors * totals).sum(0)).view(queries.shape)
         attended = sums @ self.v.weight.transpose(1, 2) + self.v.bias
         return self.attention.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -93,15 +106,18 @@ class ImageToTokenAttention(nn.Module):
         self.out_bias = out.bias.detach() / heads
         self.head_dim = self.q.weight.shape[1]
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Let cells (N or 1, K, C) attend to tokens (N, T, C); returns (N, K, C)."""
+    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what lets cells (N or 1, K, C) attend to tokens (N, T, C): (N, K, C)."""
         if k.shape[1] >= self.head_dim:
-            return self.attention(q, k, v)  # type: ignore[no-any-return]
+            return self.attention.towards(k, v)
         keys = self.head_dim**-0.5 * self.k(k)  # (N, heads, T, D)
-        rows = keys @ self.q.weight  # (N, heads, T, C)
-        offsets = keys @ self.q.bias.transpose(1, 2)  # (N, heads, T, 1)
-        values = self.v(v) @ self.out_weight + self.out_bias  # (N, heads, T, C)
-        scores = rows.flatten(1, 2) @ q.transpose(1, 2)  # (N, heads × T, K)
-        scores = scores.unflatten(1, rows.shape[1:3]).add_(offsets)
-        weights = torch.softmax(scores, dim=2).flatten(1, 2)
-        return torch.bmm(weights.transpose(1, 2), values.flatten(1, 2))
+        rows = (keys @ self.q.weight).flatten(1, 2)  # (N, heads × T, C)
+        offsets = (keys @ self.q.bias.transpose(1, 2)).flatten(1, 2)  # (N, heads × T, 1)
+        values = (self.v(v) @ self.out_weight + self.out_bias).flatten(1, 2)
+
+        def attend(q: Tensor) -> Tensor:
+            scores = torch.baddbmm(offsets, rows, q.transpose(1, 2).expand(len(rows), -1, -1))
+            weights = scores.unflatten(1, keys.shape[1:3]).softmax(dim=2).flatten(1, 2)
+            return torch.bmm(weights.transpose(1, 2), values)
+
+        return attend
