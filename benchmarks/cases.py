@@ -76,15 +76,23 @@ def make_predictors(size: int) -> SimpleNamespace:
 
 
 def click(size: int) -> dict[str, Task]:
-    """One click, ViT-B, three masks in image pixels."""
+    """One click, ViT-B, masks in image pixels: three, or the one that a user is shown."""
     both = make_predictors(size)
     position = size // 3
     prompts = npp.PromptSet([[position, position]])
     point = np.array([[position, position]])
     return {
         "reference": lambda: both.reference.predict(point, np.array([1])),
-        "ours": lambda: npp.predict_masks(both.model, both.embedding, prompts),
+        "ours": lambda: best_mask(npp.predict_masks(both.model, both.embedding, prompts)),
+        "ours, three masks": lambda: (
+            npp.predict_masks(both.model, both.embedding, prompts).masks
+        ),
     }
+
+
+def best_mask(prediction: npp.Prediction) -> object:
+    """Draw the mask of the highest predicted IoU."""
+    return prediction.mask(prediction.best)
 
 
 def boxes(count: int) -> dict[str, Task]:
@@ -100,7 +108,10 @@ def boxes(count: int) -> dict[str, Task]:
 
     return {
         "reference": ask_reference,
-        "ours": lambda: npp.predict_many(both.model, both.embedding, prompts, False),
+        "ours": lambda: [
+            prediction.mask(0)
+            for prediction in npp.predict_many(both.model, both.embedding, prompts, False)
+        ],
     }
 
 
@@ -121,10 +132,12 @@ def tiny(size: int) -> dict[str, Task]:
     ]
     return {
         "encode": lambda: npp.encode_image(model, image),
-        "click": lambda: predict_candidates(model, embedding, prompt),
-        "32 boxes": lambda: npp.predict_many(model, embedding, many, False),
-        "encode and first click": lambda: predict_candidates(
-            model, npp.encode_image(model, image), prompt
+        "click": lambda: best_mask(predict_candidates(model, embedding, prompt)),
+        "32 boxes": lambda: [
+            prediction.mask(0) for prediction in npp.predict_many(model, embedding, many, False)
+        ],
+        "encode and first click": lambda: best_mask(
+            predict_candidates(model, npp.encode_image(model, image), prompt)
         ),
     }
 

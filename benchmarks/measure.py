@@ -9,20 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from pathlib import Path
 
 import torch
 
 from benchmarks.cases import CASES
-from benchmarks.timing import Task, interleave, ratio
+from benchmarks.timing import Task, interleave, ratio, serve
 
 STATUS = Path("/proc/self/status")
 
 
-def measure_speed(tasks: dict[str, Task], repeats: int) -> list[dict[str, object]]:
+def measure_speed(case: str, threads: int, repeats: int) -> list[dict[str, object]]:
     """Medians of each task, and how many times faster than the first it is."""
-    times = interleave(tasks, repeats)
-    first = next(iter(times.values()))
+    command = [sys.executable, "-m", "benchmarks.measure", case, "--threads", str(threads)]
+    names = list(CASES[case]())
+    times = interleave({name: [*command, "--serve", name] for name in names}, repeats)
+    first = times[names[0]]
     return [
         {
             "task": name,
@@ -56,14 +59,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", metavar="TASK", help="peak memory of one task instead")
+    parser.add_argument("--serve", metavar="TASK", help="run one task when a line comes in")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    tasks = CASES[arguments.case]()
-    if arguments.memory:
-        print(json.dumps({"peak_mb": measure_memory(tasks[arguments.memory])}))
-        return
-    rows = measure_speed(tasks, arguments.repeats)
-    print(json.dumps({"rows": rows}))
+    if arguments.serve:
+        serve(CASES[arguments.case]()[arguments.serve])
+    elif arguments.memory:
+        task = CASES[arguments.case]()[arguments.memory]
+        print(json.dumps({"peak_mb": measure_memory(task)}))
+    else:
+        rows = measure_speed(arguments.case, arguments.threads, arguments.repeats)
+        print(json.dumps({"rows": rows}))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""Interleaved timing: A B A B …, so that a noisy machine is noisy for all alike."""
+"""Interleaved timing: A B A B …, so that a noisy machine is noisy for all alike.
+
+Each task has a process of its own, as it would have at a user's: what one leaves behind in
+caches and in the memory allocator does not slow the other down.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -27,18 +35,60 @@ class Times:
         return 1000 * statistics.median(self.wall)
 
 
-def interleave(tasks: dict[str, Task], repeats: int) -> dict[str, Times]:
-    """Run all tasks once, then `repeats` times in turn."""
-    times = {name: Times() for name in tasks}
+def serve(task: Task) -> None:
+    """Run a task whenever a line comes in, and print seconds of wall and CPU time as JSON."""
     with torch.inference_mode():
-        for task in tasks.values():
+        for _ in sys.stdin:
+            wall, cpu = time.perf_counter(), time.process_time()
             task()
-        for _ in range(repeats):
-            for name, task in tasks.items():
-                wall, cpu = time.perf_counter(), time.process_time()
-                task()
-                times[name].wall.append(time.perf_counter() - wall)
-                times[name].cpu.append(time.process_time() - cpu)
+            print(
+                json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True
+            )
+
+
+class TaskProcess:
+    """A process that `serve`s a task.
+
+    Parameters
+    ----------
+    command : list of str
+        Starts it.
+    """
+
+    def __init__(self, command: list[str]) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def __enter__(self) -> TaskProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self) -> tuple[float, float]:
+        """Run the task once; returns seconds of wall and CPU time."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write("\n")
+        stdin.flush()
+        wall, cpu = json.loads(stdout.readline())
+        return wall, cpu
+
+
+def interleave(commands: dict[str, list[str]], repeats: int) -> dict[str, Times]:
+    """Run all tasks twice, then `repeats` times in turn."""
+    times = {name: Times() for name in commands}
+    with ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(TaskProcess(command))
+            for name, command in commands.items()
+        }
+        for number in range(-2, repeats):
+            for name, process in processes.items():
+                wall, cpu = process.run()
+                if number >= 0:
+                    times[name].wall.append(wall)
+                    times[name].cpu.append(cpu)
     return times
 
 

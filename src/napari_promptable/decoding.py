@@ -8,10 +8,10 @@ object's size, so it is answered at several zooms, and the surest answer counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import BoolArray, Prediction
 from napari_promptable.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from napari_promptable.models.sam import Sam
-from napari_promptable.models.threads import one_thread
+from napari_promptable.models.threads import count_threads, one_thread, share_out
 from napari_promptable.prompts import FOREGROUND, PromptSet
 from napari_promptable.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.transforms import image_to_model_xy
@@ -34,6 +34,7 @@ from napari_promptable.upsampling import (
 )
 
 _CELLS_AT_ONCE = 2**14  # of a decoder call; more objects in one would only need more memory
+_CELLS_AT_ONCE_ON_CPU = 2**12  # one object in SAM, each on a thread of its own
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
 _SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 _OUTSIDE = -10.0  # logits where the decoder was not asked
@@ -284,17 +285,33 @@ def _decode(sam: Sam, questions: Sequence[Question]) -> list[Answer]:
     def batch_key(index: int) -> tuple[int, bool]:
         return len(questions[index].codes), questions[index].mask_logits is not None
 
-    answers: dict[int, Answer] = {}
+    batches: list[list[int]] = []
     for _, group in groupby(sorted(range(len(questions)), key=batch_key), batch_key):
-        members = list(group)
-        rows, columns = questions[members[0]].features.shape[1:]
-        size = max(1, _CELLS_AT_ONCE // (rows * columns))
-        for start in range(0, len(members), size):
-            batch = members[start : start + size]
-            logits, predicted_iou = _decode_batch(sam, [questions[i] for i in batch])
-            for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
-                answers[i] = Answer(maps, confidence, questions[i])
+        batches += _split(sam, list(group), questions[0].features.shape)
+    answers: dict[int, Answer] = {}
+
+    def decode(batch: list[int]) -> None:
+        logits, predicted_iou = _decode_batch(sam, [questions[i] for i in batch])
+        for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
+            answers[i] = Answer(maps, confidence, questions[i])
+
+    with one_thread():
+        if len(batches) == 1 or sam.device.type != "cpu":
+            for batch in batches:
+                decode(batch)
+        else:
+            share_out(decode, batches)
     return [answers[index] for index in range(len(questions))]
+
+
+def _split(sam: Sam, members: list[int], features_shape: tuple[int, ...]) -> list[list[int]]:
+    """Split questions into batches: of a size that pays, and on a CPU for all its threads."""
+    most_cells = _CELLS_AT_ONCE
+    size = len(members)
+    if sam.device.type == "cpu":
+        most_cells, size = _CELLS_AT_ONCE_ON_CPU, -(-len(members) // count_threads())
+    size = max(1, min(size, most_cells // prod(features_shape[1:])))
+    return [members[start : start + size] for start in range(0, len(members), size)]
 
 
 def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
@@ -315,14 +332,13 @@ def _decode_batch(sam: Sam, questions: Sequence[Question]) -> tuple[Tensor, Tens
         rows, columns = all_features[0].shape[1:]
         grid = sam.prompt_encoder.image_embedding_size
         window = ((grid[0] - rows) // 2, (grid[1] - columns) // 2, rows, columns)
-    with one_thread() if len(questions) == 1 else nullcontext():
-        return sam.decode(
-            image_embedding.to(sam.device),
-            stack([question.points_xy for question in questions]),
-            stack([question.codes for question in questions]),
-            masks,
-            window,
-        )
+    return sam.decode(
+        image_embedding.to(sam.device),
+        stack([question.points_xy for question in questions]),
+        stack([question.codes for question in questions]),
+        masks,
+        window,
+    )
 
 
 @one_thread()

@@ -205,7 +205,8 @@ def test_objects_of_one_kind_are_decoded_together(
     predict_many(
         random_tiny_model, embedding, [box, PromptSet([[5, 5]], box_yxyx=[2, 2, 20, 20])] * 10
     )
-    assert sizes == 2 * [10, 10]  # once, and for the second look
+    assert sum(sizes) == 2 * 20  # once, and for the second look
+    assert max(sizes) > 1
 
 
 @pytest.mark.parametrize("multimask_output", [True, False])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_promptable.models.cells import Cells
 from napari_promptable.models.layers import ConvBlock, PatchUp
 from napari_promptable.models.mask_decoder import (
     Attention,
@@ -116,16 +117,18 @@ def _is_packable(layer: nn.Module) -> bool:
 def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
     """Exchange the attention between tokens and cells, the fusion and the upscaling."""
     pack_layers(decoder.fusion, packed)
-    decoder.cells_at_once = _CELLS_AT_ONCE
+    cells = decoder.cells = Cells(_CELLS_AT_ONCE)
     transformer = decoder.transformer
     for block in transformer.layers:
         assert isinstance(block, TwoWayAttentionBlock)
-        block.cells_at_once = _CELLS_AT_ONCE
-        block.cross_attn_token_to_image = _prepare_look(block.cross_attn_token_to_image)
+        block.cells = cells
+        block.cross_attn_token_to_image = _prepare_look(block.cross_attn_token_to_image, cells)
         to_tokens = block.cross_attn_image_to_token
         assert isinstance(to_tokens, Attention)
         block.cross_attn_image_to_token = ImageToTokenAttention(to_tokens)
-    transformer.final_attn_token_to_image = _prepare_look(transformer.final_attn_token_to_image)
+    transformer.final_attn_token_to_image = _prepare_look(
+        transformer.final_attn_token_to_image, cells
+    )
     first, norm, gelu, second, _ = decoder.output_upscaling
     assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
     decoder.output_upscaling = nn.Sequential(
@@ -136,10 +139,10 @@ def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
     )
 
 
-def _prepare_look(attention: nn.Module) -> TokenToImageAttention:
+def _prepare_look(attention: nn.Module, cells: Cells) -> TokenToImageAttention:
     """Prepare a layer in which tokens look at the image."""
     assert isinstance(attention, ImageAttention)
-    return TokenToImageAttention(attention, _CELLS_AT_ONCE)
+    return TokenToImageAttention(attention, cells)
 
 
 def fold_batch_norms(network: nn.Module) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.cells import map_cells
+from napari_promptable.models.cells import Cells
 from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, patches_to_image
 
 
@@ -117,7 +117,7 @@ class TwoWayAttentionBlock(nn.Module):
             embed_dim, num_heads, downsample_rate=2
         )
         self.is_first = is_first
-        self.cells_at_once: int | None = None
+        self.cells = Cells()
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
@@ -147,10 +147,12 @@ class TwoWayAttentionBlock(nn.Module):
         tokens = self.norm3(tokens + self.mlp(tokens))
         attend = self.cross_attn_image_to_token.towards(tokens + token_pe, tokens)
 
+        shape = (len(tokens), *image.shape[1:])
+
         def update(cells: Tensor, positions: Tensor) -> Tensor:
             return self.norm4(attend(cells + positions).add_(cells))  # type: ignore[no-any-return]
 
-        return tokens, map_cells(update, image, image_pe, at_once=self.cells_at_once)
+        return tokens, self.cells.map(update, shape, image, image_pe)
 
 
 class TwoWayTransformer(nn.Module):
@@ -218,7 +220,7 @@ class MaskDecoder(nn.Module):
         num_masks = self.num_multimask_outputs + 1
         self.embed_dim = embed_dim
         self.with_details = with_details
-        self.cells_at_once: int | None = None
+        self.cells = Cells()
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, embed_dim)
         self.mask_tokens = nn.Embedding(num_masks, embed_dim)
@@ -270,9 +272,8 @@ class MaskDecoder(nn.Module):
             [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
             dim=2,
         )
-        sequences = [cells, *self._details(image_embedding)]
-        draw = partial(self._draw, weights)
-        logits = map_cells(draw, *sequences, at_once=self.cells_at_once)
+        draw, shape = partial(self._draw, weights), (*cells.shape[:2], 16, weights.shape[-1])
+        logits = self.cells.map(draw, shape, cells, *self._details(image_embedding))
         return patches_to_image(logits, grid_size), self.iou_prediction_head(tokens[:, 0])
 
     def _details(self, image_embedding: Tensor) -> list[Tensor]:

@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
     and is slower then, not wrong.
     """
     threads, helpers = torch.get_num_threads(), _helpers.count
-    _helpers.count = _count_helpers()
+    _helpers.count = count_threads() - 1
     torch.set_num_threads(1)
     try:
         yield
@@ -43,8 +43,9 @@ def one_thread() -> Iterator[None]:
         _helpers.count = helpers
 
 
-def _count_helpers() -> int:
-    return torch.get_num_threads() - 1 if _helpers.count is None else _helpers.count
+def count_threads() -> int:
+    """Count the threads that `share_out` may use here, the calling one among them."""
+    return torch.get_num_threads() if _helpers.count is None else 1 + _helpers.count
 
 
 def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
@@ -67,7 +68,7 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
         The first of a task; items that nobody has begun then stay undone.
     """
     waiting = deque(items)
-    num_helpers = min(_count_helpers(), len(waiting) - 1)
+    num_helpers = min(count_threads(), len(waiting)) - 1
     is_inference = torch.is_inference_mode_enabled()
 
     def work() -> None:

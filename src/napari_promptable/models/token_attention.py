@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.models.cells import map_parts
+from napari_promptable.models.cells import Cells
 from napari_promptable.models.mask_decoder import Attention, ImageAttention
 
 
@@ -45,13 +45,13 @@ class TokenToImageAttention(nn.Module):
     ----------
     attention : ImageAttention
         The layer to prepare.
-    cells_at_once : int
-        See `map_cells`.
+    cells : Cells
+        How the cells are gone through.
     """
 
-    def __init__(self, attention: ImageAttention, cells_at_once: int) -> None:
+    def __init__(self, attention: ImageAttention, cells: Cells) -> None:
         super().__init__()
-        self.attention, self.cells_at_once = attention, cells_at_once
+        self.attention, self.cells = attention, cells
         heads = attention.num_heads
         self.q, self.k, self.v = (
             _Projection(layer, heads)
@@ -72,7 +72,7 @@ class TokenToImageAttention(nn.Module):
             weights = scores.sub_(highest).exp_()
             return highest, weights.sum(-1, keepdim=True), torch.matmul(weights, cells)
 
-        looks = map_parts(look, image, image_pe, at_once=self.cells_at_once)
+        looks = self.cells.in_parts(look, image, image_pe)
         highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
         factors = (highest - highest.amax(0)).exp_()
         sums = ((factors * sums).sum(0) / (factors * totals).sum(0)).view(queries.shape)

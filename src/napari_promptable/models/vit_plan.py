@@ -14,11 +14,9 @@ different:
 - Work memory is kept from call to call, each thread having its own.
 """
 
-import threading
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from math import prod
 from operator import attrgetter
 
 import torch
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 from napari_promptable.models.packed_linear import PackedLinear
 from napari_promptable.models.threads import share_out
 from napari_promptable.models.vit import Block, GridAttention, ViTEncoder, relative_positions
+from napari_promptable.models.work_memory import WorkMemory
 
 _QUERIES_AT_ONCE = 256  # of a head in global attention: a block of scores is 4 MB at 1024 px
 _TOKENS_AT_ONCE = 512  # the perceptron's inner layer then is 6 MB in ViT-B
@@ -55,21 +54,6 @@ def group_windows(grid_size: int, window_size: int, most_tokens: int) -> list[Te
     for (rows, columns), alike in groupby(windows, attrgetter("shape")):
         groups += torch.stack(list(alike)).split(max(1, most_tokens // (rows * columns)))
     return groups
-
-
-class WorkMemory(threading.local):
-    """Named buffers that are made once and used again, separate in every thread."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Tensor] = {}
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Return a float32 tensor of this shape whose content is whatever was left there."""
-        size = prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < size:
-            buffer = self._buffers[name] = torch.empty(size)
-        return buffer[:size].view(shape)
 
 
 class BlockPlan(nn.Module):
