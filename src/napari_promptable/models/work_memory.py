@@ -22,5 +22,6 @@ class WorkMemory(threading.local):
         size = prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer) < size:
-            buffer = self._buffers[name] = torch.empty(size)
+            with torch.inference_mode(False):  # to be written to in any mode
+                buffer = self._buffers[name] = torch.empty(size)
         return buffer[:size].view(shape)

@@ -112,3 +112,12 @@ def test_windows_are_grouped_by_shape() -> None:
 
 def test_a_window_larger_than_the_limit_is_a_group() -> None:
     assert len(group_windows(grid_size=4, window_size=2, most_tokens=1)) == 4
+
+
+def test_work_memory_serves_any_mode(small_vit_sam: Sam) -> None:
+    prepared = prepare_for_inference(copy.deepcopy(small_vit_sam))
+    image = torch.rand(1, 3, 256, 256)
+    with torch.inference_mode():
+        expected = prepared.encode(image)
+    with torch.no_grad():
+        assert torch.equal(prepared.encode(image), expected)
