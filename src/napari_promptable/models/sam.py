@@ -5,6 +5,7 @@ and from MobileSAM, arXiv 2306.14289.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -38,6 +39,9 @@ class Sam(nn.Module):
         that suits the object; None for a decoder that is shown the whole image.
     with_second_look : bool
         Whether the decoder is shown its best mask once more, as an earlier answer.
+    precision : torch.dtype
+        Of the products in image encoder and mask decoder, by autocast; float32 unless it is
+        set. Weights, prompts, norms' statistics and answers are float32 in any case.
 
     Parameters
     ----------
@@ -81,6 +85,7 @@ class Sam(nn.Module):
         self.tile_size = tile_size
         self.size_head = size_head
         self.with_second_look = with_second_look
+        self.precision = torch.float32
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
             constants = torch.tensor(values, device="cpu").view(-1, 1, 1)
@@ -116,7 +121,16 @@ class Sam(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """Encode resized images (see `preprocess`); returns (N, C, rows, columns)."""
-        return self.image_encoder(self.preprocess(image))  # type: ignore[no-any-return]
+        image = self.preprocess(image)
+        with self._autocast():
+            features: Tensor = self.image_encoder(image)
+        return features.float()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Lower the precision, or leave it as it is."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.precision)
 
     def decode(
         self,
@@ -149,10 +163,9 @@ class Sam(nn.Module):
         window = window or (0, 0, rows, columns)
         sparse, dense = self.prompt_encoder(points_xy, point_labels, mask_logits, window)
         image_pe = self.prompt_encoder.dense_positional_encoding(window)
-        answer: tuple[Tensor, Tensor] = self.mask_decoder(
-            image_embedding, image_pe, sparse, dense
-        )
-        return answer
+        with self._autocast():  # not the positions: 8 bits are too few for a pixel in 1024
+            logits, predicted_iou = self.mask_decoder(image_embedding, image_pe, sparse, dense)
+        return logits.float(), predicted_iou.float()
 
 
 def build_tiny_sam(
