@@ -72,7 +72,7 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
     is_inference = torch.is_inference_mode_enabled()
 
     def work() -> None:
-        with _alone(), torch.no_grad(), torch.inference_mode(is_inference):
+        with torch.no_grad(), torch.inference_mode(is_inference):
             while True:
                 try:
                     item = waiting.popleft()
@@ -82,7 +82,8 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
 
     helpers = [_pool().submit(work) for _ in range(num_helpers)]
     try:
-        work()
+        with _alone():
+            work()
     finally:
         waiting.clear()
         begun = [helper for helper in helpers if not helper.cancel()]
@@ -104,5 +105,21 @@ def _alone() -> Iterator[None]:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Threads that are kept, with the work memory that belongs to them."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="napari-promptable")
+    """Threads that are kept, with the work memory that belongs to them; each computes alone.
+
+    All are begun at once, because torch gives the number that any thread has set last to
+    threads that are new to it; afterwards that is the caller's number again.
+    """
+    size = os.cpu_count() or 1
+    have_begun = threading.Barrier(size + 1)
+    pool = ThreadPoolExecutor(size, "napari-promptable", _compute_alone)
+    for _ in range(size):
+        pool.submit(have_begun.wait)
+    have_begun.wait()
+    torch.set_num_threads(torch.get_num_threads())
+    return pool
+
+
+def _compute_alone() -> None:
+    torch.set_num_threads(1)
+    _helpers.count = 0

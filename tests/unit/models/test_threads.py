@@ -60,3 +60,13 @@ def test_an_error_stops_all_threads(fails_in_caller: bool) -> None:
     with threads(2), pytest.raises(ValueError, match="stop"):
         share_out(task, range(1000))
     assert len(done) < 1000
+
+
+def test_threads_that_begin_later_have_as_many_as_the_caller() -> None:
+    found: list[int] = []
+    with threads(3):
+        share_out(lambda _: time.sleep(0.01), range(4))
+        late = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        late.start()
+        late.join()
+    assert found == [3]
