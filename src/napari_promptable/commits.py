@@ -18,8 +18,9 @@ from napari_promptable.planes import Index, PlaneAxes, Region
 class OverlapPolicy(StrEnum):
     """What happens where a new object meets others."""
 
-    KEEP = "keep"  #: other objects keep every pixel
+    KEEP = "keep"  #: other objects keep every pixel; the mask replaces the object's former one
     REPLACE = "replace"  #: the new object takes the pixels over
+    ADD = "add"  #: as keep, and the object keeps its own pixels too: it can only grow
 
 
 class LabelsArray(Protocol):
@@ -58,6 +59,11 @@ class LabelPatch:
     region: Region
     before: npt.NDArray[np.integer]
     after: npt.NDArray[np.integer]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.before.nbytes + self.after.nbytes
 
     def apply(self, labels: LabelsArray) -> None:
         """Make the change, but where somebody else has written since it was planned."""
@@ -105,7 +111,7 @@ def plan_commit(
         What happens to other objects' pixels.
     former : (slice, slice), optional
         Rows and columns that this object had on this plane after its last commit; its pixels
-        in there that are not in `mask` become background.
+        in there that are not in `mask` become background, but under ADD.
 
     Returns
     -------
@@ -117,12 +123,7 @@ def plan_commit(
     LabelError
         If the id is not positive or does not fit the labels' dtype.
     """
-    limit = np.iinfo(labels.dtype).max
-    if not 1 <= object_id <= limit:
-        raise LabelError(
-            f"object id {object_id} does not fit labels of dtype {labels.dtype}, which hold "
-            f"1 to {limit}; choose another id or a labels layer of a wider dtype"
-        )
+    check_id(object_id, labels.dtype)
     extent = join_extents(mask_region(mask), former)
     if extent is None:
         return None
@@ -130,14 +131,59 @@ def plan_commit(
     before = np.array(labels[region])
     new = mask[extent]
     after = before.copy()
-    if former is not None:
+    if former is not None and policy is not OverlapPolicy.ADD:
         after[before == object_id] = 0
-    if policy is OverlapPolicy.KEEP:
+    if policy is not OverlapPolicy.REPLACE:
         new = new & ((before == 0) | (before == object_id))
     after[new] = object_id
     if np.array_equal(before, after):
         return None
     return LabelPatch(region, before, after)
+
+
+def plan_relabel(
+    labels: LabelsArray, region: Region, object_id: int, new_id: int
+) -> LabelPatch | None:
+    """Prepare giving an object's pixels another id; nothing is written yet.
+
+    Parameters
+    ----------
+    labels : LabelsArray
+        What holds the object.
+    region : Region
+        Where it lies.
+    object_id : int
+        Which object.
+    new_id : int
+        Its new id; 0 makes its pixels background.
+
+    Returns
+    -------
+    LabelPatch or None
+        None if the object has no pixel there.
+
+    Raises
+    ------
+    LabelError
+        If the new id does not fit the labels' dtype.
+    """
+    if new_id != 0:
+        check_id(new_id, labels.dtype)
+    before = np.array(labels[region])
+    is_object = before == object_id
+    if not is_object.any():
+        return None
+    return LabelPatch(region, before, np.where(is_object, new_id, before).astype(before.dtype))
+
+
+def check_id(object_id: int, dtype: np.dtype[Any]) -> None:
+    """Raise LabelError for an id that labels of a dtype cannot hold."""
+    limit = np.iinfo(dtype).max
+    if not 1 <= object_id <= limit:
+        raise LabelError(
+            f"object id {object_id} does not fit labels of dtype {dtype}, which hold 1 to "
+            f"{limit}; choose another id or a labels layer of a wider dtype"
+        )
 
 
 def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -157,6 +157,46 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
     """
     mask: BoolArray = polygon2mask(shape, np.asarray(vertices_yx, float))
     return mask
+
+
+def encode_mask(mask: BoolArray) -> dict[str, list[int]]:
+    """Write a mask as plain numbers for JSON.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        Any.
+
+    Returns
+    -------
+    dict
+        ``size``, [H, W], and ``counts``, lengths of runs of False and True in turn, False
+        first, down the columns.
+
+    Notes
+    -----
+    The uncompressed run-length encoding of COCO (https://cocodataset.org/#format-data).
+    """
+    pixels = mask.ravel(order="F")
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], changes, [pixels.size]])).tolist()
+    starts_true = pixels.size > 0 and bool(pixels[0])
+    return {"size": list(mask.shape), "counts": [0, *counts] if starts_true else counts}
+
+
+def decode_mask(encoded: Mapping[str, Sequence[int]]) -> BoolArray:
+    """Undo `encode_mask`; PromptError if the numbers do not make a mask of the size."""
+    try:
+        height, width = encoded["size"]
+        counts = np.asarray(encoded["counts"], int)
+        if counts.min(initial=0) < 0 or counts.sum() != height * width:
+            raise ValueError(f"{counts.sum()} pixels for {height} × {width}")
+        pixels: BoolArray = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+        return pixels.reshape((height, width), order="F")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(
+            f"a mask must have a size and counts that add up to it ({error}); save it again"
+        ) from error
 
 
 def mask_to_logits(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_promptable.errors import PromptError
+from napari_promptable.masks import decode_mask, encode_mask
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -166,6 +167,7 @@ def _parse_plane(entry: Mapping[str, Any]) -> tuple[Index, PlanePrompts]:
     rest = dict(entry)
     index = _as_integers(rest.pop("index"))
     points = [dict(point) for point in rest.pop("points", [])]
+    mask = rest.pop("mask", None)
     return index, PlanePrompts(
         [point.pop("yx") for point in points],
         [point.pop("label") for point in points],
@@ -175,6 +177,7 @@ def _parse_plane(entry: Mapping[str, Any]) -> tuple[Index, PlanePrompts]:
         rest.pop("candidate", None),
         rest,
         tuple(points),
+        None if mask is None else decode_mask(mask),
     )
 
 
@@ -221,6 +224,7 @@ def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
         "points": points,
         "boxes": plane.boxes_yxyx.tolist(),
         **({"polygons": polygons} if polygons else {}),
+        **({} if plane.mask is None else {"mask": encode_mask(plane.mask)}),
         "candidate": plane.candidate,
         **plane.extra,
     }

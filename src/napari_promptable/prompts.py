@@ -107,6 +107,8 @@ class PlanePrompts:
         What a prompts.json may hold besides.
     point_extra : sequence of dict, length P, optional
         The same for each click.
+    mask : array_like of bool, shape (H, W), optional
+        An object as it is; the answer without any click, corrected by the clicks.
     """
 
     points_yx: FloatArray
@@ -117,6 +119,7 @@ class PlanePrompts:
     candidate: int | None
     extra: Mapping[str, Any]
     point_extra: tuple[Mapping[str, Any], ...]
+    mask: npt.NDArray[np.bool_] | None
 
     def __init__(
         self,
@@ -128,6 +131,7 @@ class PlanePrompts:
         candidate: int | None = None,
         extra: Mapping[str, Any] | None = None,
         point_extra: Sequence[Mapping[str, Any]] = (),
+        mask: npt.ArrayLike | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
         per_point = {
@@ -145,6 +149,7 @@ class PlanePrompts:
             polygons_yx=tuple(map(as_points_yx, polygons_yx)),
             candidate=_as_candidate(candidate),
             extra=dict(extra or {}),
+            mask=None if mask is None else _as_mask(mask),
             **per_point,
         )
 
@@ -165,18 +170,24 @@ class PlanePrompts:
             and len(self.polygons_yx) == len(other.polygons_yx)
             and all(map(np.array_equal, self.polygons_yx, other.polygons_yx))
             and self.refines == other.refines
+            and (self.mask is None) == (other.mask is None)
+            and (self.mask is other.mask or np.array_equal(self.mask, other.mask))  # type: ignore[arg-type]
         )
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no prompt at all."""
-        return not (len(self.points_yx) or len(self.boxes_yxyx) or self.polygons_yx)
+        return self.num_regions == 0 and len(self.points_yx) == 0
+
+    @property
+    def num_regions(self) -> int:
+        """How many boxes, outlines and masks there are."""
+        return len(self.boxes_yxyx) + len(self.polygons_yx) + (self.mask is not None)
 
     @property
     def is_answerable(self) -> bool:
         """Whether something says where the object is, not only where it is not."""
-        has_region = len(self.boxes_yxyx) > 0 or len(self.polygons_yx) > 0
-        return has_region or bool((self.point_labels == FOREGROUND).any())
+        return self.num_regions > 0 or bool((self.point_labels == FOREGROUND).any())
 
     def with_points(self, chosen: slice | npt.NDArray[np.bool_]) -> PlanePrompts:
         """Keep the clicks that an index array or mask chooses, and everything else."""
@@ -209,6 +220,17 @@ def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:
     if not np.isfinite(logits).all():
         raise PromptError("mask_logits hold NaN or infinity; give finite numbers")
     return logits
+
+
+def _as_mask(mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Check and convert a mask to bool, shape (H, W); PromptError if it is empty."""
+    pixels = np.asarray(mask, bool)
+    if pixels.ndim != 2 or not pixels.any():
+        raise PromptError(
+            f"a mask must be an (H, W) array with at least one pixel, not {pixels.shape} with "
+            f"{np.count_nonzero(pixels)}"
+        )
+    return pixels
 
 
 def as_points_yx(points_yx: npt.ArrayLike | None) -> FloatArray:

@@ -1,8 +1,8 @@
 """From all prompts of an object on a plane to an answer, click by click.
 
-The answer is a function of the prompts alone: boxes and outlines first, then the clicks in
-their order, each with the logits of the answer before it. A live session keeps the steps and
-computes the new ones only; a script that reads the same prompts gets the same answer.
+The answer is a function of the prompts alone: boxes, outlines and masks first, then the clicks
+in their order, each with the logits of the answer before it. A live session keeps the steps
+and computes the new ones only; a script that reads the same prompts gets the same answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
+    BoolArray,
     Prediction,
     mask_to_box_yxyx,
     mask_to_logits,
@@ -116,6 +118,9 @@ def _replay(
         if number < len(known) and known[number].prompts.has_same_prompts(prefix):
             steps.append(known[number])
             continue
+        if prefix.mask is not None and len(prefix.points_yx) == 0:
+            steps.append(Step(prefix, _as_it_is(prefix.mask, embedding)))
+            continue
         question = _to_prompt_set(prefix, embedding)
         if steps:
             previous = steps[-1].prediction
@@ -125,6 +130,17 @@ def _replay(
             question = replace(question, mask_logits=logits)
         steps.append(Step(prefix, segmenter.predict(embedding, question)))
     return tuple(steps)
+
+
+def _as_it_is(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:
+    """One candidate, a mask that is to be corrected."""
+    if mask.shape != embedding.original_size:
+        raise PromptError(
+            f"the mask prompt has shape {mask.shape}, the image {embedding.original_size}; "
+            "give a mask of the image's size"
+        )
+    logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
+    return Prediction(mask[None], np.ones(1, np.float32), logits[None])
 
 
 def _prefixes(prompts: PlanePrompts) -> Iterator[PlanePrompts]:
@@ -148,30 +164,36 @@ def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSe
 
 
 def _split(prompts: PlanePrompts, embedding: ImageEmbedding) -> Iterator[PlanePrompts]:
-    """One part per box and outline, with the positive clicks inside it and all negative ones.
+    """One part per region, with the positive clicks inside it and all negative ones.
 
-    Positive clicks outside of all of them make a part of their own.
+    Regions are boxes, outlines and masks. Positive clicks outside of all of them make a part
+    of their own.
     """
-    num_regions = len(prompts.boxes_yxyx) + len(prompts.polygons_yx)
-    if num_regions <= 1:
+    if prompts.num_regions <= 1:
         yield prompts
         return
     is_positive = prompts.point_labels == FOREGROUND
     is_free = is_positive.copy()
-    for box in prompts.boxes_yxyx:
+    clicks = replace(prompts, boxes_yxyx=_NO_BOXES, polygons_yx=(), mask=None)
+    for box, region in _regions(prompts, clicks, embedding.original_size):
         is_inside = _is_inside(prompts.points_yx, box)
         is_free &= ~is_inside
-        part = prompts.with_points(is_inside | ~is_positive)
-        yield replace(part, boxes_yxyx=box[None], polygons_yx=())
-    for polygon in prompts.polygons_yx:
-        mask = polygon_to_mask(polygon, embedding.original_size)
-        is_inside = _is_inside(prompts.points_yx, mask_to_box_yxyx(mask))
-        is_free &= ~is_inside
-        part = prompts.with_points(is_inside | ~is_positive)
-        yield replace(part, boxes_yxyx=_NO_BOXES, polygons_yx=(polygon,))
+        yield region.with_points(is_inside | ~is_positive)
     if is_free.any():
-        part = prompts.with_points(is_free | ~is_positive)
-        yield replace(part, boxes_yxyx=_NO_BOXES, polygons_yx=())
+        yield clicks.with_points(is_free | ~is_positive)
+
+
+def _regions(
+    prompts: PlanePrompts, clicks: PlanePrompts, size: tuple[int, int]
+) -> Iterator[tuple[npt.NDArray[np.float32], PlanePrompts]]:
+    """Box of each box, outline and mask, and it with all clicks."""
+    for box in prompts.boxes_yxyx:
+        yield box, replace(clicks, boxes_yxyx=box[None])
+    for polygon in prompts.polygons_yx:
+        mask = polygon_to_mask(polygon, size)
+        yield mask_to_box_yxyx(mask), replace(clicks, polygons_yx=(polygon,))
+    if prompts.mask is not None:
+        yield mask_to_box_yxyx(prompts.mask), replace(clicks, mask=prompts.mask)
 
 
 def _is_inside(

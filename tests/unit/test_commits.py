@@ -14,6 +14,7 @@ from napari_promptable.commits import (
     apply_all,
     join_extents,
     plan_commit,
+    plan_relabel,
     revert_all,
 )
 from napari_promptable.errors import LabelError
@@ -78,6 +79,34 @@ def test_keep_takes_no_pixel_of_others(
 
 
 @given(before=LABELS, index=INDICES, mask=MASKS, object_id=IDS)
+def test_add_takes_no_pixel_of_anyone(
+    before: np.ndarray, index: tuple[int], mask: np.ndarray, object_id: int
+) -> None:
+    labels = before.copy()
+    everywhere = (slice(0, SHAPE[1]), slice(0, SHAPE[2]))
+    commit(labels, index, mask, object_id, OverlapPolicy.ADD, former=everywhere)
+    assert np.array_equal(labels[before != 0], before[before != 0])
+    assert (labels[index][mask & (before[index] == 0)] == object_id).all()
+
+
+@given(before=LABELS, index=INDICES, object_id=IDS, new_id=st.integers(0, 255))
+def test_relabelling_changes_one_object_only(
+    before: np.ndarray, index: tuple[int], object_id: int, new_id: int
+) -> None:
+    labels = before.copy()
+    patch = plan_relabel(labels, PLANES.region(index), object_id, new_id)
+    is_object = np.zeros(SHAPE, bool)
+    is_object[index] = before[index] == object_id
+    assert (patch is None) == (not is_object.any())
+    if patch is not None:
+        patch.apply(labels)
+        assert labels.dtype == before.dtype
+        assert np.array_equal(labels, np.where(is_object, new_id, before))
+        patch.revert(labels)
+    assert np.array_equal(labels, before)
+
+
+@given(before=LABELS, index=INDICES, mask=MASKS, object_id=IDS)
 def test_replace_takes_all_pixels_of_the_mask_and_no_others(
     before: np.ndarray, index: tuple[int], mask: np.ndarray, object_id: int
 ) -> None:
@@ -96,7 +125,7 @@ def test_replace_takes_all_pixels_of_the_mask_and_no_others(
     object_id=IDS,
     policy=st.sampled_from(OverlapPolicy),
 )
-def test_a_second_commit_clears_what_is_left_of_the_first(
+def test_a_second_commit_clears_what_is_left_of_the_first_unless_it_adds(
     before: np.ndarray,
     index: tuple[int],
     first: np.ndarray,
@@ -111,8 +140,10 @@ def test_a_second_commit_clears_what_is_left_of_the_first(
     commit(labels, index, second, object_id, policy, former=mask_region(first))
     is_own = np.zeros(SHAPE, bool)
     is_own[index] = second
-    if policy is OverlapPolicy.KEEP:
+    if policy is not OverlapPolicy.REPLACE:
         is_own &= (between == 0) | (between == object_id)
+    if policy is OverlapPolicy.ADD:
+        is_own |= between == object_id
     assert np.array_equal(labels == object_id, is_own)
     is_foreign = (between != object_id) & ~is_own
     assert np.array_equal(labels[is_foreign], between[is_foreign])

@@ -1,4 +1,6 @@
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
     Prediction,
+    decode_mask,
+    encode_mask,
     interior_point_yx,
     mask_iou,
     mask_region,
@@ -60,6 +64,35 @@ def test_iou_of_overlapping_squares() -> None:
     assert mask_iou(first, ~first) == 0
     assert mask_iou(first, first) == 1
     assert mask_iou(first & second & ~first, np.zeros((8, 8), bool)) == 1
+
+
+@given(MASKS)
+def test_a_mask_as_numbers_is_the_same_mask(mask: np.ndarray) -> None:
+    encoded = json.loads(json.dumps(encode_mask(mask)))
+    assert np.array_equal(decode_mask(encoded), mask)
+
+
+def test_masks_are_encoded_down_the_columns_beginning_with_false() -> None:
+    mask = np.array([[True, False, True], [True, False, False]])
+    assert encode_mask(mask) == {"size": [2, 3], "counts": [0, 2, 2, 1, 1]}
+    assert encode_mask(~mask)["counts"] == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        {},
+        {"size": [2, 3], "counts": [5]},
+        {"size": [2, 3], "counts": [10**12]},
+        {"size": [2, 3], "counts": [7, -1]},
+        {"size": [2], "counts": [2]},
+        {"size": "23", "counts": [6]},
+        5,
+    ],
+)
+def test_numbers_that_are_no_mask_are_refused(encoded: Any) -> None:
+    with pytest.raises(PromptError, match="a mask must have a size and counts"):
+        decode_mask(encoded)
 
 
 @given(MASKS)

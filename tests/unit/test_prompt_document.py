@@ -77,7 +77,9 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
                     max_size=2,
                 )
             )
-            planes.append(plane | ({"polygons": polygons} if polygons else {}) | draw(EXTRAS))
+            plane |= {"polygons": polygons} if polygons else {}
+            plane |= draw(st.sampled_from([{}, {"mask": {"size": [2, 3], "counts": [1, 5]}}]))
+            planes.append(plane | draw(EXTRAS))
         objects.append({"id": object_id, "planes": planes} | draw(EXTRAS))
     return {
         "format": "napari-promptable/prompts",
@@ -192,6 +194,8 @@ MISSING = object()
         ((*PLANE, "boxes"), [[5, 5, 0, 0]], "top <= bottom"),
         ((*PLANE, "boxes"), [[1, 2, 3]], "four finite numbers"),
         ((*PLANE, "polygons"), [[[1, 2, 3]]], "pairs"),
+        ((*PLANE, "mask"), {"size": [2, 3], "counts": [5]}, "add up"),
+        ((*PLANE, "mask"), {"size": [2, 3], "counts": [6]}, "at least one pixel"),
         ((*POINT, "yx"), MISSING, "'yx' is missing"),
         ((*POINT, "yx"), [1], "regular"),
         ((*POINT, "yx"), [float("nan"), 1], "finite"),

@@ -23,13 +23,19 @@ def prompts_with_regions(draw: st.DrawFn) -> PlanePrompts:
     """Clicks, at times with a box or an outline."""
     clicks = draw(st.lists(CLICKS, max_size=5))
     has_box, has_polygon = draw(st.sampled_from([(0, 0), (1, 0), (0, 1), (1, 1)]))
+    has_mask = draw(st.booleans())
     return PlanePrompts(
         [click[:2] for click in clicks],
         [click[2] for click in clicks],
         [[4, 5, 11, 13]] * has_box,
         ([[12, 14], [12, 25], [20, 25]],) * has_polygon,
         tuple(draw(REFINES) for _ in clicks),
+        mask=MASK if has_mask else None,
     )
+
+
+MASK = np.zeros(SHAPE, bool)
+MASK[3:9, 4:12] = True
 
 
 def have_equal_answers(first: tuple[Step, ...], second: tuple[Step, ...]) -> bool:
@@ -39,6 +45,33 @@ def have_equal_answers(first: tuple[Step, ...], second: tuple[Step, ...]) -> boo
         and np.array_equal(a.prediction.low_res_logits, b.prediction.low_res_logits)
         for a, b in zip(first, second, strict=True)
     )
+
+
+def test_a_mask_is_its_own_answer_until_a_click_corrects_it(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    steps = answer_prompts(fake_segmenter, embedding, PlanePrompts(mask=MASK))
+    assert np.array_equal(steps[-1].prediction.masks, MASK[None])
+    assert fake_segmenter.questions == []
+
+    answer_prompts(fake_segmenter, embedding, PlanePrompts([[3, 4]], [1], mask=MASK), steps)
+    [question] = fake_segmenter.questions
+    assert question.box_yxyx is None
+    assert np.array_equal(question.mask_logits, steps[0].prediction.low_res_logits[0])
+
+
+def test_a_box_beside_a_mask_is_united_with_it(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    prompts = PlanePrompts(boxes_yxyx=[[15, 20, 18, 25]], mask=MASK)
+    [step] = answer_prompts(fake_segmenter, embedding, prompts)
+    expected = MASK.copy()
+    expected[15:19, 20:26] = True
+    assert np.array_equal(step.prediction.masks, expected[None])
+
+
+def test_a_mask_of_another_size_is_refused(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    with pytest.raises(PromptError, match="a mask of the image's size"):
+        answer_prompts(fake_segmenter, embedding, PlanePrompts(mask=MASK[:-1]))
 
 
 @given(prompts_with_regions())

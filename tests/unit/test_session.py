@@ -11,6 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from napari_promptable.commits import OverlapPolicy
 from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import LabelError, PromptError
+from napari_promptable.history import History, Origin, SliceRecord, Verb
+from napari_promptable.masks import mask_region
+from napari_promptable.object_labels import SliceMask, find_extents
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.session import (
@@ -40,6 +43,7 @@ def make_events(session: SegmentationSession) -> list[tuple]:
     for name in ("current_object_changed", "prompts_changed", "answer_changed"):
         getattr(session, name).connect(lambda value, name=name: events.append((name, value)))
     session.labels_changed.connect(lambda patches: events.append(("labels_changed", patches)))
+    session.records_changed.connect(lambda: events.append(("records_changed",)))
     session.history_changed.connect(lambda: events.append(("history_changed",)))
     return events
 
@@ -336,7 +340,7 @@ def test_objects_of_one_commit_may_overlap(policy: OverlapPolicy, fake_segmenter
     session.commit_answers(
         [question.resolve(fake_segmenter, embedding) for question in session.questions_by_box()]
     )
-    assert session.labels[0, 4, 4] == (1 if policy is OverlapPolicy.KEEP else 2)
+    assert session.labels[0, 4, 4] == (2 if policy is OverlapPolicy.REPLACE else 1)
     after = session.labels.copy()
     session.undo()
     assert not session.labels.any()
@@ -388,7 +392,7 @@ def test_the_policy_decides_about_overlaps(policy: OverlapPolicy, fake_segmenter
     session.replace_prompts({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
-    assert labels[0, 5, 6] == (FOREIGN if policy is OverlapPolicy.KEEP else 1)
+    assert labels[0, 5, 6] == (1 if policy is OverlapPolicy.REPLACE else FOREIGN)
     assert labels[0, 5, 8] == 1
 
 
@@ -472,6 +476,7 @@ def test_signals_tell_what_happened(session, fake_segmenter) -> None:
     assert done is not None
     assert events == [
         ("labels_changed", done.patches),
+        ("records_changed",),
         ("history_changed",),
         ("current_object_changed", 2),
         ("answer_changed", (0,)),
@@ -482,6 +487,7 @@ def test_signals_tell_what_happened(session, fake_segmenter) -> None:
     session.undo()
     assert events == [
         ("labels_changed", done.patches),
+        ("records_changed",),
         ("history_changed",),
         ("current_object_changed", 1),
     ]
@@ -489,6 +495,7 @@ def test_signals_tell_what_happened(session, fake_segmenter) -> None:
     session.redo()
     assert [name for name, *_ in events] == [
         "labels_changed",
+        "records_changed",
         "history_changed",
         "current_object_changed",
     ]
@@ -527,6 +534,197 @@ def test_a_plane_is_encoded_once(fake_segmenter) -> None:
     assert fake_segmenter.num_encoded == 4
 
 
+# objects in the labels
+
+
+def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> SegmentationSession:
+    """Session in which one object is committed at each position, on planes 0 and 1."""
+    session = make_session()
+    for row, column in centres:
+        session.replace_prompts({(z,): make_click(row, column) for z in (0, 1)})
+        answer(session, fake_segmenter)
+        session.commit()
+    return session
+
+
+def test_what_is_committed_is_on_record(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    records = session.objects_in_labels.records_of(1)
+    assert list(records) == [(0,), (1,)]
+    assert records[0,].origin is Origin.PROMPTS
+    assert records[0,].confidence == pytest.approx(0.9)
+    assert records[0,].extent == mask_region(np.asarray(session.labels[0]) == 1)
+    session.undo()
+    assert session.objects_in_labels.object_ids == []
+    session.redo()
+    assert session.objects_in_labels.records()[1] == records
+
+
+def test_a_deleted_object_and_its_prompts_come_back(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    session.delete_objects([1])
+    assert session.objects_in_labels.object_ids == [2]
+    assert np.array_equal(session.labels, np.where(before == 1, 0, before))
+    assert list(session.objects) == [2]
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.objects) == [1, 2]
+    assert session.current_object == 1
+
+
+def test_merged_objects_are_one(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (5, 9), (15, 15))
+    before = session.labels.copy()
+    session.merge_objects([2, 1], into=1)
+    assert np.array_equal(session.labels, np.where(before == 2, 1, before))
+    for (z,), record in session.objects_in_labels.records_of(1).items():
+        assert record.extent == mask_region(np.asarray(session.labels[z]) == 1)
+    session.delete_objects([1])
+    assert set(np.unique(session.labels)) == {0, 3}
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([3], into=3)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([1, 2], into=3)
+
+
+def test_an_object_takes_a_free_id_only(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    with pytest.raises((PromptError, LabelError), match="2"):
+        session.relabel_object(1, 2)
+    session.relabel_object(1, 7)
+    assert np.array_equal(session.labels, np.where(before == 1, 7, before))
+    assert list(session.prompts_of(7)) == [(0,), (1,)]
+    assert session.prompts_of(1) == {}
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.prompts_of(1)) == [(0,), (1,)]
+
+
+def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(fake_segmenter) -> None:
+    session = make_session(np.zeros(SHAPE, np.uint8))
+    session.replace_prompts({(0,): make_click(5, 5)})
+    answer(session, fake_segmenter)
+    session.commit()
+    before = session.labels.copy()
+    with pytest.raises(LabelError, match="256"):
+        session.relabel_object(1, 256)
+    with pytest.raises(LabelError, match="256"):
+        mask = np.ones(SHAPE[1:], bool)
+        session.commit_masks({(2, (0,)): SliceMask(mask), (256, (0,)): SliceMask(mask)})
+    assert np.array_equal(session.labels, before)
+    assert session.changes[-1].object_ids == (1,)
+
+
+def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, 4:12, 4:12] = FOREIGN
+    labels[0, 15:18, 4:12] = 5
+    session = make_session(labels)
+    session.refine_object(FOREIGN, (0,))
+    assert session.current_object == FOREIGN
+    answer(session, fake_segmenter)
+    assert np.array_equal(session.mask((0,)), labels[0] == FOREIGN)
+    assert fake_segmenter.questions == []
+
+    session.replace_prompts({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
+    answer(session, fake_segmenter)
+    [_, question] = fake_segmenter.questions
+    assert question.mask_logits is not None
+    session.commit()
+    assert labels[0, 5, 5] == FOREIGN
+    assert labels[0, 11, 11] == 0
+    assert (labels[0, 15:18, 4:12] == 5).all()
+    session.undo()
+    assert (labels[0, 4:12, 4:12] == FOREIGN).all()
+
+
+def test_what_is_not_in_view_cannot_be_refined(session) -> None:
+    with pytest.raises(PromptError, match="object 3 is not on slice"):
+        session.refine_object(3, (0,))
+    with pytest.raises(PromptError, match="object 0"):
+        session.refine_object(0, (0,))
+
+
+def test_objects_of_others_are_noted(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    session.labels[0, 0, :3] = FOREIGN
+    events = make_events(session)
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    records = session.objects_in_labels.records()
+    assert records[FOREIGN] == {(0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)}
+    assert records[1][0,].origin is Origin.PROMPTS
+    assert session.highest_id == FOREIGN
+    session.labels[0][session.labels[0] == FOREIGN] = 0
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    assert session.objects_in_labels.object_ids == [1]
+    assert events.count(("records_changed",)) == 2
+
+
+def test_propagated_masks_are_one_change(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    before = session.labels.copy()
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    done = session.commit_masks(
+        {(1, (2,)): SliceMask(lambda: mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
+    )
+    assert done is not None
+    assert done.verb is Verb.PROPAGATE
+    assert done.details == {"policy": "keep", "axis": 0}
+    assert list(done.asked[1]) == [(0,), (1,)]
+    assert np.array_equal(session.labels[2] == 1, mask)
+    record = session.objects_in_labels.records_of(1)[2,]
+    assert (record.confidence, record.stop) == (0.7, "lost")
+
+    session.select_object(1)
+    answer(session, fake_segmenter)
+    session.commit()
+    assert np.array_equal(session.labels[2] == 1, mask), "a correction leaves other slices"
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert session.commit_masks({}) is None
+
+
+def test_a_failure_in_the_midst_of_writing_leaves_the_labels_as_they_were() -> None:
+    session = make_session()
+    session.labels[0, 0, 0] = FOREIGN
+    before = session.labels.copy()
+
+    def fail() -> Any:
+        raise OSError("no space left")
+
+    whole = np.ones(SHAPE[1:], bool)
+    with pytest.raises(OSError, match="no space"):
+        session.commit_masks({(1, (0,)): SliceMask(whole), (1, (1,)): SliceMask(fail)})
+    assert np.array_equal(session.labels, before)
+    assert not session.can_undo
+
+
+def test_names_of_classes(session) -> None:
+    session.rename_class([1, 2], "nucleus")
+    session.rename_class([2], "")
+    assert session.class_names == {1: "nucleus"}
+
+
+def test_history_has_a_limit_and_the_newest_can_always_be_undone(fake_segmenter) -> None:
+    session = make_session()
+    session.objects_in_labels.history = History(max_bytes=1)
+    for column in (3, 9, 15):
+        session.replace_prompts({(0,): make_click(9, column)})
+        answer(session, fake_segmenter)
+        session.commit()
+    assert [change.object_ids for change in session.changes] == [(1,), (2,), (3,)]
+    assert session.undo() is not None
+    assert session.undo() is None
+    assert set(np.unique(session.labels)) == {0, 1, 2}
+
+
 # any sequence of verbs
 
 CLICKS = st.lists(
@@ -553,6 +751,7 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
         self.snapshots = [labels.copy()]
         self.position = 0
         self.prompts: dict[int, dict] = {}
+        self.moved: list[tuple[dict, dict]] = []
 
     @rule(planes=st.dictionaries(INDICES, CLICKS, max_size=2))
     def replace_prompts(self, planes: dict) -> None:
@@ -606,8 +805,34 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
         assert np.array_equal(after[is_foreign], before[is_foreign])
         for index, mask in masks.items():
             assert np.array_equal(after[index] == object_id, mask & ~is_foreign[index])
-        self.snapshots[self.position + 1 :] = [after.copy()]
+        self.remember({}, {})
+
+    def remember(self, before: dict, after: dict) -> None:
+        """Take note of a change and of the prompts that went with it."""
+        self.snapshots[self.position + 1 :] = [self.session.labels.copy()]
+        self.moved[self.position :] = [(before, after)]
+        self.prompts |= after
         self.position += 1
+
+    @rule(object_id=st.integers(1, 4))
+    def delete(self, object_id: int) -> None:
+        """Delete one object; nothing else changes."""
+        before = self.session.labels.copy()
+        kept = dict(self.prompts.get(object_id, {}))
+        self.session.delete_objects([object_id])
+        assert np.array_equal(self.session.labels, np.where(before == object_id, 0, before))
+        self.remember({object_id: kept}, {object_id: {}})
+
+    @rule(first=st.integers(1, 4), second=st.integers(1, 4))
+    def merge(self, first: int, second: int) -> None:
+        """Make one object of two; nothing else changes."""
+        if first == second:
+            return
+        before = self.session.labels.copy()
+        kept = dict(self.prompts.get(first, {}))
+        self.session.merge_objects([first, second], into=second)
+        assert np.array_equal(self.session.labels, np.where(before == first, second, before))
+        self.remember({first: kept}, {first: {}})
 
     @precondition(lambda self: self.position > 0)
     @rule()
@@ -617,12 +842,14 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
         assert done is not None
         assert self.session.current_object == done.object_ids[0]
         self.position -= 1
+        self.prompts |= self.moved[self.position][0]
 
     @precondition(lambda self: self.position < len(self.snapshots) - 1)
     @rule()
     def redo(self) -> None:
         """One step forth."""
         assert self.session.redo() is not None
+        self.prompts |= self.moved[self.position][1]
         self.position += 1
 
     @invariant()

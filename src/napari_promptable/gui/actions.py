@@ -10,7 +10,8 @@ from napari_promptable.errors import PromptableError
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.prompt_document import PromptDocument, write_prompts
-from napari_promptable.session import Answer, SegmentationSession
+from napari_promptable.questions import Answer
+from napari_promptable.session import SegmentationSession
 
 
 class Actions:

@@ -21,8 +21,9 @@ from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.layer_adapters import Channel, read_plane
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PromptSet
+from napari_promptable.questions import Answer, Question
 from napari_promptable.registry import MODELS
-from napari_promptable.session import Answer, Question, embed_plane
+from napari_promptable.session import embed_plane
 
 if TYPE_CHECKING:
     from napari_promptable.predictor import PromptableModel

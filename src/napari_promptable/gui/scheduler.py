@@ -22,7 +22,7 @@ from napari_promptable.gui.layer_adapters import Channel
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts, PromptSet
-from napari_promptable.session import Answer, Question
+from napari_promptable.questions import Answer, Question
 
 if TYPE_CHECKING:
     from napari_promptable.embeddings import ImageEmbedding
