@@ -10,7 +10,7 @@
     The bundled model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,9 @@ class FakeSegmenter:
     num_encoded : int
         Calls of `encode`.
     questions : list of PromptSet
-        Arguments of the calls of `predict`.
+        What was asked by `predict` and `predict_each`.
+    batch_sizes : list of int
+        How many were asked by each call of `predict_each`.
     """
 
     radii = (4.0, 6.0, 9.0)
@@ -47,6 +49,7 @@ class FakeSegmenter:
     def __init__(self) -> None:
         self.num_encoded = 0
         self.questions: list[PromptSet] = []
+        self.batch_sizes: list[int] = []
 
     def encode(
         self,
@@ -81,6 +84,13 @@ class FakeSegmenter:
             logits,
             1 if prompts.is_ambiguous else 0,
         )
+
+    def predict_each(
+        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+    ) -> list[Prediction]:
+        """Answer each as `predict` does."""
+        self.batch_sizes.append(len(prompts))
+        return [self.predict(embedding, question) for question in prompts]
 
     @staticmethod
     def _evidence(

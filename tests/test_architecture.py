@@ -31,14 +31,16 @@ LAYERS = (
         "planes",
         "prompt_document",
         "prompts",
+        "propagation_settings",
         "transforms",
     },
     {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
-    {"decoding", "refinement", "history", "object_labels"},
-    {"predictor", "questions"},
+    {"decoding", "refinement", "slice_steps", "history", "object_labels"},
+    {"predictor", "questions", "review"},
     {"prompted_objects"},
     {"automatic", "propagation"},
+    {"volumes"},
     {"session", "export", "finetune", "evaluate", "sample_data"},
     {"evaluation_report", "headless"},
     {"demo"},
@@ -48,7 +50,7 @@ LAYERS = (
 and `gui` belong to the layer of their folder."""
 
 WITH_TORCH_LOADED = {"models", "upsampling", "decoding", "predictor", "automatic"}
-WITH_TORCH_LOADED |= {"propagation", "finetune"}
+WITH_TORCH_LOADED |= {"finetune"}
 WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "demo"}
 """Whose import may load torch; that of all others must not."""
 

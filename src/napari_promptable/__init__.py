@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from napari_promptable.prompt_document import read_prompts as read_prompts
     from napari_promptable.prompt_document import write_prompts as write_prompts
     from napari_promptable.prompts import PromptSet as PromptSet
+    from napari_promptable.propagation_settings import (
+        PropagationSettings as PropagationSettings,
+    )
     from napari_promptable.registry import MODELS as MODELS
+    from napari_promptable.volumes import PropagationResult as PropagationResult
+    from napari_promptable.volumes import propagate as propagate
 
 _MODULES = {
     "checkpoints": ("fetch_checkpoint",),
@@ -57,7 +62,9 @@ _MODULES = {
     ),
     "prompt_document": ("PromptDocument", "read_prompts", "write_prompts"),
     "prompts": ("PromptSet",),
+    "propagation_settings": ("PropagationSettings",),
     "registry": ("MODELS",),
+    "volumes": ("PropagationResult", "propagate"),
 }
 """Public names by module; a module is imported when one of its names is first used, so that
 importing the package loads neither torch nor Qt nor napari."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -76,6 +77,57 @@ class Prediction:
         return int(np.argmax(self.predicted_iou))
 
 
+@dataclass(frozen=True, eq=False)
+class PackedMask:
+    """A mask in little memory: the bits of its bounding box.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width of the plane.
+    region : (slice, slice) or None
+        Rows and columns of the bounding box; None for an empty mask.
+    bits : ndarray of uint8
+        Eight pixels a byte.
+    """
+
+    shape: tuple[int, int]
+    region: tuple[slice, slice] | None
+    bits: npt.NDArray[np.uint8]
+
+    @classmethod
+    def pack(cls, mask: BoolArray) -> PackedMask:
+        """Pack a mask, ndarray of bool, shape (H, W)."""
+        region = mask_region(mask)
+        bits = np.packbits(mask[region] if region else np.empty(0, bool))
+        return cls((mask.shape[0], mask.shape[1]), region, bits)
+
+    def unpack(self) -> BoolArray:
+        """Draw the mask, ndarray of bool, shape (H, W)."""
+        mask = np.zeros(self.shape, bool)
+        if self.region is not None:
+            mask[self.region] = self.crop()
+        return mask
+
+    def crop(self) -> BoolArray:
+        """Draw the bounding box only, ndarray of bool, shape (h, w)."""
+        if self.region is None:
+            return np.zeros((0, 0), bool)
+        height, width = (part.stop - part.start for part in self.region)
+        bits = np.unpackbits(self.bits, count=height * width)
+        return bits.astype(bool).reshape(height, width)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is set."""
+        return self.region is None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.bits.nbytes
+
+
 def mask_iou(first: BoolArray, second: BoolArray) -> float:
     """Intersection over union of two masks of one shape; 1 if both are empty."""
     union = np.count_nonzero(first | second)
@@ -138,6 +190,41 @@ def interior_point_yx(mask: BoolArray) -> FloatArray:
     distance = ndimage.distance_transform_edt(inside)
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
     return np.array([top + row - 1, left + column - 1], np.float32)
+
+
+def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
+    """Find the outline between two masks of one object.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool, shape (H, W)
+        Neither is empty.
+    share : float, 0 to 1
+        Weight of the second mask; 0 gives the first.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        Where the weighted mean of the two signed distances to the outlines is positive. It is
+        empty for masks that lie far apart.
+    """
+    region = mask_region(first | second)
+    if region is None:
+        return first
+    distance = (1 - share) * _signed_distance(first[region])
+    distance += share * _signed_distance(second[region])
+    blend = np.zeros_like(first)
+    blend[region] = distance > 0
+    return blend
+
+
+def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
+    """Distance in pixels to the outline, positive inside; beyond the border is outside."""
+    padded = np.pad(mask, 1)
+    inside = ndimage.distance_transform_edt(padded)
+    outside = ndimage.distance_transform_edt(~padded)
+    distance: npt.NDArray[np.floating] = (inside - outside)[1:-1, 1:-1]
+    return distance
 
 
 def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:

@@ -73,13 +73,13 @@ class ObjectLabels:
     labels_changed : psygnal.Signal
         Emits (patches) when labels were written.
     records_changed : psygnal.Signal
-        Emits when something else is known of the objects.
+        Emits (ids) of the objects of which something else is known.
     history_changed : psygnal.Signal
         Emits when what undo and redo would do has changed.
     """
 
     labels_changed = Signal(tuple)
-    records_changed = Signal()
+    records_changed = Signal(frozenset)
     history_changed = Signal()
 
     def __init__(self, planes: PlaneAxes, labels: LabelsArray) -> None:
@@ -87,29 +87,22 @@ class ObjectLabels:
         self.labels = labels
         self.policy = OverlapPolicy.KEEP
         self.history = History()
-        self._records: dict[Key, SliceRecord] = {}
+        self._records: dict[int, dict[Index, SliceRecord]] = {}
 
     # what is known
 
     @property
     def object_ids(self) -> list[int]:
         """Ids of the objects that have pixels, in order."""
-        return sorted({object_id for object_id, _ in self._records})
+        return sorted(self._records)
 
-    def records_of(self, object_id: int) -> dict[Index, SliceRecord]:
-        """What is known of an object, by the planes on which it has pixels, in order."""
-        return {
-            index: self._records[key, index]
-            for key, index in sorted(self._records)
-            if key == object_id
-        }
+    def records_of(self, object_id: int) -> Mapping[Index, SliceRecord]:
+        """What is known of an object, by the planes on which it has pixels."""
+        return self._records.get(object_id, {})
 
-    def records(self) -> dict[int, dict[Index, SliceRecord]]:
-        """What is known of all objects, by id and plane, in order."""
-        found: dict[int, dict[Index, SliceRecord]] = {}
-        for object_id, index in sorted(self._records):
-            found.setdefault(object_id, {})[index] = self._records[object_id, index]
-        return found
+    def records_on(self, index: Index) -> dict[int, SliceRecord]:
+        """What is known of the objects on a plane, by id."""
+        return {i: planes[index] for i, planes in self._records.items() if index in planes}
 
     def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> None:
         """Take note of what is on a plane, whoever put it there.
@@ -121,27 +114,26 @@ class ObjectLabels:
         extents : dict of int to (slice, slice)
             Rows and columns of each object on it.
         """
-        former = {i: record for (i, at), record in self._records.items() if at == index}
+        former = self.records_on(index)
         found = {
             i: replace(former.get(i, SliceRecord(None, Origin.FOUND)), extent=extent)
             for i, extent in extents.items()
         }
-        if found != former:
-            self._set_records(dict.fromkeys(((i, index) for i in former), None))
-            self._set_records({(i, index): record for i, record in found.items()})
-            self.records_changed.emit()
+        changed = [i for i in {**former, **found} if former.get(i) != found.get(i)]
+        self.set_records({(i, index): found.get(i) for i in changed})
 
-    def restore_records(self, records: Records) -> None:
-        """Take over what was known in an earlier session."""
-        self._set_records(records)
-        self.records_changed.emit()
-
-    def _set_records(self, records: Records) -> None:
-        for key, record in records.items():
+    def set_records(self, records: Records) -> None:
+        """Take over what is known of objects on planes."""
+        for (object_id, index), record in records.items():
+            planes = self._records.setdefault(object_id, {})
             if record is None or record.extent is None:
-                self._records.pop(key, None)
+                planes.pop(index, None)
             else:
-                self._records[key] = record
+                planes[index] = record
+            if not planes:
+                del self._records[object_id]
+        if records:
+            self.records_changed.emit(frozenset(object_id for object_id, _ in records))
 
     # what changes labels
 
@@ -220,7 +212,7 @@ class ObjectLabels:
         after: dict[Key, SliceRecord | None] = {}
         try:
             for object_id in object_ids:
-                for index, record in self.records_of(object_id).items():
+                for index, record in sorted(self.records_of(object_id).items()):
                     assert record.extent is not None  # others are not kept
                     region = self.planes.region(index, *record.extent)
                     patch = plan_relabel(self.labels, region, object_id, new_id)
@@ -238,7 +230,7 @@ class ObjectLabels:
         self, record: SliceRecord, key: Key, after: Mapping[Key, SliceRecord | None]
     ) -> SliceRecord:
         """What is known of two objects on a plane that become one."""
-        other = after.get(key) or self._records.get(key)
+        other = after.get(key) or self._record(*key)
         if other is None:
             return record
         extent = join_extents(record.extent, other.extent)
@@ -246,8 +238,11 @@ class ObjectLabels:
         return replace(other, extent=extent, confidence=confidence)
 
     def _extent(self, object_id: int, index: Index) -> Extent | None:
-        record = self._records.get((object_id, index))
+        record = self._record(object_id, index)
         return None if record is None else record.extent
+
+    def _record(self, object_id: int, index: Index) -> SliceRecord | None:
+        return self.records_of(object_id).get(index)
 
     def _apply(self, patch: LabelPatch | None, patches: list[LabelPatch]) -> None:
         """Write a patch and take note of it."""
@@ -264,11 +259,10 @@ class ObjectLabels:
         **about: Any,
     ) -> Change:
         """Take note of what was done."""
-        before = {key: self._records.get(key) for key in after}
+        before = {key: self._record(*key) for key in after}
         change = Change(verb, object_ids, tuple(patches), before, after, **about)
-        self._set_records(after)
         self.history.add(change)
-        self._report(change)
+        self._report(change, after)
         return change
 
     # undo and redo
@@ -278,8 +272,7 @@ class ObjectLabels:
         change = self.history.step_back()
         if change is not None:
             revert_all(self.labels, change.patches)
-            self._set_records(change.records_before)
-            self._report(change)
+            self._report(change, change.records_before)
         return change
 
     def redo(self) -> Change | None:
@@ -287,13 +280,12 @@ class ObjectLabels:
         change = self.history.step_forward()
         if change is not None:
             apply_all(self.labels, change.patches)
-            self._set_records(change.records_after)
-            self._report(change)
+            self._report(change, change.records_after)
         return change
 
-    def _report(self, change: Change) -> None:
+    def _report(self, change: Change, records: Records) -> None:
         self.labels_changed.emit(change.patches)
-        self.records_changed.emit()
+        self.set_records(records)
         self.history_changed.emit()
 
 

@@ -17,7 +17,13 @@ import torch
 import xxhash
 
 from napari_promptable.checkpoints import fetch_checkpoint
-from napari_promptable.decoding import answer_all, encode_pixels, encode_tiles, to_prediction
+from napari_promptable.decoding import (
+    Answer,
+    answer_all,
+    encode_pixels,
+    encode_tiles,
+    to_prediction,
+)
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.errors import (
     CancelledError,
@@ -78,6 +84,12 @@ class PromptableModel:
     def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
         """Call `predict_candidates` with this model."""
         return predict_candidates(self, embedding, prompts)
+
+    def predict_each(
+        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+    ) -> list[Prediction]:
+        """Call `predict_candidates_of_each` with this model."""
+        return predict_candidates_of_each(self, embedding, prompts)
 
     @property
     def looks_closer(self) -> bool:
@@ -391,15 +403,49 @@ def predict_candidates(
     EmbeddingMismatchError, PromptError
         As in `predict_masks`.
     """
-    _check(model, embedding, [prompts])
-    wanted = _LEVELS if prompts.is_ambiguous else [_SINGLE]
-    [answer] = answer_all(model.sam, embedding, [prompts], wanted)
-    if prompts.is_ambiguous:
-        return to_prediction(model.sam, embedding, answer, _LEVELS)
+    return predict_candidates_of_each(model, embedding, [prompts])[0]
+
+
+def predict_candidates_of_each(
+    model: PromptableModel, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+) -> list[Prediction]:
+    """Answer the prompts of many objects on one plane with candidates, in batches.
+
+    Parameters
+    ----------
+    model, embedding
+        As in `predict_masks`.
+    prompts : sequence of PromptSet
+        One per object.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of `prompts`; each the same as `predict_candidates` gives.
+
+    Raises
+    ------
+    EmbeddingMismatchError, PromptError
+        As in `predict_masks`; nothing is predicted then.
+    """
+    _check(model, embedding, prompts)
+    predictions: dict[int, Prediction] = {}
+    for is_ambiguous, wanted in ((True, _LEVELS), (False, (_SINGLE,))):
+        members = [i for i, p in enumerate(prompts) if p.is_ambiguous is is_ambiguous]
+        answers = answer_all(model.sam, embedding, [prompts[i] for i in members], wanted)
+        for i, answer in zip(members, answers, strict=True):
+            predictions[i] = _to_candidates(model.sam, embedding, answer, is_ambiguous)
+    return [predictions[i] for i in range(len(prompts))]
+
+
+def _to_candidates(
+    sam: Sam, embedding: ImageEmbedding, answer: Answer, is_ambiguous: bool
+) -> Prediction:
+    """Put an answer's masks in the order in which they are offered."""
+    if is_ambiguous:
+        return to_prediction(sam, embedding, answer, _LEVELS)
     ranked = 1 + answer.predicted_iou[1:].argsort(descending=True)
-    return to_prediction(
-        model.sam, embedding, answer, [_SINGLE, *ranked[:2].tolist()], default=0
-    )
+    return to_prediction(sam, embedding, answer, [_SINGLE, *ranked[:2].tolist()], default=0)
 
 
 def segment_boxes(

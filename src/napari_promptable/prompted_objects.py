@@ -101,7 +101,7 @@ class PromptedObjects:
         """
         former = self._objects[self._current]
         kept = {}
-        for index, prompts in _with_masks(planes, former).items():
+        for index, prompts in self._with_masks(planes).items():
             if prompts.is_empty:
                 continue
             before = former.get(index)
@@ -116,6 +116,18 @@ class PromptedObjects:
             if index not in kept:
                 self._steps.pop(index, None)
             self.answer_changed.emit(index)
+
+    def _with_masks(self, planes: Mapping[Index, PlanePrompts]) -> dict[Index, PlanePrompts]:
+        """Add the masks that are being refined, which no tool layer shows."""
+        kept = dict(planes)
+        for index, former in self._objects[self._current].items():
+            if former.mask is not None and (index in planes or self._keeps_mask(index)):
+                kept[index] = replace(kept.get(index, PlanePrompts()), mask=former.mask)
+        return kept
+
+    def _keeps_mask(self, _index: Index) -> bool:
+        """Whether a mask that is being refined stays when its clicks are gone."""
+        return True
 
     def open_questions(self) -> list[Question]:
         """Questions of the current object whose answer is not known, in order of planes."""
@@ -200,14 +212,3 @@ class PromptedObjects:
     def has_answer(self) -> bool:
         """Whether there is something to commit."""
         return any(self.prediction(index) is not None for index in self._steps)
-
-
-def _with_masks(
-    planes: Mapping[Index, PlanePrompts], former: Mapping[Index, PlanePrompts]
-) -> dict[Index, PlanePrompts]:
-    """Add the masks that are being refined, which no tool layer shows, to prompts."""
-    kept = dict(planes)
-    for index, prompts in former.items():
-        if prompts.mask is not None:
-            kept[index] = replace(kept.get(index, PlanePrompts()), mask=prompts.mask)
-    return kept

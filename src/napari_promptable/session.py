@@ -7,6 +7,7 @@ it reads planes, resolves questions (in a thread, if it likes) and listens to th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,13 +53,13 @@ class SegmentationSession(PromptedObjects):
     labels_changed : psygnal.Signal
         Emits (patches) when labels were written.
     records_changed : psygnal.Signal
-        Emits when something else is known of the objects.
+        Emits (ids) of the objects of which something else is known.
     history_changed : psygnal.Signal
         Emits when what undo and redo would do has changed.
     """
 
     labels_changed = Signal(tuple)
-    records_changed = Signal()
+    records_changed = Signal(frozenset)
     history_changed = Signal()
 
     def __init__(self, planes: PlaneAxes, labels: LabelsArray, first_id: int = 1) -> None:
@@ -100,16 +101,36 @@ class SegmentationSession(PromptedObjects):
         planes = self._objects.setdefault(object_id, {})
         if index not in planes:
             planes[index] = PlanePrompts(mask=mask)
-        records = {i: r.extent for i, r in self._records_on(index).items() if r.extent}
-        extent = mask_region(mask)
-        assert extent is not None  # it has pixels
-        self.objects_in_labels.note_plane(index, {**records, object_id: extent})
+        if index not in self.objects_in_labels.records_of(object_id):
+            record = SliceRecord(mask_region(mask), Origin.FOUND)
+            self.objects_in_labels.set_records({(object_id, index): record})
         self._show(object_id)
 
-    def _records_on(self, index: Index) -> dict[int, SliceRecord]:
-        """What is known of the objects on a plane, by id."""
-        records = self.objects_in_labels.records()
-        return {i: planes[index] for i, planes in records.items() if index in planes}
+    def replace_prompts(self, planes: Mapping[Index, PlanePrompts]) -> None:
+        """Set all prompts of the current object; see `PromptedObjects.replace_prompts`.
+
+        Clicks on a slice to which the object was propagated correct what is there.
+        """
+        known = self.prompts_of(self.current_object)
+        super().replace_prompts(
+            {
+                index: prompts if index in known else self._as_correction(index, prompts)
+                for index, prompts in planes.items()
+            }
+        )
+
+    def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:
+        """Add the propagated mask to the first clicks on a plane; a box begins anew."""
+        record = self.objects_in_labels.records_of(self.current_object).get(index)
+        is_propagated = record is not None and record.origin is Origin.PROPAGATED
+        if not is_propagated or prompts.num_regions or prompts.is_empty:
+            return prompts
+        mask = np.asarray(self.labels[self.planes.region(index)]) == self.current_object
+        return replace(prompts, mask=mask) if mask.any() else prompts
+
+    def _keeps_mask(self, index: Index) -> bool:
+        record = self.objects_in_labels.records_of(self.current_object).get(index)
+        return record is None or record.origin is not Origin.PROPAGATED
 
     # labels
 
@@ -259,7 +280,7 @@ class SegmentationSession(PromptedObjects):
                 self.class_names[object_id] = name
             else:
                 self.class_names.pop(object_id, None)
-        self.records_changed.emit()
+        self.records_changed.emit(frozenset(object_ids))
 
     def _write(
         self,

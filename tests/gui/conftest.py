@@ -95,6 +95,9 @@ class FakeModel:
         self.predict_gate.wait(_PATIENCE_S)
         return prediction
 
+    def predict_each(self, embedding: Any, prompts: Any) -> Any:
+        return [self.predict(embedding, each) for each in prompts]
+
 
 @pytest.fixture
 def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:

@@ -245,6 +245,27 @@ def test_candidates_of_one_click_are_the_three_levels(
     assert found.default == found.best
 
 
+def test_candidates_of_many_are_the_same_as_one_by_one(
+    random_tiny_model: PromptableModel, embedding, logits: np.ndarray
+) -> None:
+    prompts = [
+        ONE_CLICK,
+        PromptSet(box_yxyx=[10, 10, 40, 50]),
+        PromptSet([[5, 9]], mask_logits=logits),
+        PromptSet([[50, 9]]),
+        PromptSet(box_yxyx=[3, 4, 12, 20]),
+    ]
+    found = random_tiny_model.predict_each(embedding, prompts)
+    assert [prediction.default for prediction in found[1:3]] == [0, 0]
+    for prompt, prediction in zip(prompts, found, strict=True):
+        alone = predict_candidates(random_tiny_model, embedding, prompt)
+        assert_equal(prediction, alone)
+        assert prediction.default == alone.default
+    assert random_tiny_model.predict_each(embedding, []) == []
+    with pytest.raises(PromptError):
+        random_tiny_model.predict_each(embedding, [ONE_CLICK, PromptSet([[5, 9]], [0])])
+
+
 def test_candidates_of_a_clear_prompt_begin_with_its_answer(
     random_tiny_model: PromptableModel, embedding, monkeypatch: pytest.MonkeyPatch
 ) -> None:

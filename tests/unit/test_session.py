@@ -43,7 +43,7 @@ def make_events(session: SegmentationSession) -> list[tuple]:
     for name in ("current_object_changed", "prompts_changed", "answer_changed"):
         getattr(session, name).connect(lambda value, name=name: events.append((name, value)))
     session.labels_changed.connect(lambda patches: events.append(("labels_changed", patches)))
-    session.records_changed.connect(lambda: events.append(("records_changed",)))
+    session.records_changed.connect(lambda _: events.append(("records_changed",)))
     session.history_changed.connect(lambda: events.append(("history_changed",)))
     return events
 
@@ -549,7 +549,7 @@ def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> Segmentati
 
 def test_what_is_committed_is_on_record(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
-    records = session.objects_in_labels.records_of(1)
+    records = dict(session.objects_in_labels.records_of(1))
     assert list(records) == [(0,), (1,)]
     assert records[0,].origin is Origin.PROMPTS
     assert records[0,].confidence == pytest.approx(0.9)
@@ -557,7 +557,7 @@ def test_what_is_committed_is_on_record(fake_segmenter) -> None:
     session.undo()
     assert session.objects_in_labels.object_ids == []
     session.redo()
-    assert session.objects_in_labels.records()[1] == records
+    assert session.objects_in_labels.records_of(1) == records
 
 
 def test_a_deleted_object_and_its_prompts_come_back(fake_segmenter) -> None:
@@ -655,9 +655,10 @@ def test_objects_of_others_are_noted(fake_segmenter) -> None:
     session.labels[0, 0, :3] = FOREIGN
     events = make_events(session)
     session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
-    records = session.objects_in_labels.records()
-    assert records[FOREIGN] == {(0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)}
-    assert records[1][0,].origin is Origin.PROMPTS
+    assert session.objects_in_labels.records_of(FOREIGN) == {
+        (0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)
+    }
+    assert session.objects_in_labels.records_of(1)[0,].origin is Origin.PROMPTS
     assert session.highest_id == FOREIGN
     session.labels[0][session.labels[0] == FOREIGN] = 0
     session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
@@ -689,6 +690,23 @@ def test_propagated_masks_are_one_change(fake_segmenter) -> None:
     session.undo()
     assert np.array_equal(session.labels, before)
     assert session.commit_masks({}) is None
+
+
+def test_a_click_on_a_propagated_slice_corrects_what_is_there(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    session.commit_masks({(1, (2,)): SliceMask(mask, Origin.PROPAGATED)})
+    session.select_object(1)
+    prompts = dict(session.prompts_of(1))
+    session.replace_prompts({**prompts, (2,): make_click(9, 12)})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts({**prompts, (2,): PlanePrompts([[9, 12], [9, 14]])})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts(prompts)
+    assert (2,) not in session.prompts_of(1)
+    session.replace_prompts({**prompts, (2,): PlanePrompts(boxes_yxyx=[[8, 8, 12, 12]])})
+    assert session.prompts_of(1)[2,].mask is None
 
 
 def test_a_failure_in_the_midst_of_writing_leaves_the_labels_as_they_were() -> None:

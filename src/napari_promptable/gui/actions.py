@@ -9,9 +9,18 @@ from psygnal import Signal
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.workspace import Workspace
+from napari_promptable.history import Verb
 from napari_promptable.prompt_document import PromptDocument, write_prompts
 from napari_promptable.questions import Answer
 from napari_promptable.session import SegmentationSession
+
+_UNDONE = {
+    Verb.COMMIT: "The last commit is taken back; its prompts are here to be changed.",
+    Verb.PROPAGATE: "The propagation is taken back; the prompts are as they were.",
+    Verb.DELETE: "The deleted objects are back.",
+    Verb.MERGE: "The merged objects are apart again.",
+    Verb.RELABEL: "The object has its former id again.",
+}
 
 
 class Actions:
@@ -46,7 +55,7 @@ class Actions:
     def _session(self) -> SegmentationSession | None:
         return self._workspace.session
 
-    def _act(self, verb: Any, *arguments: Any) -> Any:
+    def perform(self, verb: Any, *arguments: Any) -> Any:
         """Call a verb of the session; its errors become notifications."""
         self.noted.emit("")
         try:
@@ -61,18 +70,18 @@ class Actions:
     def read_prompts(self) -> None:
         """Take over what is on the prompt layers."""
         if self._session is not None and self._workspace.layers is not None:
-            self._act(self._session.replace_prompts, self._workspace.layers.read())
+            self.perform(self._session.replace_prompts, self._workspace.layers.read())
             self._workspace.layers.set_refined(None)
 
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
         if self._session is not None:
-            self._act(self._session.select_object, object_id)
+            self.perform(self._session.select_object, object_id)
 
     def new_object(self) -> None:
         """Begin another object."""
         if self._session is not None:
-            self._act(self._session.new_object)
+            self.perform(self._session.new_object)
 
     def activate_tool(self, name: str) -> None:
         """Select the layer and mode of a tool."""
@@ -99,23 +108,23 @@ class Actions:
         """Write the object into the target."""
         if self._session is None:
             return
-        commit = self._act(self._session.commit)
+        commit = self.perform(self._session.commit)
         if commit is not None:
             self.noted.emit(
                 f"Object {commit.object_ids[0]} is committed. Go on with the next one."
             )
 
     def undo(self) -> None:
-        """Take the last commit back."""
-        if self._session is not None and self._act(self._session.undo) is not None:
-            self.noted.emit(
-                "The last commit is taken back; its prompts are here to be changed."
-            )
+        """Take the last change of the labels back."""
+        change = None if self._session is None else self.perform(self._session.undo)
+        if change is not None:
+            self.noted.emit(_UNDONE[change.verb])
 
     def redo(self) -> None:
-        """Commit again what was taken back."""
-        if self._session is not None and self._act(self._session.redo) is not None:
-            self.noted.emit("Committed again.")
+        """Do again what was taken back."""
+        change = None if self._session is None else self.perform(self._session.redo)
+        if change is not None:
+            self.noted.emit("Done again.")
 
     def boxes_to_objects(self) -> None:
         """Commit one object for each box of the current one."""
@@ -127,7 +136,7 @@ class Actions:
 
         def deliver(answers: list[Answer]) -> None:
             if session is self._session:
-                commit = self._act(session.commit_answers, answers)
+                commit = self.perform(session.commit_answers, answers)
                 if commit is not None:
                     self.noted.emit(f"{len(commit.object_ids)} objects are committed.")
 
@@ -145,7 +154,7 @@ class Actions:
             model,
             self._session.objects,
         )
-        if self._act(write_prompts, document, path) is not None:
+        if self.perform(write_prompts, document, path) is not None:
             self.noted.emit(f"Prompts of {len(document.objects)} objects are saved in {path}.")
 
     def choose_candidate(self, candidate: int) -> None:
@@ -153,7 +162,7 @@ class Actions:
         index = self._workspace.visible_index()
         if self._session is None or index is None or self._session.prediction(index) is None:
             return
-        self._act(self._session.choose_candidate, index, candidate)
+        self.perform(self._session.choose_candidate, index, candidate)
         if self._workspace.layers is not None:
             self._workspace.layers.set_refined(candidate)
 

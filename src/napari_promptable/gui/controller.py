@@ -14,10 +14,13 @@ from napari_promptable.gui.actions import Actions
 from napari_promptable.gui.canvas import CanvasGuard
 from napari_promptable.gui.layer_adapters import unwrap
 from napari_promptable.gui.model_choices import describe_model, model_choices
+from napari_promptable.gui.object_actions import ObjectActions
+from napari_promptable.gui.object_view import ObjectView, color_of
 from napari_promptable.gui.panels import Panel
 from napari_promptable.gui.pointer import PointerWatch
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.status import describe_next_step
+from napari_promptable.gui.volume_actions import VolumeActions
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index
 from napari_promptable.session import SegmentationSession
@@ -43,6 +46,12 @@ class PromptController:
         What computes.
     actions : Actions
         What the user can do.
+    object_actions : ObjectActions
+        What the user can do with objects in the labels.
+    object_view : ObjectView
+        Fills the list of objects.
+    volume_actions : VolumeActions
+        What the user can do with a stack.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -59,6 +68,8 @@ class PromptController:
                 "N": lambda _: self.actions.new_object(),
                 "M": lambda _: self.actions.next_candidate(),
                 "S": lambda _: self.actions.segment(),
+                "P": lambda _: self._pick(),
+                "D": lambda _: self.volume_actions.next_doubtful(),
             },
         )
         self.panel = Panel(
@@ -68,10 +79,16 @@ class PromptController:
                 "model": lambda: model_choices(self._own_models),
                 "device": lambda: [(name, name) for name in _DEVICES],
                 "labels": self._labels_choices,
-            }
+            },
+            lambda object_id: color_of(self.workspace.target, object_id),
         )
         self.scheduler = Scheduler(self.workspace)
         self.actions = Actions(self.workspace, self.scheduler)
+        self.object_actions = ObjectActions(self.workspace, self.actions)
+        self.object_view = ObjectView(self.workspace, self.panel.objects)
+        self.volume_actions = VolumeActions(
+            self.workspace, self.scheduler, self.actions, self.panel.volume
+        )
         self.pointer = PointerWatch(self._viewer, self.workspace)
         self._connect_panel()
         self._connect_viewer()
@@ -104,6 +121,36 @@ class PromptController:
         controls.candidates.chosen.connect(self.actions.choose_candidate)
         controls.candidates.hovered.connect(self.actions.preview_candidate)
         self.panel.status.cancel_requested.connect(self.actions.cancel)
+        controls.refine_requested.connect(
+            lambda: self.object_actions.refine_selected(self.panel.objects.selected)
+        )
+        self._connect_objects()
+        self._connect_volume()
+
+    def _connect_objects(self) -> None:
+        objects = self.panel.objects
+        objects.object_chosen.connect(self.object_actions.go_to)
+        objects.object_chosen.connect(self.volume_actions.review)
+        objects.delete_requested.connect(self.object_actions.delete)
+        objects.merge_requested.connect(self.object_actions.merge)
+        objects.class_name_chosen.connect(self.object_actions.rename_class)
+        objects.visibility_changed.connect(self.object_view.set_visible)
+        objects.policy_chosen.connect(self.object_actions.set_policy)
+
+    def _connect_volume(self) -> None:
+        volume, actions = self.panel.volume, self.volume_actions
+        volume.propagate_requested.connect(actions.propagate)
+        volume.next_doubtful_requested.connect(actions.next_doubtful)
+        volume.axis_chosen.connect(actions.choose_axis)
+        volume.keep_chosen.connect(actions.keep)
+        volume.strip.slice_clicked.connect(actions.go_to)
+        actions.shown_changed.connect(self.panel.set_stack)
+
+    def _pick(self) -> None:
+        """Refine the object under the pointer."""
+        place = self.pointer.place()
+        if place is not None:
+            self.object_actions.pick(*place)
 
     def _connect_viewer(self) -> None:
         engine, workspace = self.scheduler.engine, self.workspace
@@ -136,6 +183,7 @@ class PromptController:
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
         self.pointer.close()
+        self.object_view.close()
         self.workspace.close()
         self._guard.close()
 
@@ -221,18 +269,27 @@ class PromptController:
                 (session.answer_changed, self._show_answer),
                 (session.labels_changed, self._show_labels),
                 (session.history_changed, self._show_state),
+                (session.records_changed, self._show_records),
             ):
                 if connect:
                     signal.connect(slot)
                 else:
                     signal.disconnect(slot)
+        self.object_view.follow(self._session)
+        self.volume_actions.follow_session()
         if self._session is not None:
+            self.object_actions.set_policy(self.panel.objects.policy)
             self._show_object(self._session.current_object)
         self._show_state()
+
+    def _show_records(self, object_ids: frozenset[int]) -> None:
+        self.object_view.update(object_ids)
+        self.volume_actions.show_review()
 
     def _show_object(self, object_id: int) -> None:
         """Show another object's prompts."""
         self.panel.object.set_object(object_id)
+        self.volume_actions.show_review()
         if self.workspace.layers is not None and self._session is not None:
             self.workspace.layers.write(object_id, self._session.prompts_of(object_id))
         self._show_state()
@@ -247,6 +304,7 @@ class PromptController:
             self.workspace.target.refresh()
 
     def _show_plane(self) -> None:
+        self.volume_actions.show_review()
         self._show_state()
         self.scheduler.engine.wake()
 

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.checkpoints import fetch_checkpoint
+from napari_promptable.commits import Extent, LabelsArray
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.layer_adapters import Channel, read_plane
+from napari_promptable.object_labels import find_extents
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PromptSet
 from napari_promptable.questions import Answer, Question
@@ -77,7 +79,7 @@ class Embedder:
         self, model: PromptableModel, source: PlaneSource, index: Index, control: JobControl
     ) -> ImageEmbedding:
         """Encode a plane, or take its embedding from the cache."""
-        segmenter = _Cancellable(model, control)
+        segmenter = CancellableModel(model, control)
         plane = source.read(index)
         embedding = embed_plane(segmenter, model.model_id, plane, self._cache)
         self._by_index[index] = embedding
@@ -117,7 +119,7 @@ def answer_job(
     """Answer questions one after the other, encoding their planes where it is still to do."""
 
     def run(control: JobControl) -> list[Answer]:
-        segmenter = _Cancellable(model, control)
+        segmenter = CancellableModel(model, control)
         answers = []
         for number, question in enumerate(questions):
             embedding = embedder.embed(model, source, question.index, control)
@@ -129,13 +131,21 @@ def answer_job(
     return run
 
 
-class _Cancellable:
+def scan_job(
+    labels: LabelsArray, planes: PlaneAxes, index: Index
+) -> Callable[[JobControl], dict[int, Extent]]:
+    """Find the objects on a plane of the labels."""
+    return lambda _: find_extents(labels[planes.region(index)])
+
+
+class CancellableModel:
     """A model that stops in the middle of the encoder when its job is cancelled."""
 
     def __init__(self, model: PromptableModel, control: JobControl) -> None:
         self._model = model
         self._control = control
         self.predict = model.predict
+        self.predict_each = model.predict_each
 
     def encode(
         self,

@@ -7,12 +7,12 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -20,11 +20,22 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QRadioButton,
+    QScrollArea,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_promptable.gui.controls import (
+    Fold,
+    make_button,
+    make_line,
+    name_widget,
+    row_of,
+)
+from napari_promptable.gui.object_list import ObjectList
+from napari_promptable.gui.volume_panel import VolumePanel
 
 Choices = Callable[[], Sequence[tuple[str, Any]]]
 
@@ -41,12 +52,6 @@ _NOTHING = object()
 _ADJUST_TO_MINIMUM = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 
 _TOOL_STYLE = "QPushButton { padding: 3px; } QPushButton:checked { border: 2px solid #56B4E9; }"
-
-
-def _named(widget: Any, name: str, tooltip: str) -> Any:
-    widget.setObjectName(name)
-    widget.setToolTip(tooltip)
-    return widget
 
 
 class ChoicePanel(QWidget):
@@ -80,14 +85,14 @@ class ChoicePanel(QWidget):
         layout.setColumnStretch(1, 1)
         for row, (name, title, tooltip) in enumerate(self._ROWS):
             box = ComboBox(choices=self._offered(name), nullable=name == "image")
-            _named(box.native, name, tooltip)
+            name_widget(box.native, name, tooltip)
             box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # long names may be cut
             box.native.setMinimumContentsLength(12)
             box.changed.connect(lambda value, name=name: self._report(name, value))
             self._boxes[name] = box
             layout.addWidget(QLabel(title), row, 0)
             layout.addWidget(box.native, row, 1, 1, 1 if name == "model" else 2)
-        more = _named(QToolButton(), "model_menu", "About this model; use a weights file")
+        more = name_widget(QToolButton(), "model_menu", "About this model; use a weights file")
         more.setText("⋯")
         more.setMinimumWidth(28)
         more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
@@ -154,7 +159,9 @@ class CandidatePanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        _named(self, "candidate", "Masks for the same prompts, with predicted IoU; next one: M")
+        name_widget(
+            self, "candidate", "Masks for the same prompts, with predicted IoU; next one: M"
+        )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("Candidate"))
@@ -200,51 +207,63 @@ class ObjectPanel(QWidget):
     redo_requested = Signal()
     boxes_to_objects_requested = Signal()
     save_prompts_requested = Signal(str)  # path
+    refine_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._id = _named(QSpinBox(), "object_id", "Label of the object; its prompts come back")
+        self._id = name_widget(
+            QSpinBox(), "object_id", "Label of the object; its prompts come back"
+        )
         self._id.setRange(1, 2**31 - 1)
         self._id.setKeyboardTracking(False)
         self._id.valueChanged.connect(self.object_selected)
-        new = self._button("New (N)", "new_object", "Begin another object (N)")
+        new = make_button("New (N)", "new_object", "Begin another object (N)")
         new.clicked.connect(self.new_object_requested)
-        layout.addLayout(_row(QLabel("Object"), self._id, new))
+        refine = make_button(
+            "Refine picked",
+            "refine",
+            "Correct an object of the labels layer: point at it and press P, or select it in "
+            "the list of objects",
+        )
+        refine.clicked.connect(self.refine_requested)
+        layout.addLayout(row_of(QLabel("Object"), self._id, new, refine))
         layout.addLayout(self._make_tools())
         self.candidates = CandidatePanel()
         layout.addWidget(self.candidates)
-        self._live = _named(QCheckBox("live"), "live", "Segment after every change by itself")
+        self._live = name_widget(
+            QCheckBox("live"), "live", "Segment after every change by itself"
+        )
         self._live.setChecked(True)
         self._live.toggled.connect(self.live_changed)
-        segment = self._button("Segment (S)", "segment", "Segment now (S)")
+        segment = make_button("Segment (S)", "segment", "Segment now (S)")
         segment.clicked.connect(self.segment_requested)
-        self._commit = self._button(
+        self._commit = make_button(
             "Commit (C)", "commit", "Write the object into the labels layer (C)"
         )
         self._commit.clicked.connect(self.commit_requested)
-        self._undo = self._button("↶", "undo", "Take the last commit back")
+        self._undo = make_button("↶", "undo", "Undo the last change of the labels")
         self._undo.clicked.connect(self.undo_requested)
-        self._redo = self._button("↷", "redo", "Commit again what was taken back")
+        self._redo = make_button("↷", "redo", "Redo what was undone")
         self._redo.clicked.connect(self.redo_requested)
         for button in (self._undo, self._redo):
             button.setMaximumWidth(36)
-        layout.addLayout(_row(segment, self._live))
-        layout.addLayout(_row(self._commit, self._undo, self._redo))
-        many = self._button(
+        layout.addLayout(row_of(segment, self._live))
+        layout.addLayout(row_of(self._commit, self._undo, self._redo))
+        many = make_button(
             "Boxes → objects",
             "boxes_to_objects",
             "Commit one object for each box that is drawn",
         )
         many.clicked.connect(self.boxes_to_objects_requested)
-        save = self._button(
+        save = make_button(
             "Save prompts…",
             "save_prompts",
             "Save all prompts, to make the labels again by script",
         )
         save.clicked.connect(self._choose_prompts_file)
-        layout.addLayout(_row(many, save))
+        layout.addLayout(row_of(many, save))
 
     def _choose_prompts_file(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save prompts", "prompts.json", "*.json")
@@ -255,17 +274,13 @@ class ObjectPanel(QWidget):
         self._tools: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
         for name, (text, tooltip) in TOOLS.items():
-            button = self._button(text, f"tool_{name}", tooltip)
+            button = make_button(text, f"tool_{name}", tooltip)
             button.setCheckable(True)
             button.setStyleSheet(_TOOL_STYLE)
             button.clicked.connect(lambda _=False, name=name: self.tool_requested.emit(name))
             group.addButton(button)
             self._tools[name] = button
-        return _row(*self._tools.values())
-
-    @staticmethod
-    def _button(text: str, name: str, tooltip: str) -> Any:
-        return _named(QPushButton(text), name, tooltip)
+        return row_of(*self._tools.values())
 
     @property
     def is_live(self) -> bool:
@@ -298,11 +313,11 @@ class StatusPanel(QWidget):
         super().__init__(parent)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._progress = _named(QProgressBar(), "progress", "What is going on")
-        self._cancel = _named(QPushButton("Cancel"), "cancel", "Stop what is going on")
+        self._progress = name_widget(QProgressBar(), "progress", "What is going on")
+        self._cancel = name_widget(QPushButton("Cancel"), "cancel", "Stop what is going on")
         self._cancel.clicked.connect(self.cancel_requested)
-        layout.addLayout(_row(self._progress, self._cancel))
-        self._status = _named(QLabel(), "status", "What to do next")
+        layout.addLayout(row_of(self._progress, self._cancel))
+        self._status = name_widget(QLabel(), "status", "What to do next")
         self._status.setWordWrap(True)
         self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         layout.addWidget(self._status)
@@ -350,29 +365,53 @@ class Panel(QWidget):
     ----------
     choices : dict of str to callable
         See `ChoicePanel`.
+    color_of : callable
+        See `ObjectList`.
     """
 
-    def __init__(self, choices: dict[str, Choices], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        choices: dict[str, Choices],
+        color_of: Callable[[int], QColor],
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
         self.choices = ChoicePanel(choices)
         self.object = ObjectPanel()
+        self.volume = VolumePanel()
+        self._volume_fold = Fold("Volume", "volume_fold", self.volume)
+        self.objects = ObjectList(color_of)
+        self._objects_fold = Fold("Objects", "objects_fold", self.objects)
+        self.objects.count_changed.connect(self._show_count)
         self.status = StatusPanel()
-        for part in (self.choices, _line(), self.object, _line(), self.status):
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self._make_scroll_area(), 1)
+        layout.addWidget(make_line())
+        layout.addWidget(self.status)
+
+    def _make_scroll_area(self) -> QScrollArea:
+        """Everything but the status line, which is always in view."""
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 4, 0)
+        for part in (self.choices, make_line(), self.object):
+            layout.addWidget(part)
+        for part in (self._volume_fold, self._objects_fold):
             layout.addWidget(part)
         layout.addStretch()
+        area = QScrollArea()
+        area.setWidget(content)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumWidth(content.minimumSizeHint().width())
+        return area
 
+    def set_stack(self, is_stack: bool) -> None:
+        """Show the controls for stacks, unfolded, or leave them out."""
+        self._volume_fold.setVisible(is_stack)
+        self._volume_fold.set_open(is_stack)
 
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    return line
+    def _show_count(self, count: int) -> None:
+        self._objects_fold.set_title(f"Objects ({count})" if count else "Objects")

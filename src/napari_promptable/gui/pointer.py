@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.components import ViewerModel
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.workspace import Workspace
+from napari_promptable.planes import Index
 
 _REST_MS = 60  # people take longer from the end of a movement to the click
 
@@ -50,11 +52,17 @@ class PointerWatch:
 
     def _report(self) -> None:
         """Tell where the pointer is, if that is on the plane in view."""
+        place = self.place()
+        if place is not None:
+            self.rested.emit(*place)
+
+    def place(self) -> tuple[Index, npt.NDArray[np.floating]] | None:
+        """Plane in view and position on it, (row, col); None where the pointer is elsewhere."""
         image, layers = self._workspace.image, self._workspace.layers
         index = self._workspace.visible_index()
-        if image is None or layers is None or index is None:
-            return
+        if image is None or layers is None or index is None or not self._world:
+            return None
         position = np.asarray(image.world_to_data(self._world[-image.ndim :]))
         point = position[list(layers.planes.axes)]
-        if (np.rint(point) >= 0).all() and (np.rint(point) < layers.planes.plane_shape).all():
-            self.rested.emit(index, point)
+        is_inside = (np.rint(point) >= 0) & (np.rint(point) < layers.planes.plane_shape)
+        return (index, point) if is_inside.all() else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from napari_promptable.commits import Extent
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.engine import Engine, Job
 from napari_promptable.gui.jobs import (
@@ -17,11 +19,14 @@ from napari_promptable.gui.jobs import (
     embed_job,
     load_model_job,
     look_closer_job,
+    scan_job,
 )
 from napari_promptable.gui.layer_adapters import Channel
+from napari_promptable.gui.propagation_run import PropagationRun, propagate_job
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts, PromptSet
+from napari_promptable.propagation import PropagatedMask
 from napari_promptable.questions import Answer, Question
 
 if TYPE_CHECKING:
@@ -29,6 +34,16 @@ if TYPE_CHECKING:
     from napari_promptable.predictor import PromptableModel
 
 AnswersCallback = Callable[[list[Answer]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Propagation:
+    """A propagation that is going on, and who is told of it; see `Scheduler.propagate`."""
+
+    run: PropagationRun
+    found: Callable[[list[PropagatedMask]], None]
+    done: Callable[[], None]
+    failed: Callable[[PromptableError | None], None]
 
 
 class Scheduler:
@@ -63,6 +78,7 @@ class Scheduler:
         self._unanswerable: list[PlanePrompts] = []
         self._requests: list[tuple[list[Question], AnswersCallback]] = []
         self._is_requested = False
+        self._propagation: Propagation | None = None
         self.is_live = True
         self.engine = Engine(self._next_job)
         workspace.pixels_changed.connect(self.forget_planes)
@@ -104,6 +120,32 @@ class Scheduler:
         self._can_load = True
         self.engine.wake()
 
+    def propagate(
+        self,
+        run: PropagationRun,
+        found: Callable[[list[PropagatedMask]], None],
+        done: Callable[[], None],
+        failed: Callable[[PromptableError | None], None],
+    ) -> None:
+        """Carry objects through a stack, whenever no prompt is to be answered.
+
+        Parameters
+        ----------
+        run : PropagationRun
+            What to do.
+        found, done, failed : callable
+            Called with what was found in a step; when all is done; and with the error that
+            ended it, None after it was cancelled.
+        """
+        self._propagation = Propagation(run, found, done, failed)
+        self._can_load = True
+        self.engine.wake()
+
+    def stop_propagation(self) -> bool:
+        """Drop a propagation; returns whether there was one. Nobody is told."""
+        was_there, self._propagation = self._propagation is not None, None
+        return was_there
+
     def expect_click(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Take note of where the next click is likely."""
         if self._model is not None and self._model.looks_closer:
@@ -112,7 +154,12 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Stop what is going on; it starts again when it is asked for again."""
-        if not self.engine.is_busy:
+        if not self.engine.is_busy and self._propagation is None:
+            return
+        propagation = self._propagation
+        if self.stop_propagation() and propagation is not None:
+            self.engine.cancel()
+            propagation.failed(None)
             return
         self._requests.clear()
         self._is_requested = False
@@ -141,6 +188,8 @@ class Scheduler:
         if questions:
             return self._question_job(self._model, questions[0])
         self._is_requested = False
+        if self._propagation is not None:
+            return self._propagation_job(self._model, self._propagation)
         return self._job_ahead(self._model) if self.is_live else None
 
     def _job_ahead(self, model: PromptableModel) -> Job | None:
@@ -150,10 +199,26 @@ class Scheduler:
             embedding = self._embedder.known(model, index)
             if embedding is not None:
                 return self._look_closer_job(model, embedding, prompts)
-        for index in self._planes_ahead():
-            if index not in self._encoded:
-                return self._embed_job(model, index)
-        return None
+        to_encode = [i for i in self._planes_ahead() if i not in self._encoded]
+        if to_encode and to_encode[0] == self._workspace.visible_index():
+            return self._embed_job(model, to_encode[0])
+        scan = self._scan_job()
+        if scan is None and to_encode:
+            return self._embed_job(model, to_encode[0])
+        return scan
+
+    def _scan_job(self) -> Job | None:
+        """Look for objects on the next plane of the target on which somebody may have drawn."""
+        session, watch = self._workspace.session, self._workspace.watch
+        index = None if watch is None else watch.take()
+        if session is None or index is None:
+            return None
+        run = scan_job(session.labels, session.planes, index)
+
+        def done(extents: dict[int, Extent]) -> None:
+            session.objects_in_labels.note_plane(index, extents)
+
+        return Job("", run, done, self._report)
 
     def _open_questions(self) -> list[Question]:
         """Questions to be answered, the one in view first."""
@@ -209,6 +274,26 @@ class Scheduler:
         text = f"segmenting {len(questions)} objects"
         run = answer_job(model, source, questions, self._embedder)
         return Job(text, run, deliver, self._report)
+
+    def _propagation_job(self, model: PromptableModel, propagation: Propagation) -> Job:
+        def done(values: list[PropagatedMask]) -> None:
+            if propagation is not self._propagation:
+                return
+            propagation.found(values)
+            if propagation.run.is_done:
+                self._propagation = None
+                propagation.done()
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, PromptableError):
+                raise error
+            if propagation is self._propagation:
+                self._propagation = None
+                propagation.failed(error)
+
+        source = self._workspace.source(self._channel)
+        run = propagate_job(model, source, propagation.run, self._embedder)
+        return Job("propagating", run, done, failed)
 
     def _embed_job(self, model: PromptableModel, index: Index) -> Job:
         def failed(error: Exception) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.jobs import PlaneSource
+from napari_promptable.gui.labels_watch import LabelsWatch
 from napari_promptable.gui.layer_adapters import (
     Channel,
     LayerLabels,
@@ -53,6 +55,8 @@ class Workspace:
         Where objects are committed to.
     session : SegmentationSession or None
         Of this target and these plane axes.
+    watch : LabelsWatch or None
+        Which planes of the target are to be looked at.
     session_changed : psygnal.Signal
         Emits (former session or None) after another one was opened, or none.
     plane_changed : psygnal.Signal
@@ -78,6 +82,7 @@ class Workspace:
         self.layers: PromptLayers | None = None
         self.target: Labels | None = None
         self.session: SegmentationSession | None = None
+        self.watch: LabelsWatch | None = None
         dims = viewer.dims.events
         self._dims_events = (dims.current_step, dims.order, dims.ndisplay, dims.ndim)
         for event in self._dims_events:
@@ -109,14 +114,24 @@ class Workspace:
         """Commit to this labels layer from now on; None makes a new one."""
         if self.layers is None or self.image is None:
             return
+        is_new = target is None
         if target is None:
             target = make_objects_layer(self.image, self.layers.planes)
             self._insert(target)
-        if self.target is not None:
-            self.layers.unbind_keys(self.target)
+        self._leave_target()
         self.target = target
         self.layers.bind_keys(target)
+        self.watch = LabelsWatch(target, self.layers.planes, is_new=is_new)
+        self.watch.visible = self.visible_index()
         self._set_session(_open_session(target, self.layers.planes))
+
+    def _leave_target(self) -> None:
+        """Take our keys and callbacks from the target."""
+        if self.watch is not None:
+            self.watch.close()
+        if self.target is not None and self.layers is not None:
+            self.layers.unbind_keys(self.target)
+        self.target = self.watch = None
 
     def _insert(self, target: Labels) -> None:
         """Put a new target on the image; the active layer stays active."""
@@ -149,6 +164,17 @@ class Workspace:
             return None
         return visible_index(self.image, self.layers.planes, self._viewer.dims)
 
+    def show_plane(self, index: Index) -> None:
+        """Bring a plane of the image into view."""
+        if self.image is None or self.layers is None:
+            return
+        planes = self.layers.planes
+        point = planes.join(index, np.array([[n / 2 for n in planes.plane_shape]]))[0]
+        world = self.image.data_to_world(point)
+        offset = self._viewer.dims.ndim - len(world)
+        axes = [offset + axis for axis in planes.other_axes]
+        self._viewer.dims.set_point(axes, [float(world[axis]) for axis in planes.other_axes])
+
     def source(self, channel: Channel | None) -> PlaneSource:
         """Where planes are read from; there must be layers."""
         assert self.image is not None and self.layers is not None
@@ -170,12 +196,10 @@ class Workspace:
 
     def _leave_planes(self) -> None:
         """Remove tool layers and close the session."""
-        layers, target = self.layers, self.target
         self._set_session(None)
-        self.layers = self.target = None
+        self._leave_target()
+        layers, self.layers = self.layers, None
         if layers is not None:
-            if target is not None:
-                layers.unbind_keys(target)
             layers.close()
 
     def _planes_in_view(self) -> PlaneAxes | None:
@@ -189,6 +213,8 @@ class Workspace:
             self._leave_planes()
             self.pixels_changed.emit()
             self._enter_planes(target)
+        if self.watch is not None:
+            self.watch.visible = self.visible_index()
         self.plane_changed.emit()
 
     def _replace_removed_target(self, event: Any) -> None:
@@ -197,7 +223,7 @@ class Workspace:
         Not at once, because the viewer may be about to remove all its layers.
         """
         if event.value is self.target:
-            self.target = None
+            self._leave_target()
             self._set_session(None)
             QTimer.singleShot(0, self._make_missing_target)
 

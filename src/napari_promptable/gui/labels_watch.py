@@ -1,0 +1,68 @@
+"""Which planes of a labels layer somebody may have painted on, so that they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from napari.layers import Labels
+
+from napari_promptable.planes import Index, PlaneAxes
+
+
+class LabelsWatch:
+    """Follows a labels layer.
+
+    Parameters
+    ----------
+    layer : Labels
+        What is followed.
+    planes : PlaneAxes
+        How it is cut.
+    is_new : bool
+        Whether it is known to be empty.
+    """
+
+    def __init__(self, layer: Labels, planes: PlaneAxes, *, is_new: bool) -> None:
+        self._layer, self._planes = layer, planes
+        self.visible: Index | None = None
+        self._painted: set[Index] = set()
+        self._rest: Iterator[Index] = iter(())
+        self._num_rest = 0
+        if not is_new:
+            self._look_everywhere()
+        layer.events.data.connect(self._look_everywhere)
+        layer.events.paint.connect(self._look_here)
+        layer.events.labels_update.connect(self._look_here)
+
+    def close(self) -> None:
+        """Leave the layer."""
+        self._layer.events.data.disconnect(self._look_everywhere)
+        self._layer.events.paint.disconnect(self._look_here)
+        self._layer.events.labels_update.disconnect(self._look_here)
+
+    def _look_everywhere(self, _event: Any = None) -> None:
+        sides = [range(self._planes.shape[axis]) for axis in self._planes.other_axes]
+        self._rest = product(*sides)
+        self._num_rest = 1
+        for side in sides:
+            self._num_rest *= len(side)
+
+    def _look_here(self, _event: Any = None) -> None:
+        if self.visible is not None:
+            self._painted.add(self.visible)
+
+    @property
+    def num_unseen(self) -> int:
+        """How many planes have never been looked at."""
+        return self._num_rest
+
+    def take(self) -> Index | None:
+        """Return the plane to look at next; None if all have been."""
+        if self._painted:
+            return self._painted.pop()
+        if self._num_rest:
+            self._num_rest -= 1
+            return next(self._rest)
+        return None

@@ -1,0 +1,157 @@
+"""A propagation in small steps, so that clicks can be answered in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.gui.engine import JobControl
+from napari_promptable.gui.jobs import CancellableModel, Embedder, PlaneSource
+from napari_promptable.history import Key, Origin
+from napari_promptable.object_labels import SliceMask
+from napari_promptable.planes import Index
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation import PropagatedMask, find_gaps, propagate_masks
+from napari_promptable.propagation_settings import PropagationSettings
+from napari_promptable.volumes import VolumeMasks, answer_slices
+
+if TYPE_CHECKING:
+    from napari_promptable.predictor import PromptableModel
+
+
+_STEP_S = 0.1  # how long a click waits; a slice that takes longer is not interrupted
+
+
+@dataclass(frozen=True)
+class SliceLine:
+    """Planes of an image along one axis.
+
+    Attributes
+    ----------
+    place : int
+        Position of the axis in an Index.
+    index : Index
+        Any of the planes.
+    length : int
+        How many there are.
+    """
+
+    place: int
+    index: Index
+    length: int
+
+    def at(self, position: int) -> Index:
+        """Index of a slice."""
+        return (*self.index[: self.place], position, *self.index[self.place + 1 :])
+
+    def position_of(self, index: Index) -> int | None:
+        """Which slice a plane is; None if it is on another line."""
+        return index[self.place] if self.at(index[self.place]) == index else None
+
+
+class PropagationRun:
+    """Carries objects along a line of slices, step by step.
+
+    Parameters
+    ----------
+    line : SliceLine
+        Where to go.
+    objects : dict of int to dict of int to PlanePrompts
+        Prompts by object id and slice.
+    settings : PropagationSettings
+        Range, direction and stop rules.
+    changed : dict of int to collection of int, optional
+        By object id, the slices whose prompts changed since the object was propagated last;
+        only what depends on them is done again.
+
+    Attributes
+    ----------
+    masks : VolumeMasks
+        What is done.
+    is_done : bool
+        Whether nothing is left to do.
+    """
+
+    def __init__(
+        self,
+        line: SliceLine,
+        objects: Mapping[int, Mapping[int, PlanePrompts]],
+        settings: PropagationSettings,
+        changed: Mapping[int, Collection[int]] | None = None,
+    ) -> None:
+        self.line, self.objects, self.settings = line, objects, settings
+        self.masks = VolumeMasks()
+        self.is_done = False
+        self._changed = changed
+        self._control = JobControl()
+        self._values: Iterator[PropagatedMask] | None = None
+
+    def step(
+        self,
+        model: PromptableModel,
+        source: PlaneSource,
+        embedder: Embedder,
+        control: JobControl,
+    ) -> list[PropagatedMask]:
+        """Go on for a moment, in a worker thread; returns what was found."""
+        self._control = control
+        if self._values is None:
+            self._values = self._propagate(model, source, embedder)
+        found: list[PropagatedMask] = []
+        end = time.monotonic() + _STEP_S
+        while time.monotonic() < end:
+            value = next(self._values, None)
+            if value is None:
+                self.is_done = True
+                break
+            self.masks.add(value)
+            found.append(value)
+        return found
+
+    def _propagate(
+        self, model: PromptableModel, source: PlaneSource, embedder: Embedder
+    ) -> Iterator[PropagatedMask]:
+        def embed(position: int) -> ImageEmbedding:
+            return embedder.embed(model, source, self.line.at(position), self._control)
+
+        length = self.line.length
+        segmenter = CancellableModel(model, self._control)
+        anchors = answer_slices(segmenter, embed, length, self.objects, self.settings)
+        yield from propagate_masks(
+            model,
+            embed,
+            length,
+            anchors,
+            self.settings,
+            changed=self._changed,
+            progress=lambda done, total: self._control.report(done, total),
+        )
+
+    def to_slice_masks(self) -> dict[Key, SliceMask]:
+        """What to write: masks, the most confident first, and nothing where an object ended."""
+        return {
+            (value.object_id, self.line.at(value.position)): SliceMask(
+                value.packed.unpack,
+                Origin.PROMPTS if value.is_anchor else Origin.PROPAGATED,
+                value.confidence,
+                value.stop or "",
+            )
+            for position in self.masks.positions
+            for value in reversed(self.masks.ranked(position))
+        }
+
+    def slices_done_again(self) -> set[Key]:
+        """Objects on planes that a complete run fills or leaves empty."""
+        anchors = {object_id: list(at) for object_id, at in self.objects.items()}
+        gaps = find_gaps(anchors, self.line.length, self.settings, self._changed)
+        return {(gap.object_id, self.line.at(z)) for gap in gaps for z in gap.slices}
+
+
+def propagate_job(
+    model: PromptableModel, source: PlaneSource, run: PropagationRun, embedder: Embedder
+) -> Callable[[JobControl], list[PropagatedMask]]:
+    """Go on with a propagation for a moment."""
+    return lambda control: run.step(model, source, embedder, control)
