@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import index as as_integer
 from pathlib import Path
@@ -137,10 +137,10 @@ def parse_prompts(content: Any) -> PromptDocument:
         for entry in rest.pop("objects"):
             entry = dict(entry)
             object_id = as_integer(entry.pop("id"))
-            planes = [_parse_plane(plane) for plane in entry.pop("planes")]
+            planes = entry.pop("planes")
             if object_id < 1 or object_id in objects:
                 raise PromptError(f"object id {object_id} is not positive, or stands twice")
-            objects[object_id] = dict(planes)
+            objects[object_id] = parse_planes(planes)
             object_extra[object_id] = entry
             if len(objects[object_id]) < len(planes):
                 raise PromptError(f"object {object_id} has two entries for one index")
@@ -161,6 +161,16 @@ def parse_prompts(content: Any) -> PromptDocument:
         raise PromptError(f"the key {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise PromptError(f"a value is malformed: {error}") from error
+
+
+def parse_planes(entries: Sequence[Mapping[str, Any]]) -> dict[Index, PlanePrompts]:
+    """Make prompts by plane of parsed JSON."""
+    return dict(_parse_plane(entry) for entry in entries)
+
+
+def format_planes(planes: Mapping[Index, PlanePrompts]) -> list[dict[str, Any]]:
+    """Make plain data for JSON of prompts by plane."""
+    return [_format_plane(index, plane) for index, plane in planes.items()]
 
 
 def _parse_plane(entry: Mapping[str, Any]) -> tuple[Index, PlanePrompts]:
@@ -200,7 +210,7 @@ def format_prompts(document: PromptDocument) -> dict[str, Any]:
         "objects": [
             {
                 "id": object_id,
-                "planes": [_format_plane(index, plane) for index, plane in planes.items()],
+                "planes": format_planes(planes),
                 **document.object_extra.get(object_id, {}),
             }
             for object_id, planes in document.objects.items()

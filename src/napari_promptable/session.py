@@ -17,7 +17,7 @@ from psygnal import Signal
 from napari_promptable.commits import LabelsArray, OverlapPolicy
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding, plane_key
 from napari_promptable.errors import PromptError
-from napari_promptable.history import Change, Key, Origin, SliceRecord, Verb
+from napari_promptable.history import Change, Key, Origin, Prompts, Records, SliceRecord, Verb
 from napari_promptable.masks import mask_region
 from napari_promptable.object_labels import ObjectLabels, SliceMask
 from napari_promptable.planes import Index, PlaneAxes
@@ -71,6 +71,21 @@ class SegmentationSession(PromptedObjects):
         self.objects_in_labels.history_changed.connect(self.history_changed.emit)
         self.details: dict[str, Any] = {}
         self.class_names: dict[int, str] = {}
+
+    def restore(
+        self,
+        prompts: Prompts,
+        records: Records,
+        changes: list[Change],
+        class_names: Mapping[int, str],
+    ) -> None:
+        """Take over an earlier session's state; what it did cannot be undone any more."""
+        self._set_prompts(prompts)
+        self.class_names |= class_names
+        self.objects_in_labels.history.settle(changes)
+        self.objects_in_labels.set_records(records)
+        self.history_changed.emit()
+        self.new_object()
 
     def _committed_ids(self) -> Iterable[int]:
         return self.objects_in_labels.object_ids

@@ -1,0 +1,156 @@
+"""A folder in which a session survives a crash: prompts.json, and the slices that changed.
+
+Every save writes the changed slices to new files first and then replaces prompts.json, which
+names the files that count, in one step. Whenever the process ends, the folder holds the last
+save or the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import CacheError, PromptError
+from napari_promptable.planes import Index
+from napari_promptable.prompt_document import PromptDocument, read_prompts, write_prompts
+
+DOCUMENT_NAME = "prompts.json"
+_SLICES = "label_slices"  # key of the file: index and file name of each slice that was saved
+
+
+class SessionFolder:
+    """One session on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; made at the first save.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: dict[Index, str] = {}
+        if self.is_there:
+            self._files = _files_of(self.read_document())
+
+    @property
+    def is_there(self) -> bool:
+        """Whether something has been saved."""
+        return (self.path / DOCUMENT_NAME).is_file()
+
+    def save(
+        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    ) -> None:
+        """Save a session's document and the slices that changed since the last save.
+
+        Parameters
+        ----------
+        document : PromptDocument
+            See `document_of`.
+        planes : dict of Index to ndarray of int, shape (H, W)
+            Labels.
+
+        Raises
+        ------
+        CacheError
+            If they cannot be written; the folder still holds the last save.
+        """
+        former = set(self._files.values())
+        files = dict(self._files)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for index, plane in planes.items():
+                files[index] = self._write_plane(index, plane)
+            entries = [{"index": list(index), "file": name} for index, name in files.items()]
+            extra = {**document.extra, _SLICES: entries}
+            write_prompts(replace(document, extra=extra), self.path / DOCUMENT_NAME)
+        except (OSError, PromptError) as error:
+            self._remove(set(files.values()) - former)
+            raise CacheError(
+                f"the session cannot be saved in {self.path} ({error}); free some space, or "
+                "save labels and prompts elsewhere"
+            ) from error
+        self._files = files
+        self._remove(former - set(files.values()))
+
+    def _write_plane(self, index: Index, plane: npt.NDArray[np.integer[Any]]) -> str:
+        import tifffile
+
+        place = "-".join(map(str, index)) or "plane"
+        name = f"{place}.{uuid4().hex[:12]}.tif"
+        tifffile.imwrite(self.path / name, plane, compression="zlib")
+        return name
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def read_document(self) -> PromptDocument:
+        """Read what was saved.
+
+        Returns
+        -------
+        PromptDocument
+            Of the last save.
+
+        Raises
+        ------
+        PromptError
+            If there is none, or it is damaged.
+        """
+        return read_prompts(self.path / DOCUMENT_NAME)
+
+    def read_planes(self) -> Iterator[tuple[Index, npt.NDArray[np.integer[Any]]]]:
+        """Read the labels that were saved, slice by slice.
+
+        Yields
+        ------
+        index : Index
+            Which plane.
+        plane : ndarray of int, shape (H, W)
+            Labels.
+
+        Raises
+        ------
+        CacheError
+            If a file is missing or damaged.
+        """
+        import tifffile
+
+        for index, name in self._files.items():
+            try:
+                yield index, np.asarray(tifffile.imread(self.path / name))
+            except (OSError, ValueError) as error:
+                raise CacheError(
+                    f"slice {index} of the session in {self.path} cannot be read ({error})"
+                ) from error
+
+    def sweep(self) -> None:
+        """Remove slices that an interrupted save left behind."""
+        known = set(self._files.values())
+        self._remove({path.name for path in self.path.glob("*.tif")} - known)
+
+
+def _files_of(document: PromptDocument) -> dict[Index, str]:
+    """File names by plane; PromptError if they are malformed."""
+    try:
+        return {
+            tuple(map(int, entry["index"])): Path(entry["file"]).name
+            for entry in document.extra.get(_SLICES, [])
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"the list of saved slices cannot be read ({error})") from error
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a folder holds a session that can be opened."""
+    try:
+        return SessionFolder(path).is_there
+    except PromptError:
+        return False
