@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_promptable.checkpoints import (
     checkpoint_path,
@@ -13,8 +15,16 @@ from napari_promptable.checkpoints import (
     is_downloaded,
     verify_checkpoint,
 )
-from napari_promptable.errors import ImageFormatError, PromptableError
+from napari_promptable.errors import ImageFormatError, PromptableError, PromptError
 from napari_promptable.registry import MODELS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_promptable.predictor import PromptableModel
+    from napari_promptable.prompt_document import PromptDocument
+    from napari_promptable.propagation_settings import PropagationSettings
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
 
@@ -64,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     segment.add_argument("prompts", type=Path, metavar="PROMPTS.json")
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="LABELS.tif")
     _add_model_options(segment, default=None)
+    _add_propagation_options(segment)
     segment.set_defaults(run=_segment)
 
     evaluate = commands.add_parser("evaluate", help="a model's IoU on labelled images")
@@ -115,6 +126,24 @@ def _add_model_options(parser: argparse.ArgumentParser, default: str | None) -> 
     )
 
 
+def _add_propagation_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("propagation")
+    group.add_argument(
+        "--propagate", action="store_true", help="carry the objects through the whole stack"
+    )
+    group.add_argument(
+        "--axis", type=int, metavar="N", help="along which axis, if there is more than one"
+    )
+    group.add_argument(
+        "--slices",
+        type=int,
+        nargs=2,
+        metavar=("FIRST", "LAST"),
+        help="fill these slices only (default: all)",
+    )
+    group.add_argument("--direction", choices=("both", "forward", "backward"))
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from napari_promptable.demo import run_demo
     from napari_promptable.predictor import load_model
@@ -127,25 +156,69 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _segment(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from napari_promptable.headless import segment_document
     from napari_promptable.image_io import read_image, write_labels
     from napari_promptable.predictor import load_model
     from napari_promptable.prompt_document import read_prompts
 
     document = read_prompts(arguments.prompts)
+    settings = _propagation_settings(arguments, document.extra.get("propagation", {}))
     image = read_image(arguments.image)
     model = load_model(
         arguments.model or document.model,
         device=arguments.device,
         precision=arguments.precision,
     )
-    labels = segment_document(
-        model, image, document, progress=lambda ids: tqdm(ids, unit="object", file=sys.stderr)
-    )
+    labels = _segment_all(model, image, document, settings, arguments.axis)
     write_labels(arguments.output, labels)
     print(f"{arguments.output}: {len(document.objects)} objects, model {model.name}")
+
+
+def _propagation_settings(
+    arguments: argparse.Namespace, of_document: Any
+) -> PropagationSettings | None:
+    """Settings of the prompts file, but for what the options say; None not to propagate."""
+    from napari_promptable.propagation_settings import PropagationSettings
+
+    changes = {}
+    if arguments.slices is not None:
+        changes = dict(zip(("first", "last"), arguments.slices, strict=True))
+    if arguments.direction is not None:
+        changes["direction"] = arguments.direction
+    if not arguments.propagate:
+        if changes or arguments.axis is not None:
+            raise PromptError("--axis, --slices and --direction need --propagate; add it")
+        return None
+    return replace(PropagationSettings.from_dict(of_document), **changes)
+
+
+def _segment_all(
+    model: PromptableModel,
+    image: Any,
+    document: PromptDocument,
+    settings: PropagationSettings | None,
+    axis: int | None,
+) -> npt.NDArray[np.uint32]:
+    """Answer all prompts, with a progress bar; propagate them if there are settings."""
+    from tqdm import tqdm
+
+    from napari_promptable.headless import propagate_document, segment_document
+
+    if settings is None:
+        return segment_document(
+            model,
+            image,
+            document,
+            progress=lambda ids: tqdm(ids, unit="object", file=sys.stderr),
+        )
+    with tqdm(unit="slice", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return propagate_document(
+            model, image, document, settings, axis=axis, progress=progress
+        )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

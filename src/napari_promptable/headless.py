@@ -15,7 +15,9 @@ from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.predictor import PromptableModel
 from napari_promptable.prompt_document import PromptDocument
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.session import SegmentationSession, answer_open_questions
+from napari_promptable.volumes import Progress, propagate
 
 ObjectIds = Iterable[int]
 Report = Callable[[int, Index, Prediction, int], None]
@@ -76,6 +78,107 @@ def segment_document(
                     report(object_id, index, prediction, candidate)
         session.commit()
     return labels
+
+
+def propagate_document(
+    model: PromptableModel,
+    image: Any,
+    document: PromptDocument,
+    settings: PropagationSettings,
+    *,
+    axis: int | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.uint32]:
+    """Propagate all objects of a prompts.json; gives the same labels as `propagate`.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What answers.
+    image : array of any kind
+        With the document's shape, or that and an RGB axis at the end; read plane by plane.
+    document : PromptDocument
+        The prompts.
+    settings : PropagationSettings
+        Range, prompts and stop rules.
+    axis : int, optional
+        The axis to go along; may be left out where only one axis is not in the planes.
+    progress : callable, optional
+        As in `propagate`, for each volume in turn if the image has more than three axes.
+
+    Returns
+    -------
+    ndarray of uint32, shape of the image without RGB axis
+        0 is background.
+
+    Raises
+    ------
+    PromptError
+        If the image has another shape, there is no such axis, or as `propagate`.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    _check_shape(tuple(image.shape), planes)
+    number = _number_of_axis(planes, axis)
+    labels = np.zeros(planes.shape, np.uint32)
+    volumes: dict[Index, dict[int, dict[int, PlanePrompts]]] = {}
+    for object_id in document.objects:
+        for index, prompts in _answerable(object_id, document).items():
+            if not prompts.is_empty:
+                volume = volumes.setdefault(index[:number] + index[number + 1 :], {})
+                volume.setdefault(object_id, {})[index[number]] = prompts
+    for rest, objects in volumes.items():
+        view = _Volume(image, planes, rest, number)
+        result = propagate(model, view, objects, settings, progress)
+        for position, plane in enumerate(result.labels):
+            labels[planes.region(view.index(position))] = plane
+    return labels
+
+
+def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
+    """Find which of the axes that are not in the planes is meant; PromptError if unclear."""
+    others = planes.other_axes
+    if not others:
+        raise PromptError(
+            f"an image of shape {planes.shape} has no axis besides its plane; leave the "
+            "propagation out"
+        )
+    if axis is None and len(others) == 1:
+        axis = others[0]
+    if axis not in others:
+        raise PromptError(
+            f"axis {axis} was given to propagate along; besides the planes there are axes "
+            f"{', '.join(map(str, others))} of shape {planes.shape}: name one of them"
+        )
+    return others.index(axis)
+
+
+class _Volume:
+    """The planes of an n-D image along one axis, each read when it is asked for.
+
+    Parameters
+    ----------
+    image : array of any kind
+        All of it.
+    planes : PlaneAxes
+        How it is cut.
+    rest : Index
+        Position on the other axes.
+    number : int
+        Which of the axes that are not in the planes is gone along.
+    """
+
+    def __init__(self, image: Any, planes: PlaneAxes, rest: Index, number: int) -> None:
+        self._image, self._planes, self._rest, self._number = image, planes, rest, number
+        colours = tuple(image.shape[len(planes.shape) :])
+        length = planes.shape[planes.other_axes[number]]
+        self.shape = (length, *planes.plane_shape, *colours)
+
+    def index(self, position: int) -> Index:
+        """Index of a plane in the image."""
+        return (*self._rest[: self._number], position, *self._rest[self._number :])
+
+    def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
+        return np.asarray(self._image[self._planes.region(self.index(position))])
 
 
 def _check_shape(shape: tuple[int, ...], planes: PlaneAxes) -> None:

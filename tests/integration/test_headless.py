@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 import zarr
 
+import napari_promptable as npp
 from napari_promptable import cli
-from napari_promptable.headless import segment_document
+from napari_promptable.errors import PromptError
+from napari_promptable.headless import propagate_document, segment_document
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
 from napari_promptable.prompt_document import PromptDocument, write_prompts
-from napari_promptable.prompts import PlanePrompts
+from napari_promptable.prompts import PlanePrompts, PromptSet
+from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.sample_data import sample_labels, sample_path
 
 NUCLEI = "fluorescence_nuclei"
@@ -80,3 +85,100 @@ def test_objects_keep_what_earlier_ones_have(tiny_model) -> None:
         tiny_model, tifffile.imread(sample_path("fluorescence_nuclei")), document
     )
     assert set(np.unique(labels)) == {0, 5}
+
+
+def box_at(truth: np.ndarray, position: int, object_id: int) -> PlanePrompts:
+    return PlanePrompts(boxes_yxyx=[mask_to_box_yxyx(truth[position] == object_id)])
+
+
+@pytest.fixture(scope="module")
+def few_slices():
+    """Twelve slices of the stack, its labels, and prompts for three of the nuclei."""
+    image = tifffile.imread(sample_path("nuclei_stack"))[Z - 6 : Z + 6]
+    truth = sample_labels("nuclei_stack")[Z - 6 : Z + 6]
+    ids, areas = np.unique(truth[6][truth[6] > 0], return_counts=True)
+    chosen = [int(i) for i in ids[np.argsort(areas)[-3:]]]
+    objects = {i: {(6,): box_at(truth, 6, i)} for i in chosen}
+    last = max(z for z in range(12) if (truth[z] == chosen[-1]).any())
+    objects[chosen[-1]][last,] = box_at(truth, last, chosen[-1])
+    return image, truth, PromptDocument("stack", image.shape, (1, 2), "tiny", objects)
+
+
+@pytest.fixture(scope="module")
+def propagated(few_slices, tiny_model):
+    """What Python makes of these prompts."""
+    image, _, document = few_slices
+    prompts = {
+        object_id: {z: PromptSet(box_yxyx=p.boxes_yxyx[0]) for (z,), p in at.items()}
+        for object_id, at in document.objects.items()
+    }
+    return npp.propagate(tiny_model, image, prompts)
+
+
+def run_propagation(tmp_path, image, document, *options: str) -> np.ndarray:
+    paths = [tmp_path / name for name in ("image.tif", "prompts.json", "labels.tif")]
+    tifffile.imwrite(paths[0], image)
+    write_prompts(document, paths[1])
+    command = ["segment", str(paths[0]), str(paths[1]), "-o", str(paths[2])]
+    assert cli.main([*command, "--propagate", "--device", "cpu", *options]) == cli.DONE
+    return tifffile.imread(paths[2])
+
+
+def test_python_and_the_command_line_propagate_alike(few_slices, propagated, tmp_path) -> None:
+    image, truth, document = few_slices
+    labels = run_propagation(tmp_path, image, document)
+    assert labels.dtype == propagated.labels.dtype
+    assert np.array_equal(labels, propagated.labels)
+    for object_id in document.objects:
+        assert mask_iou(labels == object_id, truth == object_id) > 0.5
+    assert np.array_equal(run_propagation(tmp_path, image, document), labels)
+
+
+def test_slices_may_lie_along_any_axis(few_slices, propagated, tmp_path) -> None:
+    image, _, document = few_slices
+    rolled = np.moveaxis(image, 0, 2)
+    turned = replace(document, image_shape=rolled.shape, plane_axes=(0, 1))
+    labels = run_propagation(tmp_path, rolled, turned)
+    assert np.array_equal(np.moveaxis(labels, 2, 0), propagated.labels)
+
+
+def test_one_axis_of_several_is_named(few_slices, propagated, tmp_path, capsys) -> None:
+    image, _, document = few_slices
+    movie = np.stack([np.zeros_like(image), image])  # TZYX
+    objects = {
+        object_id: {(1, *index): prompts for index, prompts in at.items()}
+        for object_id, at in document.objects.items()
+    }
+    in_movie = replace(document, image_shape=movie.shape, plane_axes=(2, 3), objects=objects)
+    labels = run_propagation(tmp_path, movie, in_movie, "--axis", "1")
+    assert not labels[0].any()
+    assert np.array_equal(labels[1], propagated.labels)
+    command = [str(tmp_path / name) for name in ("image.tif", "prompts.json", "other.tif")]
+    command[2:2] = ["-o"]
+    for options in ([], ["--axis", "2"]):
+        assert cli.main(["segment", *command, "--propagate", *options]) == cli.MISTAKE
+        assert "axes 0, 1" in capsys.readouterr().err
+
+
+def test_settings_come_from_the_prompts_and_the_options(few_slices, tmp_path, capsys) -> None:
+    image, _, document = few_slices
+    asked = replace(document, extra={"propagation": {"direction": "forward", "last": 8}})
+    labels = run_propagation(tmp_path, image, asked)
+    assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [6, 7, 8]
+    options = ["--slices", "4", "6", "--direction", "backward"]
+    labels = run_propagation(tmp_path, image, asked, *options)
+    assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [4, 5, 6]
+    unknown = replace(document, extra={"propagation": {"speed": 3}})
+    write_prompts(unknown, tmp_path / "prompts.json")
+    command = [str(tmp_path / name) for name in ("image.tif", "prompts.json", "other.tif")]
+    command[2:2] = ["-o"]
+    assert cli.main(["segment", *command, "--propagate"]) == cli.MISTAKE
+    assert "'speed'" in capsys.readouterr().err
+    assert cli.main(["segment", *command, "--direction", "forward"]) == cli.MISTAKE
+    assert "--propagate" in capsys.readouterr().err
+
+
+def test_a_single_image_has_nothing_to_propagate_through(tiny_model) -> None:
+    document = PromptDocument("n", (40, 50), (0, 1), "tiny", {1: {(): PlanePrompts([[9, 9]])}})
+    with pytest.raises(PromptError, match="no axis besides"):
+        propagate_document(tiny_model, np.zeros((40, 50)), document, PropagationSettings())
