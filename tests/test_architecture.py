@@ -50,7 +50,7 @@ LAYERS = (
         "evaluate",
         "sample_data",
     },
-    {"evaluation_report", "headless"},
+    {"evaluation_report", "headless", "replay"},
     {"demo"},
     {"cli", "gui"},
 )
@@ -59,7 +59,7 @@ and `gui` belong to the layer of their folder."""
 
 WITH_TORCH_LOADED = {"models", "upsampling", "decoding", "predictor", "automatic"}
 WITH_TORCH_LOADED |= {"finetune"}
-WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "demo"}
+WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "replay", "demo"}
 """Whose import may load torch; that of all others must not."""
 
 GUI_TOOLKITS = {"napari", "qtpy", "superqt", "magicgui", "vispy"}

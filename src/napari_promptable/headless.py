@@ -59,7 +59,7 @@ def segment_document(
         If the image has another shape, or prompts cannot be answered.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
-    _check_shape(tuple(image.shape), planes)
+    planes.check_image(tuple(image.shape))
     labels = np.zeros(planes.shape, np.uint32)
     session = SegmentationSession(planes, labels)
     cache = EmbeddingCache()
@@ -117,7 +117,7 @@ def propagate_document(
         If the image has another shape, there is no such axis, or as `propagate`.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
-    _check_shape(tuple(image.shape), planes)
+    planes.check_image(tuple(image.shape))
     number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32)
     volumes: dict[Index, dict[int, dict[int, PlanePrompts]]] = {}
@@ -179,15 +179,6 @@ class _Volume:
 
     def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
         return np.asarray(self._image[self._planes.region(self.index(position))])
-
-
-def _check_shape(shape: tuple[int, ...], planes: PlaneAxes) -> None:
-    is_rgb = len(shape) == len(planes.shape) + 1 and shape[-1] in (3, 4)
-    if shape != planes.shape and not (is_rgb and shape[:-1] == planes.shape):
-        raise PromptError(
-            f"the prompts are for an image of shape {planes.shape}, this one has {shape}; give "
-            " the image that they were made on"
-        )
 
 
 def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:

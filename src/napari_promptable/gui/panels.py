@@ -70,7 +70,7 @@ class ChoicePanel(QWidget):
 
     _ROWS = (
         ("image", "Image", "The image to segment"),
-        ("channel", "Channel", "The channel that the model sees"),
+        ("channel", "Channel", "The channel that the model sees, or three of them as RGB"),
         ("model", "Model", "The network; tiny comes with the plugin and works offline"),
         ("device", "Device", "Where the network runs; auto takes a GPU if there is one"),
         ("labels", "Labels", "The layer that committed objects are written to"),
@@ -223,12 +223,14 @@ class ObjectPanel(QWidget):
         new = make_button("New (N)", "new_object", "Begin another object (N)")
         new.clicked.connect(self.new_object_requested)
         refine = make_button(
-            "Refine picked",
+            "Refine",
             "refine",
             "Correct an object of the labels layer: point at it and press P, or select it in "
             "the list of objects",
         )
         refine.clicked.connect(self.refine_requested)
+        for button in (new, refine):
+            button.setStyleSheet(_TOOL_STYLE)
         layout.addLayout(row_of(QLabel("Object"), self._id, new, refine))
         layout.addLayout(self._make_tools())
         self.candidates = CandidatePanel()

@@ -15,7 +15,6 @@ from qtpy.QtCore import QTimer
 from napari_promptable.gui.jobs import PlaneSource
 from napari_promptable.gui.labels_watch import LabelsWatch
 from napari_promptable.gui.layer_adapters import (
-    Channel,
     LayerLabels,
     channel_choices,
     highest_id,
@@ -25,7 +24,7 @@ from napari_promptable.gui.layer_adapters import (
     visible_index,
 )
 from napari_promptable.gui.prompt_layers import PromptLayers
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes
 from napari_promptable.session import SegmentationSession
 
 _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
