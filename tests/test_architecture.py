@@ -45,6 +45,7 @@ LAYERS = (
         "session",
         "session_document",
         "session_folder",
+        "slice_line",
         "export",
         "finetune",
         "evaluate",
