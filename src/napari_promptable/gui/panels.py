@@ -307,6 +307,32 @@ class ObjectPanel(QWidget):
         self._redo.setEnabled(redo)
 
 
+class RestorePanel(QWidget):
+    """Offers a session that was not finished; there is nothing to see without one."""
+
+    restore_requested = Signal()
+    discard_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        restore = make_button("Restore", "restore_session", "Go on with these objects")
+        restore.clicked.connect(self.restore_requested)
+        discard = make_button("Discard", "discard_session", "Delete what was saved of it")
+        discard.clicked.connect(self.discard_requested)
+        layout.addWidget(self._text)
+        layout.addLayout(row_of(restore, discard))
+        self.hide()
+
+    def offer(self, text: str) -> None:
+        """Offer a session; an empty text offers none."""
+        self._text.setText(text)
+        self.setVisible(bool(text))
+
+
 class StatusPanel(QWidget):
     """Progress, cancel and the line that says what to do next."""
 
@@ -379,6 +405,7 @@ class Panel(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self.restore = RestorePanel()
         self.choices = ChoicePanel(choices)
         self.object = ObjectPanel()
         self.volume = VolumePanel()
@@ -398,7 +425,7 @@ class Panel(QWidget):
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 4, 0)
-        for part in (self.choices, make_line(), self.object):
+        for part in (self.restore, self.choices, make_line(), self.object):
             layout.addWidget(part)
         for part in (self._volume_fold, self._objects_fold):
             layout.addWidget(part)

@@ -93,6 +93,11 @@ class VolumeActions:
 
     # propagation
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a propagation is going on, or waits for a decision."""
+        return self._run is not None
+
     def propagate(self) -> None:
         """Carry the current object, or all, from the prompted slices to the others."""
         line, session = self.line(), self._session
