@@ -36,7 +36,7 @@ LAYERS = (
     },
     {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
-    {"decoding", "refinement", "slice_steps", "history", "object_labels"},
+    {"decoding", "embedding_store", "refinement", "slice_steps", "history", "object_labels"},
     {"predictor", "questions", "review"},
     {"prompted_objects"},
     {"automatic", "propagation"},

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_promptable.commits import LabelsArray, OverlapPolicy
-from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding, plane_key
+from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import PromptError
 from napari_promptable.history import Change, Key, Origin, Prompts, Records, SliceRecord, Verb
 from napari_promptable.masks import mask_region
@@ -347,18 +347,6 @@ class SegmentationSession(PromptedObjects):
         self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
 
 
-def embed_plane(
-    segmenter: Segmenter,
-    model_id: str,
-    plane: npt.NDArray[np.generic],
-    cache: EmbeddingCache,
-    contrast_limits: tuple[float, float] | None = None,
-) -> ImageEmbedding:
-    """Encode a plane, or take its embedding from the cache."""
-    key = plane_key(plane, contrast_limits, model_id)
-    return cache.get_or_make(key, lambda: segmenter.encode(plane, contrast_limits))
-
-
 def answer_open_questions(
     session: SegmentationSession,
     segmenter: Segmenter,
@@ -368,5 +356,5 @@ def answer_open_questions(
 ) -> None:
     """Answer all prompts of the current object, here and now, as a script does."""
     for question in session.open_questions():
-        embedding = embed_plane(segmenter, model_id, read_plane(question.index), cache)
+        embedding = cache.embed(segmenter, model_id, read_plane(question.index))
         session.accept(question.resolve(segmenter, embedding))
