@@ -37,7 +37,7 @@ LAYERS = (
     {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
     {"decoding", "embedding_store", "refinement", "slice_steps", "history", "object_labels"},
-    {"predictor", "questions", "review"},
+    {"encoding", "predictor", "questions", "review"},
     {"prompted_objects"},
     {"automatic", "propagation"},
     {"volumes"},

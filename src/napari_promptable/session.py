@@ -6,12 +6,11 @@ it reads planes, resolves questions (in a thread, if it likes) and listens to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_promptable.commits import LabelsArray, OverlapPolicy
@@ -20,14 +19,11 @@ from napari_promptable.errors import PromptError
 from napari_promptable.history import Change, Key, Origin, Prompts, Records, SliceRecord, Verb
 from napari_promptable.masks import mask_region
 from napari_promptable.object_labels import ObjectLabels, SliceMask
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Index, PlaneAxes, ReadPlane
 from napari_promptable.prompted_objects import PromptedObjects
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.questions import Answer
 from napari_promptable.refinement import Segmenter, chosen_candidate
-
-ReadPlane = Callable[[Index], npt.NDArray[np.generic]]
-"""Returns the pixels of a plane, (H, W) or (H, W, 3 or 4)."""
 
 
 class SegmentationSession(PromptedObjects):

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_promptable.errors import ImageFormatError
 from napari_promptable.planes import Index, PlaneAxes
 
 
@@ -70,3 +71,29 @@ def test_an_index_of_the_wrong_length_is_refused() -> None:
     for wrong in ((), (1, 2)):
         with pytest.raises(ValueError, match="zip"):
             planes.region(wrong)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spatial", "axes"),
+    [
+        ((6, 8), (6, 8), (0, 1)),
+        ((6, 8, 3), (6, 8), (0, 1)),
+        ((5, 6, 8), (5, 6, 8), (1, 2)),
+        ((2, 5, 6, 8, 4), (2, 5, 6, 8), (2, 3)),
+        ((7, 3), (7, 3), (0, 1)),
+    ],
+)
+def test_an_image_is_cut_along_its_last_axes(shape, spatial, axes) -> None:
+    assert PlaneAxes.of_image(shape) == PlaneAxes(spatial, axes)
+
+
+def test_all_planes_are_listed() -> None:
+    assert list(PlaneAxes((2, 3, 6, 8), (2, 3)).indices()) == list(np.ndindex(2, 3))
+    assert list(PlaneAxes((2, 3, 4), (0, 2)).indices()) == [(0,), (1,), (2,)]
+    assert list(PlaneAxes((6, 8), (0, 1)).indices()) == [()]
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (0, 5, 5), (5, 0, 3)])
+def test_what_has_no_planes_is_refused(shape) -> None:
+    with pytest.raises(ImageFormatError, match="two axes"):
+        PlaneAxes.of_image(shape)
