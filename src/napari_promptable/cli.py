@@ -1,4 +1,4 @@
-"""The command line: ``napari-promptable demo | models | segment | evaluate``."""
+"""The command line: ``napari-promptable demo | models | segment | embed | evaluate``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_promptable.embeddings import EmbeddingCache
     from napari_promptable.predictor import PromptableModel
     from napari_promptable.prompt_document import PromptDocument
     from napari_promptable.propagation_settings import PropagationSettings
@@ -74,8 +75,13 @@ def make_parser() -> argparse.ArgumentParser:
     segment.add_argument("prompts", type=Path, metavar="PROMPTS.json")
     segment.add_argument("-o", "--output", type=Path, required=True, metavar="LABELS.tif")
     _add_model_options(segment, default=None)
+    segment.add_argument(
+        "--cache", type=Path, metavar="DIR", help="embeddings are read from here and kept here"
+    )
     _add_propagation_options(segment)
     segment.set_defaults(run=_segment)
+
+    _add_embed_command(commands)
 
     evaluate = commands.add_parser("evaluate", help="a model's IoU on labelled images")
     evaluate.add_argument("images", type=Path, metavar="IMAGES", help="a file or a folder")
@@ -126,6 +132,30 @@ def _add_model_options(parser: argparse.ArgumentParser, default: str | None) -> 
     )
 
 
+def _add_embed_command(commands: Any) -> None:
+    embed = commands.add_parser("embed", help="encode an image ahead of time; resumable")
+    embed.add_argument("image", type=Path, metavar="IMAGE")
+    embed.add_argument("-o", "--output", type=Path, required=True, metavar="CACHE.zarr")
+    embed.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of dask.distributed, whose workers encode; 'local': processes of this computer",
+    )
+    embed.add_argument(
+        "--float16",
+        action="store_true",
+        help="half the space on disk, masks change a little; for a new cache",
+    )
+    embed.add_argument(
+        "--max-size",
+        type=float,
+        metavar="GB",
+        help="delete the least recently used embeddings beyond this",
+    )
+    _add_model_options(embed, default="tiny")
+    embed.set_defaults(run=_embed)
+
+
 def _add_propagation_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("propagation")
     group.add_argument(
@@ -156,6 +186,8 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _segment(arguments: argparse.Namespace) -> None:
+    from napari_promptable.embedding_store import EmbeddingStore
+    from napari_promptable.embeddings import EmbeddingCache
     from napari_promptable.image_io import read_image, write_labels
     from napari_promptable.predictor import load_model
     from napari_promptable.prompt_document import read_prompts
@@ -171,13 +203,20 @@ def _segment(arguments: argparse.Namespace) -> None:
             arguments.model or name, device=arguments.device, precision=arguments.precision
         )
 
+    cache = EmbeddingCache(
+        store=None if arguments.cache is None else EmbeddingStore(arguments.cache)
+    )
     if settings is None and document.extra.get(ACTIONS):
         labels = replay_document(
-            load, image, document, progress=lambda changes: _bar(changes, "step")
+            load,
+            image,
+            document,
+            cache=cache,
+            progress=lambda changes: _bar(changes, "step"),
         )
     else:
         model = load(document.model)
-        labels = _segment_all(model, image, document, settings, arguments.axis)
+        labels = _segment_all(model, image, document, settings, arguments.axis, cache)
     write_labels(arguments.output, labels)
     name = arguments.model or document.model
     print(f"{arguments.output}: {len(document.objects)} objects, model {name}")
@@ -214,6 +253,7 @@ def _segment_all(
     document: PromptDocument,
     settings: PropagationSettings | None,
     axis: int | None,
+    cache: EmbeddingCache,
 ) -> npt.NDArray[np.uint32]:
     """Answer all prompts, with a progress bar; propagate them if there are settings."""
     from tqdm import tqdm
@@ -225,6 +265,7 @@ def _segment_all(
             model,
             image,
             document,
+            cache=cache,
             progress=lambda ids: _bar(ids, "object"),
         )
     with tqdm(unit="slice", file=sys.stderr) as bar:
@@ -234,8 +275,35 @@ def _segment_all(
             bar.update(done - bar.n)
 
         return propagate_document(
-            model, image, document, settings, axis=axis, progress=progress
+            model, image, document, settings, axis=axis, cache=cache, progress=progress
         )
+
+
+def _embed(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from napari_promptable.embedding_store import EmbeddingStore
+    from napari_promptable.encoding import embed_planes
+    from napari_promptable.image_io import read_image
+    from napari_promptable.planes import PlaneAxes
+    from napari_promptable.predictor import load_model
+
+    image = read_image(arguments.image)
+    planes = PlaneAxes.of_image(image.shape)
+    max_bytes = None if arguments.max_size is None else int(arguments.max_size * 1e9)
+    dtype = "float16" if arguments.float16 else None
+    store = EmbeddingStore(arguments.output, max_bytes=max_bytes, dtype=dtype)
+    model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
+    indices = list(planes.indices())
+    done = embed_planes(
+        model, model.model_id, lambda index: image[planes.region(index)], indices, store
+    )
+    num_encoded = sum(
+        was_encoded
+        for _, was_encoded in tqdm(done, total=len(indices), unit="plane", file=sys.stderr)
+    )
+    num_there = len(indices) - num_encoded
+    print(f"{arguments.output}: {num_encoded} planes encoded, {num_there} were there")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

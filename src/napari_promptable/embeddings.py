@@ -1,4 +1,4 @@
-"""Image embeddings: the value, and a cache that keeps the newest of them in memory."""
+"""Image embeddings: the value, its name, and a cache that keeps the newest in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xxhash
 
 from napari_promptable.tiling import Tile
+from napari_promptable.transforms import to_rgb8
 
 _MAX_TILE_BYTES = 2**27
 """Of the parts of one plane that are kept encoded; 128 tiles of the bundled model."""
@@ -43,16 +44,27 @@ class SizedCache(Generic[Key, Value]):
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
         """Return the value of this name; make it first where it is not held."""
+        value = self.find(key)
+        if value is None:
+            value = make()
+            self.keep(key, value)
+        return value
+
+    def find(self, key: Key) -> Value | None:
+        """Return the value of this name, None if it is not held."""
         with self._lock:
-            if key in self._values:
+            value = self._values.get(key)
+            if value is not None:
                 self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
+            return value
+
+    def keep(self, key: Key, value: Value) -> None:
+        """Hold a value, and drop the least recently used if there are too many."""
         with self._lock:
             self._values[key] = value
+            self._values.move_to_end(key)
             while len(self._values) > 1 and self.nbytes > self._max_bytes:
                 self._values.popitem(last=False)
-        return value
 
     @property
     def nbytes(self) -> int:
@@ -112,31 +124,117 @@ class ImageEmbedding:
         return self.features.nbytes + image_bytes + self.tiles.nbytes
 
 
-def plane_key(
-    plane: npt.NDArray[np.generic], contrast_limits: tuple[float, float] | None, model_id: str
-) -> str:
+def plane_key(rgb: npt.NDArray[np.uint8], model_id: str) -> str:
     """Name an embedding by the content it is made from.
 
     Parameters
     ----------
-    plane : ndarray
-        Pixels of the plane.
-    contrast_limits : (float, float) or None
-        As given to the encoder.
+    rgb : ndarray of uint8, shape (H, W, 3)
+        The plane as it is encoded, after contrast: see
+        `napari_promptable.transforms.to_rgb8`.
     model_id : str
         Which weights.
 
     Returns
     -------
     str
-        The same for the same pixels, dtype, shape, limits and weights, and only then.
+        32 hexadecimal digits: the same for the same pixels, shape and weights, and only then.
     """
-    if contrast_limits is not None:
-        contrast_limits = (float(contrast_limits[0]), float(contrast_limits[1]))
-    digest = xxhash.xxh128(np.ascontiguousarray(plane).tobytes())
-    digest.update(repr((plane.shape, plane.dtype.str, contrast_limits, model_id)).encode())
+    return _hash(rgb, model_id)
+
+
+def _hash(array: npt.NDArray[np.generic], about: object) -> str:
+    """Hash an array, its shape and dtype, and what `repr` says of something else."""
+    digest = xxhash.xxh128(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((array.shape, array.dtype.str, about)).encode())
     return digest.hexdigest()
 
 
+class Encoder(Protocol):
+    """What encodes planes; `PromptableModel` is one."""
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Encode one plane."""
+        ...
+
+
+class Storage(Protocol):
+    """Where embeddings outlive the process; `EmbeddingStore` is one."""
+
+    def get(self, key: str, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding | None:
+        """Read the embedding of a plane, None if there is none."""
+        ...
+
+    def put(self, key: str, embedding: ImageEmbedding) -> None:
+        """Write an embedding, unless it is there."""
+        ...
+
+
 class EmbeddingCache(SizedCache[str, ImageEmbedding]):
-    """Embeddings by `plane_key`."""
+    """Embeddings by `plane_key`: in memory, and below that in a store, if there is one.
+
+    Parameters
+    ----------
+    max_bytes : int, default 1 GiB
+        Of memory; see `SizedCache`.
+    store : EmbeddingStore, optional
+        Asked for what is not in memory; gets all that is encoded.
+    """
+
+    def __init__(self, max_bytes: int = 2**30, store: Storage | None = None) -> None:
+        super().__init__(max_bytes)
+        self.store = store
+        self._keys: dict[str, str] = {}
+
+    def embed(
+        self,
+        encoder: Encoder,
+        model_id: str,
+        plane: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Take a plane's embedding from memory, else from the store, else encode the plane.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            The model.
+        model_id : str
+            Which weights it has.
+        plane, contrast_limits
+            As in `encode_image`.
+
+        Returns
+        -------
+        ImageEmbedding
+            Now in memory and in the store.
+
+        Raises
+        ------
+        CacheError
+            If the store's embedding is damaged, or it cannot be written; in the latter case it
+            is kept in memory, so that the next call succeeds.
+        ImageFormatError
+            As in `encode_image`.
+        """
+        as_given = _hash(plane, (contrast_limits, model_id))
+        key = self._keys.get(as_given)  # spares finding the contrast at every click
+        embedding = None if key is None else self.find(key)
+        if embedding is not None:
+            return embedding
+        rgb = to_rgb8(plane, contrast_limits)
+        key = self._keys[as_given] = plane_key(rgb, model_id)
+        embedding = self.find(key)
+        if embedding is None and self.store is not None:
+            embedding = self.store.get(key, rgb)
+        is_new = embedding is None
+        if embedding is None:
+            embedding = encoder.encode(rgb, (0, 255))
+        self.keep(key, embedding)
+        if is_new and self.store is not None:
+            self.store.put(key, embedding)
+        return embedding

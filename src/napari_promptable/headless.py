@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import Prediction
 from napari_promptable.planes import Index, PlaneAxes
@@ -29,6 +29,7 @@ def segment_document(
     image: Any,
     document: PromptDocument,
     *,
+    cache: EmbeddingCache | None = None,
     report: Report | None = None,
     progress: Callable[[ObjectIds], ObjectIds] = iter,
 ) -> npt.NDArray[np.uint32]:
@@ -43,6 +44,8 @@ def segment_document(
         prompts are read.
     document : PromptDocument
         The prompts.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for and kept.
     report : callable, optional
         See `Report`.
     progress : callable, optional
@@ -57,12 +60,14 @@ def segment_document(
     ------
     PromptError
         If the image has another shape, or prompts cannot be answered.
+    CacheError
+        If the cache's store is damaged or cannot be written.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
     labels = np.zeros(planes.shape, np.uint32)
     session = SegmentationSession(planes, labels)
-    cache = EmbeddingCache()
+    cache = EmbeddingCache() if cache is None else cache
 
     def read_plane(index: Index) -> npt.NDArray[np.generic]:
         return np.asarray(image[planes.region(index)])
@@ -87,6 +92,7 @@ def propagate_document(
     settings: PropagationSettings,
     *,
     axis: int | None = None,
+    cache: EmbeddingCache | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.uint32]:
     """Propagate all objects of a prompts.json; gives the same labels as `propagate`.
@@ -103,6 +109,8 @@ def propagate_document(
         Range, prompts and stop rules.
     axis : int, optional
         The axis to go along; may be left out where only one axis is not in the planes.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for and kept.
     progress : callable, optional
         As in `propagate`, for each volume in turn if the image has more than three axes.
 
@@ -115,11 +123,14 @@ def propagate_document(
     ------
     PromptError
         If the image has another shape, there is no such axis, or as `propagate`.
+    CacheError
+        If the cache's store is damaged or cannot be written.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
     number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32)
+    segmenter = model if cache is None else CachedSegmenter(model, cache)
     volumes: dict[Index, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
         for index, prompts in _answerable(object_id, document).items():
@@ -128,7 +139,7 @@ def propagate_document(
                 volume.setdefault(object_id, {})[index[number]] = prompts
     for rest, objects in volumes.items():
         view = _Volume(image, planes, rest, number)
-        result = propagate(model, view, objects, settings, progress)
+        result = propagate(segmenter, view, objects, settings, progress)
         for position, plane in enumerate(result.labels):
             labels[planes.region(view.index(position))] = plane
     return labels
@@ -150,6 +161,30 @@ def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
             f"{', '.join(map(str, others))} of shape {planes.shape}: name one of them"
         )
     return others.index(axis)
+
+
+class CachedSegmenter:
+    """A model that takes embeddings from a cache, where they are there.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What encodes and answers.
+    cache : EmbeddingCache
+        Where embeddings are looked for and kept.
+    """
+
+    def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
+        self._model, self._cache = model, cache
+        self.predict, self.predict_each = model.predict, model.predict_each
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Encode a plane, or take its embedding from the cache."""
+        return self._cache.embed(self._model, self._model.model_id, image, contrast_limits)
 
 
 class _Volume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from napari_promptable.transforms import stack_channels
 
 Index = tuple[int, ...]
 Region = tuple[int | slice, ...]
+ReadPlane = Callable[[Index], npt.NDArray[np.generic]]
+"""Returns the pixels of a plane, (H, W) or (H, W, 3 or 4)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,43 @@ class PlaneAxes:
 
     shape: tuple[int, ...]
     axes: tuple[int, int]
+
+    @classmethod
+    def of_image(cls, shape: tuple[int, ...]) -> PlaneAxes:
+        """Cut an image along its last two axes, or the last two before RGB or RGBA.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the image; a last axis of 3 or 4 after two others is colour.
+
+        Returns
+        -------
+        PlaneAxes
+            Without the colour axis.
+
+        Raises
+        ------
+        ImageFormatError
+            If there are fewer than two axes, or no pixels.
+
+        Examples
+        --------
+        >>> PlaneAxes.of_image((30, 256, 200, 3))
+        PlaneAxes(shape=(30, 256, 200), axes=(1, 2))
+        """
+        is_colour = len(shape) > 2 and shape[-1] in (3, 4)
+        spatial = tuple(shape[:-1] if is_colour else shape)
+        if len(spatial) < 2 or 0 in shape:
+            raise ImageFormatError(
+                f"an image of shape {tuple(shape)} was given; it needs two axes or more, and "
+                "pixels"
+            )
+        return cls(spatial, (len(spatial) - 2, len(spatial) - 1))
+
+    def indices(self) -> Iterator[Index]:
+        """All planes, the last axis fastest."""
+        yield from np.ndindex(*(self.shape[axis] for axis in self.other_axes))
 
     @property
     def other_axes(self) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.session import (
     SegmentationSession,
     answer_open_questions,
-    embed_plane,
 )
 from napari_promptable.session_document import parse_changes
 from napari_promptable.slice_line import SliceLine, from_ranges, to_slice_masks
@@ -37,6 +36,7 @@ def replay_document(
     image: Any,
     document: PromptDocument,
     *,
+    cache: EmbeddingCache | None = None,
     progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
 ) -> npt.NDArray[np.uint32]:
     """Do everything again that a saved session has done to its labels.
@@ -52,6 +52,8 @@ def replay_document(
         needed are read.
     document : PromptDocument
         From `document_of`.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for, and kept.
     progress : callable, optional
         Wraps the changes that are iterated over, as tqdm does.
 
@@ -67,7 +69,9 @@ def replay_document(
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
-    replay = _Replay(cache(load_model), image, planes, document.model)
+    replay = _Replay(
+        functools.cache(load_model), image, planes, document.model, cache or EmbeddingCache()
+    )
     changes = parse_changes(document)
     for change in progress([*changes, *_open_commits(document, changes)]):
         replay.do(change)
@@ -89,13 +93,18 @@ class _Replay:
     """A session to which changes are made again."""
 
     def __init__(
-        self, load_model: LoadModel, image: Any, planes: PlaneAxes, model: str
+        self,
+        load_model: LoadModel,
+        image: Any,
+        planes: PlaneAxes,
+        model: str,
+        cache: EmbeddingCache,
     ) -> None:
         self.labels = np.zeros(planes.shape, np.uint32)
         self._load_model, self._image, self._planes = load_model, image, planes
         self._model_name = model
         self._session = SegmentationSession(planes, self.labels)
-        self._cache = EmbeddingCache()
+        self._cache = cache
 
     def do(self, change: Change) -> None:
         """Make a change again."""
@@ -137,7 +146,7 @@ class _Replay:
 
         def embed(position: int) -> ImageEmbedding:
             plane = read(line.at(position))
-            return embed_plane(model, model.model_id, plane, self._cache)
+            return self._cache.embed(model, model.model_id, plane)
 
         for object_id, prompts in change.asked.items():
             self._session.select_object(object_id)

@@ -6,28 +6,24 @@ it reads planes, resolves questions (in a thread, if it likes) and listens to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_promptable.commits import LabelsArray, OverlapPolicy
-from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding, plane_key
+from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import PromptError
 from napari_promptable.history import Change, Key, Origin, Prompts, Records, SliceRecord, Verb
 from napari_promptable.masks import mask_region
 from napari_promptable.object_labels import ObjectLabels, SliceMask
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Index, PlaneAxes, ReadPlane
 from napari_promptable.prompted_objects import PromptedObjects
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.questions import Answer
 from napari_promptable.refinement import Segmenter, chosen_candidate
-
-ReadPlane = Callable[[Index], npt.NDArray[np.generic]]
-"""Returns the pixels of a plane, (H, W) or (H, W, 3 or 4)."""
 
 
 class SegmentationSession(PromptedObjects):
@@ -347,18 +343,6 @@ class SegmentationSession(PromptedObjects):
         self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
 
 
-def embed_plane(
-    segmenter: Segmenter,
-    model_id: str,
-    plane: npt.NDArray[np.generic],
-    cache: EmbeddingCache,
-    contrast_limits: tuple[float, float] | None = None,
-) -> ImageEmbedding:
-    """Encode a plane, or take its embedding from the cache."""
-    key = plane_key(plane, contrast_limits, model_id)
-    return cache.get_or_make(key, lambda: segmenter.encode(plane, contrast_limits))
-
-
 def answer_open_questions(
     session: SegmentationSession,
     segmenter: Segmenter,
@@ -368,5 +352,5 @@ def answer_open_questions(
 ) -> None:
     """Answer all prompts of the current object, here and now, as a script does."""
     for question in session.open_questions():
-        embedding = embed_plane(segmenter, model_id, read_plane(question.index), cache)
+        embedding = cache.embed(segmenter, model_id, read_plane(question.index))
         session.accept(question.resolve(segmenter, embedding))

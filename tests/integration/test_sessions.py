@@ -20,7 +20,6 @@ from napari_promptable.sample_data import load_nuclei_stack, sample_labels, samp
 from napari_promptable.session import (
     SegmentationSession,
     answer_open_questions,
-    embed_plane,
 )
 from napari_promptable.session_document import document_of, restore_session
 from napari_promptable.slice_line import SliceLine, to_ranges, to_slice_masks
@@ -64,7 +63,7 @@ class Annotator:
         asked = {object_id: {z: p for (z,), p in session.prompts_of(object_id).items()}}
 
         def embed(z: int) -> Any:
-            return embed_plane(self.model, self.model.model_id, self.stack[z], self._cache)
+            return self._cache.embed(self.model, self.model.model_id, self.stack[z])
 
         masks = VolumeMasks()
         anchors = answer_slices(self.model, embed, line.length, asked, settings)

@@ -50,6 +50,15 @@ def assert_is_mistake(capsys, arguments, *words) -> None:
         assert word in err
 
 
+def assert_is_mistake_after_progress(capsys, arguments, *words) -> None:
+    """Exit code 2 and all words in the last line on stderr."""
+    assert cli.main([str(argument) for argument in arguments]) == cli.MISTAKE
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("napari-promptable: error: ")
+    for word in words:
+        assert word in last
+
+
 def test_models_are_listed(capsys) -> None:
     assert cli.main(["models", "list"]) == cli.DONE
     lines = capsys.readouterr().out.splitlines()
@@ -93,6 +102,54 @@ def test_a_click_becomes_labels(image_path, prompts_path, tmp_path, capsys) -> N
     assert cli.main([str(argument) for argument in arguments]) == cli.DONE
     assert np.array_equal(tifffile.imread(output), labels)
     assert len(output.read_bytes()) == len(first)
+
+
+@pytest.fixture
+def stack_path(tmp_path):
+    """Three slices, the last two of which are the same."""
+    stack = np.random.default_rng(0).integers(0, 255, (3, 40, 50)).astype(np.uint8)
+    stack[2] = stack[1]
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, stack, photometric="minisblack")
+    return path
+
+
+def test_planes_are_embedded_once(stack_path, tmp_path, capsys) -> None:
+    cache = tmp_path / "cache.zarr"
+    arguments = ["embed", str(stack_path), "-o", str(cache), "--device", "cpu"]
+    assert cli.main(arguments) == cli.DONE
+    assert "2 planes encoded, 1 were there" in capsys.readouterr().out
+    assert cli.main(arguments) == cli.DONE
+    out, err = capsys.readouterr()
+    assert "0 planes encoded, 3 were there" in out
+    assert "3/3" in err
+    assert_is_mistake(capsys, [*arguments, "--float16"], "float32", "float16")
+    (cache / "zarr.json").write_text("{}")
+    assert_is_mistake(capsys, arguments, "cache.zarr")
+
+
+def test_segmenting_uses_the_cache(
+    image_path, prompts_path, tmp_path, monkeypatch, capsys
+) -> None:
+    cache, output = str(tmp_path / "cache.zarr"), tmp_path / "labels.tif"
+    embed = ["embed", str(image_path), "-o", cache, "--device", "cpu"]
+    assert cli.main(embed) == cli.DONE
+    arguments = ["segment", str(image_path), str(prompts_path), "-o", str(output)]
+    arguments += ["--device", "cpu"]
+    assert cli.main(arguments) == cli.DONE
+    expected = tifffile.imread(output)
+
+    def never(*_args, **_kwargs):
+        raise AssertionError("it is in the cache")
+
+    monkeypatch.setattr("napari_promptable.predictor.encode_image", never)
+    assert cli.main([*arguments, "--cache", cache]) == cli.DONE
+    assert np.array_equal(tifffile.imread(output), expected)
+    [entry] = [path for path in (tmp_path / "cache.zarr").iterdir() if path.is_dir()]
+    (entry / "c/0/0/0").write_bytes(b"damaged")
+    capsys.readouterr()
+    assert_is_mistake_after_progress(capsys, [*arguments, "--cache", cache], entry.name)
+    assert np.array_equal(tifffile.imread(output), expected)
 
 
 def test_mistakes_are_told_in_one_line(image_path, prompts_path, tmp_path, capsys) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding, plane_key
+from napari_promptable.errors import CacheError
 from napari_promptable.tiling import Tile
 
 BYTES = 4 * 2 * 3 * 5
@@ -104,30 +105,66 @@ def test_another_thread_may_ask_while_one_is_made() -> None:
 
 
 def test_equal_planes_have_one_key() -> None:
-    plane = np.random.default_rng(0).integers(0, 9, (6, 8))
-    key = plane_key(plane, (0, 1), "model")
-    assert plane_key(plane.copy(), (0, 1), "model") == key
-    assert plane_key(np.asfortranarray(plane), (0, 1), "model") == key
-    assert plane_key(np.repeat(plane, 2, axis=1)[:, ::2], (0, 1), "model") == key
-    limits = (np.float64(0), np.float32(1))
-    assert plane_key(plane, limits, "model") == key  # type: ignore[arg-type]
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    key = plane_key(rgb, "model")
+    assert plane_key(rgb.copy(), "model") == key
+    assert plane_key(np.asfortranarray(rgb), "model") == key
+    assert plane_key(np.repeat(rgb, 2, axis=1)[:, ::2], "model") == key
 
 
 def test_keys_differ_by_all_that_matters() -> None:
-    plane = np.arange(48, dtype=np.int32).reshape(6, 8)
-    changed = plane.copy()
-    changed[-1, -1] += 1
+    rgb = np.arange(144, dtype=np.uint8).reshape(6, 8, 3)
+    changed = rgb.copy()
+    changed[-1, -1, -1] += 1
     keys = {
-        plane_key(plane, None, "model"),
-        plane_key(changed, None, "model"),
-        plane_key(plane.view(np.uint32), None, "model"),
-        plane_key(plane.view(np.float32), None, "model"),
-        plane_key(plane.astype(np.int64), None, "model"),
-        plane_key(plane.reshape(8, 6), None, "model"),
-        plane_key(plane.reshape(2, 8, 3), None, "model"),
-        plane_key(plane.T, None, "model"),
-        plane_key(plane, (0, 47), "model"),
-        plane_key(plane, (0, 48), "model"),
-        plane_key(plane, None, "another model"),
+        plane_key(rgb, "model"),
+        plane_key(changed, "model"),
+        plane_key(rgb.reshape(8, 6, 3), "model"),
+        plane_key(rgb.transpose(1, 0, 2), "model"),
+        plane_key(rgb[..., ::-1], "model"),
+        plane_key(rgb, "another model"),
     }
-    assert len(keys) == 11
+    assert len(keys) == 6
+
+
+def test_a_plane_is_encoded_once(fake_segmenter) -> None:
+    plane = np.random.default_rng(0).normal(size=(8, 12))
+    cache = EmbeddingCache()
+    first = cache.embed(fake_segmenter, "fake", plane)
+    assert cache.embed(fake_segmenter, "fake", plane.copy()) is first
+    assert fake_segmenter.num_encoded == 1
+    cache.embed(fake_segmenter, "fake", plane, (0, 1))
+    cache.embed(fake_segmenter, "other", plane)
+    changed = plane.copy()
+    changed[3, 4] *= -1
+    cache.embed(fake_segmenter, "fake", changed)
+    assert fake_segmenter.num_encoded == 4
+
+
+def test_what_looks_the_same_to_the_model_is_encoded_once(fake_segmenter) -> None:
+    plane = np.random.default_rng(0).integers(0, 256, (8, 12)).astype(np.uint8)
+    cache = EmbeddingCache()
+    first = cache.embed(fake_segmenter, "fake", plane)
+    brighter = 100 + 2 * plane.astype(np.uint16)
+    for same in (plane.astype(np.int32), brighter):
+        assert cache.embed(fake_segmenter, "fake", same) is first
+    assert fake_segmenter.num_encoded == 1
+
+
+class FullStore:
+    """A store that has nothing and takes nothing."""
+
+    def get(self, key, rgb) -> None:
+        return None
+
+    def put(self, key, embedding) -> None:
+        raise CacheError("the disk is full")
+
+
+def test_a_full_disk_does_not_cost_the_work(fake_segmenter) -> None:
+    cache = EmbeddingCache(store=FullStore())
+    plane = np.eye(8)
+    with pytest.raises(CacheError):
+        cache.embed(fake_segmenter, "fake", plane)
+    cache.embed(fake_segmenter, "fake", plane)
+    assert fake_segmenter.num_encoded == 1

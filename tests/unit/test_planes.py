@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
+from napari_promptable.transforms import to_rgb8
 
 
 @st.composite
@@ -103,3 +104,46 @@ def test_read_plane_takes_the_channel_that_is_asked_for() -> None:
 def test_read_plane_refuses_what_is_not_there(shape, index) -> None:
     with pytest.raises(ImageFormatError, match="choose the image again"):
         read_plane(np.zeros(shape), STACK_PLANES, index, None)
+
+
+def test_three_channels_become_rgb_each_at_its_own_contrast() -> None:
+    stack = np.random.default_rng(0).integers(0, 99, (4, 20, 30)).astype(np.uint16)
+    stack[2] *= 100
+    planes = PlaneAxes(stack.shape, (1, 2))
+    rgb = read_plane(stack, planes, (0,), Channel(0, (1, 2)))
+    assert rgb.shape == (20, 30, 3)
+    np.testing.assert_array_equal(rgb[..., 1], to_rgb8(stack[2])[..., 0])
+    assert abs(rgb[..., 0].mean() - rgb[..., 1].mean()) < 20
+    assert not rgb[..., 2].any()
+
+
+def test_a_channel_as_plain_values() -> None:
+    channel = Channel(0, (1, 2))
+    assert Channel.from_plain(channel.to_plain()) == channel
+    assert Channel.from_plain(None) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "spatial", "axes"),
+    [
+        ((6, 8), (6, 8), (0, 1)),
+        ((6, 8, 3), (6, 8), (0, 1)),
+        ((5, 6, 8), (5, 6, 8), (1, 2)),
+        ((2, 5, 6, 8, 4), (2, 5, 6, 8), (2, 3)),
+        ((7, 3), (7, 3), (0, 1)),
+    ],
+)
+def test_an_image_is_cut_along_its_last_axes(shape, spatial, axes) -> None:
+    assert PlaneAxes.of_image(shape) == PlaneAxes(spatial, axes)
+
+
+def test_all_planes_are_listed() -> None:
+    assert list(PlaneAxes((2, 3, 6, 8), (2, 3)).indices()) == list(np.ndindex(2, 3))
+    assert list(PlaneAxes((2, 3, 4), (0, 2)).indices()) == [(0,), (1,), (2,)]
+    assert list(PlaneAxes((6, 8), (0, 1)).indices()) == [()]
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (0, 5, 5), (5, 0, 3)])
+def test_what_has_no_planes_is_refused(shape) -> None:
+    with pytest.raises(ImageFormatError, match="two axes"):
+        PlaneAxes.of_image(shape)

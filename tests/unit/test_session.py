@@ -19,7 +19,6 @@ from napari_promptable.prompts import PlanePrompts
 from napari_promptable.session import (
     SegmentationSession,
     answer_open_questions,
-    embed_plane,
 )
 
 SHAPE = (3, 20, 24)
@@ -522,16 +521,6 @@ def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
     assert ("answer_changed", ()) in events
     session.commit()
     assert labels[5, 6] == 1
-
-
-def test_a_plane_is_encoded_once(fake_segmenter) -> None:
-    cache = EmbeddingCache()
-    first = embed_plane(fake_segmenter, "fake", STACK[0], cache)
-    assert embed_plane(fake_segmenter, "fake", STACK[1], cache) is first  # the same pixels
-    embed_plane(fake_segmenter, "fake", STACK[0] + 1, cache)
-    embed_plane(fake_segmenter, "fake", STACK[0], cache, (0, 1))
-    embed_plane(fake_segmenter, "other", STACK[0], cache)
-    assert fake_segmenter.num_encoded == 4
 
 
 # objects in the labels

@@ -24,7 +24,6 @@ from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
 from napari_promptable.prompts import PromptSet
 from napari_promptable.questions import Answer, Question
 from napari_promptable.registry import MODELS
-from napari_promptable.session import embed_plane
 
 if TYPE_CHECKING:
     from napari_promptable.predictor import PromptableModel
@@ -80,7 +79,7 @@ class Embedder:
         """Encode a plane, or take its embedding from the cache."""
         segmenter = CancellableModel(model, control)
         plane = source.read(index)
-        embedding = embed_plane(segmenter, model.model_id, plane, self._cache)
+        embedding = self._cache.embed(segmenter, model.model_id, plane)
         self._by_index[index] = embedding
         return embedding
 
