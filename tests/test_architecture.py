@@ -50,7 +50,7 @@ LAYERS = (
         "evaluate",
         "sample_data",
     },
-    {"evaluation_report", "headless"},
+    {"distributed", "evaluation_report", "headless"},
     {"demo"},
     {"cli", "gui"},
 )
