@@ -51,7 +51,7 @@ LAYERS = (
         "evaluate",
         "sample_data",
     },
-    {"evaluation_report", "headless", "replay"},
+    {"distributed", "evaluation_report", "headless", "replay"},
     {"demo"},
     {"cli", "gui"},
 )

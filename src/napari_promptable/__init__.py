@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_promptable.checkpoints import fetch_checkpoint as fetch_checkpoint
+    from napari_promptable.distributed import RemoteSegmenter as RemoteSegmenter
+    from napari_promptable.distributed import embed_volume as embed_volume
+    from napari_promptable.embedding_store import EmbeddingStore as EmbeddingStore
+    from napari_promptable.embeddings import EmbeddingCache as EmbeddingCache
     from napari_promptable.embeddings import ImageEmbedding as ImageEmbedding
     from napari_promptable.errors import CacheError as CacheError
     from napari_promptable.errors import CancelledError as CancelledError
     from napari_promptable.errors import CheckpointError as CheckpointError
+    from napari_promptable.errors import ClusterError as ClusterError
     from napari_promptable.errors import DeviceError as DeviceError
     from napari_promptable.errors import EmbeddingMismatchError as EmbeddingMismatchError
     from napari_promptable.errors import ImageFormatError as ImageFormatError
@@ -38,11 +43,14 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "checkpoints": ("fetch_checkpoint",),
-    "embeddings": ("ImageEmbedding",),
+    "distributed": ("RemoteSegmenter", "embed_volume"),
+    "embedding_store": ("EmbeddingStore",),
+    "embeddings": ("EmbeddingCache", "ImageEmbedding"),
     "errors": (
         "CacheError",
         "CancelledError",
         "CheckpointError",
+        "ClusterError",
         "DeviceError",
         "EmbeddingMismatchError",
         "ImageFormatError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,9 @@ from napari_promptable.errors import ImageFormatError, PromptableError, PromptEr
 from napari_promptable.registry import MODELS
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from napari_promptable.commits import LabelsArray
     from napari_promptable.embeddings import EmbeddingCache
+    from napari_promptable.planes import Index
     from napari_promptable.predictor import PromptableModel
     from napari_promptable.prompt_document import PromptDocument
     from napari_promptable.propagation_settings import PropagationSettings
@@ -188,6 +187,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _segment(arguments: argparse.Namespace) -> None:
     from napari_promptable.embedding_store import EmbeddingStore
     from napari_promptable.embeddings import EmbeddingCache
+    from napari_promptable.headless import room_for_labels
     from napari_promptable.image_io import read_image, write_labels
     from napari_promptable.predictor import load_model
     from napari_promptable.prompt_document import read_prompts
@@ -206,18 +206,20 @@ def _segment(arguments: argparse.Namespace) -> None:
     cache = EmbeddingCache(
         store=None if arguments.cache is None else EmbeddingStore(arguments.cache)
     )
-    if settings is None and document.extra.get(ACTIONS):
-        labels = replay_document(
-            load,
-            image,
-            document,
-            cache=cache,
-            progress=lambda changes: _bar(changes, "step"),
-        )
-    else:
-        model = load(document.model)
-        labels = _segment_all(model, image, document, settings, arguments.axis, cache)
-    write_labels(arguments.output, labels)
+    with room_for_labels(document.image_shape) as room:
+        if settings is None and document.extra.get(ACTIONS):
+            labels = replay_document(
+                load,
+                image,
+                document,
+                cache=cache,
+                labels=room,
+                progress=lambda changes: _bar(changes, "step"),
+            )
+        else:
+            model = load(document.model)
+            labels = _segment_all(model, image, document, settings, arguments.axis, cache, room)
+        write_labels(arguments.output, labels)
     name = arguments.model or document.model
     print(f"{arguments.output}: {len(document.objects)} objects, model {name}")
 
@@ -254,7 +256,8 @@ def _segment_all(
     settings: PropagationSettings | None,
     axis: int | None,
     cache: EmbeddingCache,
-) -> npt.NDArray[np.uint32]:
+    room: LabelsArray,
+) -> LabelsArray:
     """Answer all prompts, with a progress bar; propagate them if there are settings."""
     from tqdm import tqdm
 
@@ -266,6 +269,7 @@ def _segment_all(
             image,
             document,
             cache=cache,
+            labels=room,
             progress=lambda ids: _bar(ids, "object"),
         )
     with tqdm(unit="slice", file=sys.stderr) as bar:
@@ -282,6 +286,24 @@ def _segment_all(
 def _embed(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from napari_promptable.image_io import read_image
+    from napari_promptable.planes import PlaneAxes
+
+    planes = PlaneAxes.of_image(tuple(read_image(arguments.image).shape))
+    total = sum(1 for _ in planes.indices())
+    embed = _embed_here if arguments.scheduler is None else _embed_on_cluster
+    max_bytes = None if arguments.max_size is None else int(arguments.max_size * 1e9)
+    done = embed(arguments, max_bytes, "float16" if arguments.float16 else None)
+    num_encoded = sum(
+        was_encoded for _, was_encoded in tqdm(done, total=total, unit="plane", file=sys.stderr)
+    )
+    print(f"{arguments.output}: {num_encoded} planes encoded, {total - num_encoded} were there")
+
+
+def _embed_here(
+    arguments: argparse.Namespace, max_bytes: int | None, dtype: str | None
+) -> Iterator[tuple[Index, bool]]:
+    """Encode in this process."""
     from napari_promptable.embedding_store import EmbeddingStore
     from napari_promptable.encoding import embed_planes
     from napari_promptable.image_io import read_image
@@ -289,21 +311,34 @@ def _embed(arguments: argparse.Namespace) -> None:
     from napari_promptable.predictor import load_model
 
     image = read_image(arguments.image)
-    planes = PlaneAxes.of_image(image.shape)
-    max_bytes = None if arguments.max_size is None else int(arguments.max_size * 1e9)
-    dtype = "float16" if arguments.float16 else None
+    planes = PlaneAxes.of_image(tuple(image.shape))
     store = EmbeddingStore(arguments.output, max_bytes=max_bytes, dtype=dtype)
     model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
-    indices = list(planes.indices())
-    done = embed_planes(
-        model, model.model_id, lambda index: image[planes.region(index)], indices, store
+    yield from embed_planes(
+        model,
+        model.model_id,
+        lambda index: image[planes.region(index)],
+        planes.indices(),
+        store,
     )
-    num_encoded = sum(
-        was_encoded
-        for _, was_encoded in tqdm(done, total=len(indices), unit="plane", file=sys.stderr)
+
+
+def _embed_on_cluster(
+    arguments: argparse.Namespace, max_bytes: int | None, dtype: str | None
+) -> Iterator[tuple[Index, bool]]:
+    """Encode on the workers of a scheduler."""
+    from napari_promptable.distributed import embed_volume
+
+    return embed_volume(
+        arguments.image,
+        arguments.output,
+        model=arguments.model,
+        address=None if arguments.scheduler == "local" else arguments.scheduler,
+        device=arguments.device,
+        precision=arguments.precision,
+        max_bytes=max_bytes,
+        dtype=dtype,
     )
-    num_there = len(indices) - num_encoded
-    print(f"{arguments.output}: {num_encoded} planes encoded, {num_there} were there")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -71,7 +71,7 @@ def _run_sample(
         say(f"{object_id:>6}  {words:<24}" + "   ".join(cells))
 
     start = time.perf_counter()
-    labels = segment_document(model, image, document, report=report)
+    labels = np.asarray(segment_document(model, image, document, report=report))
     seconds = time.perf_counter() - start
     write_labels(folder / f"{prefix}labels.tif", labels)
     prompts = {object_id: planes[()] for object_id, planes in document.objects.items()}

@@ -37,5 +37,9 @@ class CacheError(PromptableError, OSError):
     """An embedding cache is damaged or belongs to something else."""
 
 
+class ClusterError(PromptableError, ConnectionError):
+    """A scheduler or its workers cannot be reached, are lost, or cannot do the work."""
+
+
 class CancelledError(PromptableError):
     """The user cancelled the work."""

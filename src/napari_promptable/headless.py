@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.commits import LabelsArray
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import Prediction
@@ -18,6 +22,9 @@ from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.session import SegmentationSession, answer_open_questions
 from napari_promptable.volumes import Progress, propagate
+
+_MAX_BYTES_IN_MEMORY = 2**29  # of labels
+_CHUNK = 1024  # rows and columns
 
 ObjectIds = Iterable[int]
 Report = Callable[[int, Index, Prediction, int], None]
@@ -30,9 +37,10 @@ def segment_document(
     document: PromptDocument,
     *,
     cache: EmbeddingCache | None = None,
+    labels: LabelsArray | None = None,
     report: Report | None = None,
     progress: Callable[[ObjectIds], ObjectIds] = iter,
-) -> npt.NDArray[np.uint32]:
+) -> LabelsArray:
     """Segment all objects of a prompts.json, in its order.
 
     Parameters
@@ -46,6 +54,9 @@ def segment_document(
         The prompts.
     cache : EmbeddingCache, optional
         Where embeddings are looked for and kept.
+    labels : LabelsArray, optional
+        What to write to, of the image's shape, all background; see `room_for_labels`. By
+        default a new array in memory.
     report : callable, optional
         See `Report`.
     progress : callable, optional
@@ -53,8 +64,9 @@ def segment_document(
 
     Returns
     -------
-    ndarray of uint32, shape of the image without RGB axis
-        0 is background; objects keep the pixels that earlier ones have.
+    LabelsArray, shape of the image without RGB axis
+        `labels`, or an ndarray of uint32. 0 is background; objects keep the pixels that
+        earlier ones have.
 
     Raises
     ------
@@ -65,7 +77,7 @@ def segment_document(
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
-    labels = np.zeros(planes.shape, np.uint32)
+    labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     session = SegmentationSession(planes, labels)
     cache = EmbeddingCache() if cache is None else cache
 
@@ -83,6 +95,30 @@ def segment_document(
                     report(object_id, index, prediction, candidate)
         session.commit()
     return labels
+
+
+@contextmanager
+def room_for_labels(shape: tuple[int, ...]) -> Iterator[LabelsArray]:
+    """Give an empty labels array: in memory, or of a large volume in a temporary zarr folder.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image, without RGB axis.
+
+    Yields
+    ------
+    LabelsArray of uint32
+        All background; gone in the end if it is a folder.
+    """
+    if 4 * math.prod(shape) <= _MAX_BYTES_IN_MEMORY:
+        yield np.zeros(shape, np.uint32)
+        return
+    import zarr
+
+    chunks = (1,) * (len(shape) - 2) + tuple(min(length, _CHUNK) for length in shape[-2:])
+    with TemporaryDirectory(prefix="napari-promptable-") as folder:
+        yield zarr.create_array(folder, shape=shape, chunks=chunks, dtype="uint32")
 
 
 def propagate_document(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_promptable.errors import ImageFormatError
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
+_MAX_BYTES_IN_MEMORY = 2**29  # of a TIFF; larger ones are read part by part
 
 
 def read_image(path: str | Path) -> Any:
@@ -29,7 +30,8 @@ def read_image(path: str | Path) -> Any:
     Returns
     -------
     array
-        Any shape and dtype. A zarr array is not read yet; index it to read a part.
+        Any shape and dtype. A zarr array or a large TIFF is not read yet; index it to read a
+        part.
 
     Raises
     ------
@@ -49,16 +51,30 @@ def read_image(path: str | Path) -> Any:
         ) from error
 
 
-def _read_file(path: Path) -> npt.NDArray[np.generic]:
+def _read_file(path: Path) -> Any:
     if path.suffix.lower() in _TIFF_SUFFIXES:
-        import tifffile
-
-        return np.asarray(tifffile.imread(path))
+        return _read_tiff(path)
     import imageio.v3
 
     with warnings.catch_warnings():  # imageio's own plugins, tried one after the other
         warnings.simplefilter("ignore")
         return np.asarray(imageio.v3.imread(path.read_bytes(), extension=path.suffix or ".png"))
+
+
+def _read_tiff(path: Path) -> Any:
+    """Read a small file; map a large one into memory, or its compressed pages by zarr."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        if series.nbytes <= _MAX_BYTES_IN_MEMORY:
+            return np.asarray(tifffile.imread(path))
+        is_mappable = series.dataoffset is not None
+    if is_mappable:
+        return tifffile.memmap(path, mode="r")
+    import zarr
+
+    return zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")
 
 
 def _read_zarr(path: Path) -> Any:
@@ -71,15 +87,15 @@ def _read_zarr(path: Path) -> Any:
     return node[attributes["multiscales"][0]["datasets"][0]["path"]]
 
 
-def write_labels(path: str | Path, labels: npt.NDArray[np.integer[Any]]) -> None:
+def write_labels(path: str | Path, labels: Any) -> None:
     """Write a label image as compressed TIFF, in the smallest of uint16 and uint32 that fits.
 
     Parameters
     ----------
     path : str or Path
         Where to; a file that is there is replaced when the new one is complete.
-    labels : ndarray of int, any shape
-        Not negative.
+    labels : array of int of any kind, shape (..., Y, X)
+        Not negative; read plane by plane.
 
     Raises
     ------
@@ -88,9 +104,23 @@ def write_labels(path: str | Path, labels: npt.NDArray[np.integer[Any]]) -> None
     """
     import tifffile
 
-    is_small = labels.max(initial=0) <= np.iinfo(np.uint16).max
-    values = labels.astype(np.uint16 if is_small else np.uint32)
-    _write_complete(Path(path), lambda file: tifffile.imwrite(file, values, compression="zlib"))
+    def planes() -> Iterator[npt.NDArray[np.integer[Any]]]:
+        for index in np.ndindex(*labels.shape[:-2]):
+            yield np.asarray(labels[index])
+
+    highest = max(int(plane.max(initial=0)) for plane in planes())
+    dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
+    _write_complete(
+        Path(path),
+        lambda file: tifffile.imwrite(
+            file,
+            (plane.astype(dtype) for plane in planes()),
+            shape=labels.shape,
+            dtype=dtype,
+            compression="zlib",
+            photometric="minisblack",
+        ),
+    )
 
 
 def write_png(path: str | Path, image: npt.NDArray[np.uint8]) -> None:

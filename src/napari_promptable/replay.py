@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.commits import OverlapPolicy
+from napari_promptable.commits import LabelsArray, OverlapPolicy
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.errors import PromptError
 from napari_promptable.history import Change, Key, Verb
@@ -37,8 +37,9 @@ def replay_document(
     document: PromptDocument,
     *,
     cache: EmbeddingCache | None = None,
+    labels: LabelsArray | None = None,
     progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
-) -> npt.NDArray[np.uint32]:
+) -> LabelsArray:
     """Do everything again that a saved session has done to its labels.
 
     Objects that have prompts but were never committed are committed in the end.
@@ -54,13 +55,17 @@ def replay_document(
         From `document_of`.
     cache : EmbeddingCache, optional
         Where embeddings are looked for, and kept.
+    labels : LabelsArray, optional
+        What to write to, of the image's shape, all background. By default a new array in
+        memory.
     progress : callable, optional
         Wraps the changes that are iterated over, as tqdm does.
 
     Returns
     -------
-    ndarray of uint32, shape of the image without RGB axis
-        What the session's labels hold, if they were empty when it began.
+    LabelsArray, shape of the image without RGB axis
+        `labels`, or an ndarray of uint32: what the session's labels hold, if they were empty
+        when it began.
 
     Raises
     ------
@@ -69,13 +74,13 @@ def replay_document(
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
-    replay = _Replay(
-        functools.cache(load_model), image, planes, document.model, cache or EmbeddingCache()
-    )
+    labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
+    cache = EmbeddingCache() if cache is None else cache
+    session = SegmentationSession(planes, labels)
+    replay = _Replay(functools.cache(load_model), image, document.model, session, cache)
     changes = parse_changes(document)
     for change in progress([*changes, *_open_commits(document, changes)]):
         replay.do(change)
-    labels: npt.NDArray[np.uint32] = replay.labels
     return labels
 
 
@@ -96,14 +101,12 @@ class _Replay:
         self,
         load_model: LoadModel,
         image: Any,
-        planes: PlaneAxes,
         model: str,
+        session: SegmentationSession,
         cache: EmbeddingCache,
     ) -> None:
-        self.labels = np.zeros(planes.shape, np.uint32)
-        self._load_model, self._image, self._planes = load_model, image, planes
-        self._model_name = model
-        self._session = SegmentationSession(planes, self.labels)
+        self._load_model, self._image, self._model_name = load_model, image, model
+        self._session, self._planes = session, session.planes
         self._cache = cache
 
     def do(self, change: Change) -> None:

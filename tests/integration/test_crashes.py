@@ -1,6 +1,7 @@
 """A process may be killed at any moment; nothing but the last action is lost."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,24 @@ import pytest
 
 NUM_KILLS = 60
 
+can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
-@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be forked there")
-def test_labels_and_session_survive_being_killed(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("crash_sessions.py")
-    command = [sys.executable, str(script), str(tmp_path), str(NUM_KILLS)]
+
+def run_script(name: str, *arguments: object) -> str:
+    """Run a script beside this file; returns what it prints."""
+    command = [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
+    return done.stdout
+
+
+@can_fork
+def test_labels_and_session_survive_being_killed(tmp_path: Path) -> None:
+    counts = json.loads(run_script("killed_sessions.py", tmp_path, NUM_KILLS))
     assert len(counts) == NUM_KILLS
     assert len(set(counts)) > 5, "the moments hardly differ"
+
+
+@can_fork
+def test_a_store_survives_kills_and_a_full_disk(tmp_path: Path) -> None:
+    assert "60 kills" in run_script("killed_embedding.py", tmp_path)

@@ -8,7 +8,7 @@ import zarr
 import napari_promptable as npp
 from napari_promptable import cli
 from napari_promptable.errors import PromptError
-from napari_promptable.headless import propagate_document, segment_document
+from napari_promptable.headless import propagate_document, room_for_labels, segment_document
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
 from napari_promptable.prompt_document import PromptDocument, write_prompts
 from napari_promptable.prompts import PlanePrompts, PromptSet
@@ -53,6 +53,16 @@ def test_other_axes_and_rgb_give_the_same_object(stack_document, tiny_model, tmp
     assert np.array_equal(segment_document(tiny_model, rolled, document)[..., Z], labels[Z])
     rgb = np.repeat(stack[..., None], 3, axis=-1)
     assert np.array_equal(segment_document(tiny_model, rgb, stack_document), labels)
+
+
+def test_labels_of_a_large_stack_are_on_disk(stack_document, tiny_model, monkeypatch) -> None:
+    stack = tifffile.imread(sample_path("nuclei_stack"))
+    expected = segment_document(tiny_model, stack, stack_document)
+    monkeypatch.setattr("napari_promptable.headless._MAX_BYTES_IN_MEMORY", 0)
+    with room_for_labels(stack.shape) as labels:
+        segment_document(tiny_model, stack, stack_document, labels=labels)
+        assert isinstance(labels, zarr.Array)
+        assert np.array_equal(labels[...], expected)
 
 
 def test_planes_without_prompts_are_not_needed(stack_document, tiny_model, tmp_path) -> None:

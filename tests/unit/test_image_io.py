@@ -32,6 +32,28 @@ def test_full_resolution_of_ome_zarr_is_read(ramp, tmp_path) -> None:
     assert read_image(tmp_path / "image.zarr").shape == ramp[::2, ::2].shape
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_large_tiffs_are_read_part_by_part(options, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("napari_promptable.image_io._MAX_BYTES_IN_MEMORY", 0)
+    stack = np.random.default_rng(0).integers(0, 9, (5, 40, 50)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", **options)
+    image = read_image(tmp_path / "stack.tif")
+    assert image.shape == stack.shape
+    assert isinstance(image, np.memmap | zarr.Array)
+    assert np.array_equal(image[3], stack[3])
+    assert np.array_equal(image[:, 7, 4:30], stack[:, 7, 4:30])
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 9), (2, 4, 7, 9), (7, 9, 3), (9, 4)])
+def test_labels_of_any_kind_and_shape_are_written(shape, tmp_path) -> None:
+    labels = np.random.default_rng(0).integers(0, 300, shape).astype(np.uint32)
+    for kind in (labels, zarr.create_array(tmp_path / "a.zarr", data=labels)):
+        write_labels(tmp_path / "labels.tif", kind)
+        read = tifffile.imread(tmp_path / "labels.tif")
+        assert read.dtype == np.uint16
+        assert np.array_equal(read, labels)
+
+
 @pytest.mark.parametrize("name", ["text.tif", "text.png", "text.xyz", "folder", "none.tif"])
 def test_what_is_no_image_is_refused_by_name(name, tmp_path) -> None:
     (tmp_path / "folder").mkdir()

@@ -1,6 +1,6 @@
 """Kills a process again and again while it commits and saves, and looks at what is left.
 
-    python crash_sessions.py FOLDER NUMBER_OF_KILLS
+    python killed_sessions.py FOLDER NUMBER_OF_KILLS
 
 Run by test_crashes.py in a process without torch and Qt, which can be forked. Prints, as JSON,
 how many objects survived each kill. What a child does follows from its seed, so that the parent

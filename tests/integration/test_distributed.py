@@ -1,0 +1,142 @@
+"""A real cluster of two processes, one of which is killed."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_promptable import cli
+from napari_promptable.distributed import RemoteSegmenter, embed_volume
+from napari_promptable.embedding_store import EmbeddingStore
+from napari_promptable.embeddings import plane_key
+from napari_promptable.errors import (
+    CacheError,
+    CancelledError,
+    ClusterError,
+    EmbeddingMismatchError,
+    ImageFormatError,
+    UnknownModelError,
+)
+from napari_promptable.prompts import PromptSet
+from napari_promptable.transforms import to_rgb8
+
+distributed = pytest.importorskip("distributed")
+
+NUM_PLANES = 16
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers in processes of their own."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def stack_path(tmp_path_factory):
+    """A zarr stack of noise."""
+    path = tmp_path_factory.mktemp("volumes") / "stack.zarr"
+    stack = np.random.default_rng(0).integers(0, 4000, (NUM_PLANES, 40, 50)).astype(np.uint16)
+    zarr.create_array(path, data=stack, chunks=(1, 40, 50))
+    return path
+
+
+def test_a_killed_worker_costs_nothing(cluster, stack_path, tiny_model, tmp_path) -> None:
+    cache = tmp_path / "cache.zarr"
+    done = embed_volume(stack_path, cache, address=cluster.scheduler_address, device="cpu")
+    first = [next(done) for _ in range(3)]
+    os.kill(cluster.workers[0].pid, signal.SIGKILL)
+    found = first + list(done)
+    assert sorted(index for index, _ in found) == [(z,) for z in range(NUM_PLANES)]
+    store = EmbeddingStore(cache)
+    assert len(store) == NUM_PLANES
+    for z in range(0, NUM_PLANES, 5):
+        rgb = to_rgb8(zarr.open(stack_path, mode="r")[z])
+        expected = tiny_model.encode(rgb, (0, 255))
+        features = store.get(plane_key(rgb, tiny_model.model_id), rgb).features
+        assert np.allclose(features, expected.features, atol=1e-4)
+
+
+def test_a_local_cluster_is_started(stack_path, tmp_path) -> None:
+    path = tmp_path / "small.zarr"
+    zarr.create_array(path, data=zarr.open(stack_path, mode="r")[:2], chunks=(1, 40, 50))
+    cache = tmp_path / "cache.zarr"
+    found = list(embed_volume(path, cache, device="cpu", dtype="float16", num_workers=1))
+    assert sorted(found) == [((0,), True), ((1,), True)]
+    assert EmbeddingStore(cache).dtype == "float16"
+
+
+def test_the_rest_is_done_by_the_command(cluster, stack_path, tmp_path, capsys) -> None:
+    cache = str(tmp_path / "cache.zarr")
+    address = cluster.scheduler_address
+    some = embed_volume(stack_path, cache, address=address, device="cpu")
+    next(some)
+    some.close()
+    num_there = len(EmbeddingStore(cache))
+    command = ["embed", str(stack_path), "-o", cache, "--scheduler", address, "--device", "cpu"]
+    assert cli.main(command) == cli.DONE
+    assert len(EmbeddingStore(cache)) == NUM_PLANES
+    num_encoded = int(capsys.readouterr().out.split(": ")[1].split()[0])
+    assert 0 < num_encoded <= NUM_PLANES - num_there
+
+
+def test_errors_of_the_work_arrive(cluster, stack_path, tmp_path) -> None:
+    address = cluster.scheduler_address
+    with pytest.raises(UnknownModelError, match="vit_x"):
+        list(embed_volume(stack_path, tmp_path / "a.zarr", model="vit_x", address=address))
+    with pytest.raises(ImageFormatError, match=r"no.zarr"):
+        list(embed_volume(tmp_path / "no.zarr", tmp_path / "a.zarr", address=address))
+    (tmp_path / "text.zarr").write_text("text")
+    with pytest.raises(CacheError, match=r"text.zarr"):
+        list(embed_volume(stack_path, tmp_path / "text.zarr", address=address))
+
+
+def test_a_remote_encoder_gives_the_same_masks(cluster, disk_image, tiny_model) -> None:
+    remote = RemoteSegmenter(tiny_model, cluster.scheduler_address, device="cpu")
+    prompts = PromptSet(points_yx=[[30, 36]])
+    found, expected = remote.encode(disk_image), tiny_model.encode(disk_image)
+    assert np.allclose(found.features, expected.features, atol=1e-4)
+    assert found.features.strides == expected.features.strides
+    assert np.array_equal(found.image, expected.image)
+    masks = remote.predict(found, prompts).masks
+    assert np.array_equal(masks, tiny_model.predict(expected, prompts).masks)
+    assert np.array_equal(remote.predict_each(found, [prompts])[0].masks, masks)
+    with pytest.raises(CancelledError):
+        remote.encode(disk_image + np.eye(64, 80), is_cancelled=lambda: True)
+    remote.close()
+
+
+def test_other_weights_are_refused(cluster, disk_image, random_tiny_model) -> None:
+    remote = RemoteSegmenter(random_tiny_model, cluster.scheduler_address, device="cpu")
+    with pytest.raises(EmbeddingMismatchError, match="random"):
+        remote.encode(disk_image)
+    remote.close()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://a"])
+def test_without_a_scheduler_it_says_so(address, stack_path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("napari_promptable.distributed._CONNECT_S", 0.5)
+    with pytest.raises(ClusterError, match="dask scheduler"):
+        list(embed_volume(stack_path, tmp_path / "cache.zarr", address=address))
+
+
+def test_without_dask_it_says_what_to_install(stack_path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match="pip install"):
+        list(embed_volume(stack_path, tmp_path / "cache.zarr"))
+
+
+def test_without_workers_it_says_so(stack_path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("napari_promptable.distributed._WORKER_S", 0.2)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        pytest.raises(ClusterError, match="no workers"),
+    ):
+        list(
+            embed_volume(stack_path, tmp_path / "cache.zarr", address=cluster.scheduler_address)
+        )
