@@ -36,7 +36,7 @@ LAYERS = (
     },
     {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
-    {"decoding", "refinement", "slice_steps"},
+    {"appearance", "decoding", "refinement", "slice_steps"},
     {"predictor"},
     {"automatic", "propagation"},
     {"volumes"},
