@@ -60,14 +60,9 @@ def make_stack(path: Path, num_planes: int, drawn: list[int]) -> None:
 def segment(model: npp.PromptableModel, path: Path, drawn: list[int], folder: Path) -> int:
     """Do what the command does; count the objects that were found."""
     image = read_image(path)
-    planes = {
-        (z,): PlanePrompts([(float(row), float(column))])
-        for z in drawn
-        for row, column in CENTRES[:1]
-    }
     objects = {
-        number + 1: {index: PlanePrompts([CENTRES[number]]) for index in planes}
-        for number in range(len(CENTRES))
+        number: {(z,): PlanePrompts([centre]) for z in drawn}
+        for number, centre in enumerate(CENTRES, start=1)
     }
     document = npp.PromptDocument(path.name, tuple(image.shape), (1, 2), model.name, objects)
     cache = EmbeddingCache(store=npp.EmbeddingStore(folder / "cache.zarr"))

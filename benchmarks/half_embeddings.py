@@ -1,8 +1,11 @@
 """How much masks change when embeddings are stored in float16: IoU with float32's.
 
     python -m benchmarks.half_embeddings IMAGES LABELS [--split val] [--every 4] [--model tiny]
+    python -m benchmarks.half_embeddings IMAGES LABELS --whole
 
 Prints a row per kind of prompt; IMAGES and LABELS are as for `napari-promptable evaluate`.
+`tiny` answers on magnified parts of a slice, which are not stored; with --whole it answers on
+the whole slice, as the other models do.
 """
 
 from __future__ import annotations
@@ -29,8 +32,11 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--every", type=int, default=4, help="take every nth file")
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--whole", action="store_true")
     arguments = parser.parse_args()
     model = npp.load_model(arguments.model)
+    if arguments.whole:
+        model.sam.tile_size = None
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in PROMPTS}
     files = find_labelled_files(arguments.images, arguments.labels, arguments.split)
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_promptable.propagation_settings import PropagationSettings
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
+_AFTER_MISTAKES_S = 1e-3  # a bar appears with the first plane that is done
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -294,9 +295,8 @@ def _embed(arguments: argparse.Namespace) -> None:
     embed = _embed_here if arguments.scheduler is None else _embed_on_cluster
     max_bytes = None if arguments.max_size is None else int(arguments.max_size * 1e9)
     done = embed(arguments, max_bytes, "float16" if arguments.float16 else None)
-    num_encoded = sum(
-        was_encoded for _, was_encoded in tqdm(done, total=total, unit="plane", file=sys.stderr)
-    )
+    bar = tqdm(done, total=total, unit="plane", file=sys.stderr, delay=_AFTER_MISTAKES_S)
+    num_encoded = sum(was_encoded for _, was_encoded in bar)
     print(f"{arguments.output}: {num_encoded} planes encoded, {total - num_encoded} were there")
 
 
@@ -314,7 +314,7 @@ def _embed_here(
     planes = PlaneAxes.of_image(tuple(image.shape))
     store = EmbeddingStore(arguments.output, max_bytes=max_bytes, dtype=dtype)
     model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
-    yield from embed_planes(
+    return embed_planes(
         model,
         model.model_id,
         lambda index: image[planes.region(index)],

@@ -120,12 +120,15 @@ def test_planes_are_embedded_once(stack_path, tmp_path, capsys) -> None:
     assert cli.main(arguments) == cli.DONE
     assert "2 planes encoded, 1 were there" in capsys.readouterr().out
     assert cli.main(arguments) == cli.DONE
-    out, err = capsys.readouterr()
-    assert "0 planes encoded, 3 were there" in out
-    assert "3/3" in err
+    assert "0 planes encoded, 3 were there" in capsys.readouterr().out
     assert_is_mistake(capsys, [*arguments, "--float16"], "float32", "float16")
     (cache / "zarr.json").write_text("{}")
     assert_is_mistake(capsys, arguments, "cache.zarr")
+    scheduler = ["--scheduler", "nonsense://a"]
+    assert_is_mistake(capsys, [*arguments, *scheduler], "cache.zarr")
+    fresh = ["embed", stack_path, "-o", tmp_path / "fresh.zarr"]
+    assert_is_mistake(capsys, [*fresh, *scheduler], "nonsense://a", "dask scheduler")
+    assert_is_mistake(capsys, [*fresh, "--model", "vit_x"], "vit_x")
 
 
 def test_segmenting_uses_the_cache(
