@@ -94,11 +94,11 @@ class PropagationSettings:
     direction: Direction | str = Direction.BOTH
     step_prompt: StepPrompt | str = StepPrompt.BOX
     box_margin: float = -0.03
-    split: SplitPolicy | str = SplitPolicy.OVERLAPPING
+    split: SplitPolicy | str = SplitPolicy.ALL
     lost_iou: float = 0.3
     min_predicted_iou: float = 0.6
-    min_area: float = 0.05
-    max_area: float = 4.0
+    min_area: float = 0.25
+    max_area: float = 3.0
     max_overlap: float = 1.0
 
     def __post_init__(self) -> None:
