@@ -1,4 +1,4 @@
-"""How well objects are carried through volumes with labels.
+"""How well objects are carried through labelled volumes, from one prompted slice and from three.
 
     python -m benchmarks.volumes [FOLDER …] [--synthetic] [--variants] [--only NAME …]
                                  [--objects N] [--json OUT.json]
