@@ -1,4 +1,4 @@
-"""How well objects are carried through labelled volumes, from one prompted slice and from three.
+"""How well objects are carried through labelled volumes, from one or three prompted slices.
 
     python -m benchmarks.volumes [FOLDER …] [--synthetic] [--variants] [--only NAME …]
                                  [--objects N] [--json OUT.json]

@@ -77,9 +77,11 @@ class PromptableModel:
         self,
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Call `encode_image` with this model."""
-        return encode_image(self, image, contrast_limits)
+        return encode_image(self, image, contrast_limits, is_cancelled=is_cancelled)
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
         """Call `predict_candidates` with this model."""

@@ -1,6 +1,7 @@
 """Stacks: propagation, review, the list of objects, and what survives closing and crashes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -330,3 +331,58 @@ def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
     user.widget.controller.recovery.look()
     user.qtbot.wait(100)
     assert not user.control("restore_session").isVisible()
+
+
+# encoding ahead
+
+
+def with_differences(columns):
+    """The stack with a pixel that tells its slices apart; equal ones are encoded once."""
+    image = columns.image.copy()
+    image[:, 0, 0] = np.linspace(0.1, 0.6, len(image))
+    return replace(columns, image=image)
+
+
+def test_all_slices_are_encoded_once_and_for_all(open_plugin, columns, tmp_path) -> None:
+    user = open_stack(open_plugin, with_differences(columns))
+    user.push("encoding_fold")
+    user.push("encode_all", wait=False)
+    user.wait_for(lambda: len(user.model.planes) == SHAPE[0])
+    user.wait_idle()
+    assert user.control("keep_embeddings").isChecked()
+    user.close_dock()
+    user.reopen()  # with nothing in memory
+    user.control("keep_embeddings").setChecked(True)
+    user.viewer.dims.set_current_step(0, 6)
+    user.wait_idle()
+    click_disk(user, 1)
+    assert user.preview_mask[6].any()
+    user.press("C")
+    assert len(user.model.planes) <= SHAPE[0] + 3  # those of the reopening, kept in memory only
+
+
+def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, with_differences(columns))
+    known = len(user.model.planes)
+    user.model.encode_gate.clear()
+    user.push("encoding_fold")
+    user.push("encode_all", wait=False)
+    user.wait_for(lambda: user.engine.is_busy)
+    user.push("cancel", wait=False)
+    user.wait_idle()
+    assert len(user.model.planes) == known
+    user.model.open_gates()
+    user.push("encode_all", wait=False)
+    user.wait_for(lambda: len(user.model.planes) == SHAPE[0])
+
+
+def test_a_scheduler_that_is_not_there_is_named(open_plugin, columns, monkeypatch) -> None:
+    monkeypatch.setattr("napari_promptable.distributed._CONNECT_S", 0.2)
+    user = open_stack(open_plugin, columns)
+    field = user.control("scheduler")
+    field.setText("tcp://127.0.0.1:1")
+    field.editingFinished.emit()
+    user.wait_for(lambda: any("there is no scheduler" in text for text in user.notifications))
+    user.wait_idle()
+    click_disk(user, 0)
+    assert user.preview_mask[3].any(), "encoded here instead"

@@ -14,7 +14,7 @@ from napari_promptable.gui.actions import Actions
 from napari_promptable.gui.autosave import Autosave
 from napari_promptable.gui.canvas import CanvasGuard
 from napari_promptable.gui.layer_adapters import unwrap
-from napari_promptable.gui.model_choices import describe_model, model_choices
+from napari_promptable.gui.model_choices import describe_model, is_bundled, model_choices
 from napari_promptable.gui.object_actions import ObjectActions
 from napari_promptable.gui.object_view import ObjectView, color_of
 from napari_promptable.gui.panels import Panel
@@ -154,6 +154,16 @@ class PromptController:
         volume.strip.slice_clicked.connect(actions.go_to)
         actions.shown_changed.connect(self.panel.set_stack)
 
+        encoding = self.panel.encoding
+        encoding.encode_all_requested.connect(self._encode_all)
+        encoding.keep_changed.connect(self.scheduler.keep_embeddings)
+        encoding.scheduler_changed.connect(self.scheduler.encode_on)
+
+    def _encode_all(self) -> None:
+        """Encode all slices, on disk: memory may not hold them."""
+        self.panel.encoding.set_kept(True)
+        self.scheduler.encode_all()
+
     def _pick(self) -> None:
         """Refine the object under the pointer."""
         place = self.pointer.place()
@@ -236,7 +246,10 @@ class PromptController:
             self.scheduler.set_channel(value)
         elif name in ("model", "device"):
             choices = self.panel.choices
-            self.scheduler.set_model(choices.value("model"), choices.value("device"))
+            model = choices.value("model")
+            self.scheduler.set_model(model, choices.value("device"))
+            if name == "model":  # those of the bundled model are made faster than read
+                self.panel.encoding.set_kept(not is_bundled(model))
         if name in ("image", "labels"):
             self._refresh_choices()
         self._note_details()

@@ -15,8 +15,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.checkpoints import fetch_checkpoint
+from napari_promptable.checkpoints import cache_root, fetch_checkpoint
 from napari_promptable.commits import Extent, LabelsArray
+from napari_promptable.distributed import RemoteSegmenter
+from napari_promptable.embedding_store import EmbeddingStore
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.gui.engine import JobControl
 from napari_promptable.object_labels import find_extents
@@ -27,6 +29,8 @@ from napari_promptable.registry import MODELS
 
 if TYPE_CHECKING:
     from napari_promptable.predictor import PromptableModel
+
+_MAX_BYTES_ON_DISK = 20 * 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +71,65 @@ def load_model_job(name_or_path: str, device: str) -> Callable[[JobControl], Pro
 
 
 class Embedder:
-    """Embeddings of planes, by content and, for the plane in view, by index."""
+    """Embeddings of planes, by content and, for the plane in view, by index.
+
+    Attributes
+    ----------
+    is_kept : bool
+        Whether embeddings are kept on disk too.
+    scheduler : str
+        Address of a dask.distributed scheduler whose workers encode; empty: this process does.
+    model_source : str
+        What the workers load: the model's registry name, or the path of its weights.
+    """
 
     def __init__(self) -> None:
+        self.is_kept = False
+        self.scheduler = ""
+        self.model_source = ""
         self._cache = EmbeddingCache()
+        self._remote: tuple[object, RemoteSegmenter] | None = None
         self._by_index: WeakValueDictionary[Index, ImageEmbedding] = WeakValueDictionary()
 
     def embed(
         self, model: PromptableModel, source: PlaneSource, index: Index, control: JobControl
     ) -> ImageEmbedding:
-        """Encode a plane, or take its embedding from the cache."""
-        segmenter = CancellableModel(model, control)
+        """Encode a plane, or take its embedding from memory or disk; in a worker thread."""
+        self._open_store()
+        encoder = CancellableModel(model, control, self._encoder(model))
         plane = source.read(index)
-        embedding = self._cache.embed(segmenter, model.model_id, plane)
+        embedding = self._cache.embed(encoder, model.model_id, plane)
         self._by_index[index] = embedding
         return embedding
+
+    def _open_store(self) -> None:
+        """Open the store, or leave it, as the user wants."""
+        if not self.is_kept:
+            self._cache.store = None
+        elif self._cache.store is None:
+            self.is_kept = False  # unless it can be opened
+            path = cache_root() / "embeddings.zarr"
+            self._cache.store = EmbeddingStore(path, max_bytes=_MAX_BYTES_ON_DISK)
+            self.is_kept = True
+
+    def _encoder(self, model: PromptableModel) -> PromptableModel | RemoteSegmenter:
+        """What encodes: the model itself, or workers of the scheduler."""
+        if self._remote is not None and self._remote[0] != (self.scheduler, model.model_id):
+            self.close()
+        if not self.scheduler:
+            return model
+        if self._remote is None:
+            address, self.scheduler = self.scheduler, ""  # unless it can be reached
+            remote = RemoteSegmenter(model, address, self.model_source)
+            self._remote = (address, model.model_id), remote
+            self.scheduler = address
+        return self._remote[1]
+
+    def close(self) -> None:
+        """Leave the scheduler."""
+        if self._remote is not None:
+            self._remote[1].close()
+            self._remote = None
 
     def known(self, model: PromptableModel, index: Index) -> ImageEmbedding | None:
         """Embedding of a plane by a model, if there is one, without reading the plane."""
@@ -137,10 +185,25 @@ def scan_job(
 
 
 class CancellableModel:
-    """A model that stops in the middle of the encoder when its job is cancelled."""
+    """A model that stops in the middle of the encoder when its job is cancelled.
 
-    def __init__(self, model: PromptableModel, control: JobControl) -> None:
-        self._model = model
+    Parameters
+    ----------
+    model : PromptableModel
+        Answers prompts.
+    control : JobControl
+        Of the job.
+    encoder : PromptableModel or RemoteSegmenter, optional
+        Encodes; the model by default.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        control: JobControl,
+        encoder: PromptableModel | RemoteSegmenter | None = None,
+    ) -> None:
+        self._encoder = model if encoder is None else encoder
         self._control = control
         self.predict = model.predict
         self.predict_each = model.predict_each
@@ -149,10 +212,8 @@ class CancellableModel:
         self,
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
-    ) -> Any:
-        """Encode, asking the job before each layer whether to go on."""
-        from napari_promptable.predictor import encode_image
-
-        return encode_image(
-            self._model, image, contrast_limits, is_cancelled=self._control.is_cancelled
+    ) -> ImageEmbedding:
+        """Encode, asking the job again and again whether to go on."""
+        return self._encoder.encode(
+            image, contrast_limits, is_cancelled=self._control.is_cancelled
         )

@@ -15,6 +15,11 @@ def model_choices(own_files: Sequence[str] = ()) -> list[tuple[str, str]]:
     return registered + [(f"{Path(path).name} · own file", path) for path in own_files]
 
 
+def is_bundled(name_or_path: str) -> bool:
+    """Whether a model comes with the package."""
+    return name_or_path in MODELS and MODELS[name_or_path].is_bundled
+
+
 def _where(spec: ModelSpec) -> str:
     """Whether a model is here, or what fetching it means."""
     if spec.is_bundled:

@@ -35,6 +35,7 @@ from napari_promptable.gui.controls import (
     name_widget,
     row_of,
 )
+from napari_promptable.gui.encoding_panel import EncodingPanel
 from napari_promptable.gui.object_list import ObjectList
 from napari_promptable.gui.volume_panel import VolumePanel
 
@@ -410,6 +411,8 @@ class Panel(QWidget):
         self.object = ObjectPanel()
         self.volume = VolumePanel()
         self._volume_fold = Fold("Volume", "volume_fold", self.volume)
+        self.encoding = EncodingPanel()
+        self._encoding_fold = Fold("Encoding", "encoding_fold", self.encoding)
         self.objects = ObjectList(color_of)
         self._objects_fold = Fold("Objects", "objects_fold", self.objects)
         self.objects.count_changed.connect(self._show_count)
@@ -427,7 +430,7 @@ class Panel(QWidget):
         layout.setContentsMargins(0, 0, 4, 0)
         for part in (self.restore, self.choices, make_line(), self.object):
             layout.addWidget(part)
-        for part in (self._volume_fold, self._objects_fold):
+        for part in (self._volume_fold, self._objects_fold, self._encoding_fold):
             layout.addWidget(part)
         layout.addStretch()
         area = QScrollArea()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_promptable.commits import Extent
 from napari_promptable.errors import PromptableError
-from napari_promptable.gui.engine import Engine, Job
+from napari_promptable.gui.engine import Engine, Job, JobControl
 from napari_promptable.gui.jobs import (
     Embedder,
     answer_job,
@@ -21,6 +21,7 @@ from napari_promptable.gui.jobs import (
     look_closer_job,
     scan_job,
 )
+from napari_promptable.gui.meter import Meter
 from napari_promptable.gui.propagation_run import PropagationRun, propagate_job
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Channel, Index, PlaneAxes
@@ -78,6 +79,8 @@ class Scheduler:
         self._requests: list[tuple[list[Question], AnswersCallback]] = []
         self._is_requested = False
         self._propagation: Propagation | None = None
+        self._to_encode: list[Index] = []
+        self._meter = Meter(0)
         self.is_live = True
         self.engine = Engine(self._next_job)
         workspace.pixels_changed.connect(self.forget_planes)
@@ -86,6 +89,7 @@ class Scheduler:
         """Answer with another model from now on."""
         self.engine.cancel()
         self._model, self._model_name, self._device = None, name_or_path, device
+        self._embedder.model_source = name_or_path
         self._expected = None
         self._can_load = True
         self.forget_planes()
@@ -101,6 +105,7 @@ class Scheduler:
         if self._model is not None:
             self.engine.cancel()
         self._encoded.clear()
+        self._to_encode.clear()
         self._embedder.forget_indices()
         self._unanswerable.clear()
         if self._workspace.session is not None:
@@ -116,6 +121,28 @@ class Scheduler:
     def answer(self, questions: list[Question], deliver: AnswersCallback) -> None:
         """Answer questions of any objects, then call `deliver` with all answers."""
         self._requests.append((questions, deliver))
+        self._can_load = True
+        self.engine.wake()
+
+    def keep_embeddings(self, is_kept: bool) -> None:
+        """Keep embeddings on disk from now on, or no longer."""
+        self._embedder.is_kept = is_kept
+
+    def encode_on(self, address: str) -> None:
+        """Encode on the workers of a scheduler from now on; here if the address is empty."""
+        if address != self._embedder.scheduler:
+            self.engine.cancel()
+            self._embedder.scheduler = address
+            self.forget_planes()
+
+    def encode_all(self) -> None:
+        """Encode all planes when there is nothing else to do, from the one in view outwards."""
+        visible, layers = self._workspace.visible_index(), self._workspace.layers
+        if visible is None or layers is None:
+            return
+        planes = sorted(layers.planes.indices(), key=lambda index: _distance(index, visible))
+        self._to_encode = [index for index in planes if index not in self._encoded]
+        self._meter = Meter(len(self._to_encode))
         self._can_load = True
         self.engine.wake()
 
@@ -153,7 +180,7 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Stop what is going on; it starts again when it is asked for again."""
-        if not self.engine.is_busy and self._propagation is None:
+        if not (self.engine.is_busy or self._propagation or self._to_encode):
             return
         propagation = self._propagation
         if self.stop_propagation() and propagation is not None:
@@ -161,6 +188,7 @@ class Scheduler:
             propagation.failed(None)
             return
         self._requests.clear()
+        self._to_encode.clear()
         self._is_requested = False
         self._can_load = self._model is not None
         self._unanswerable += [question.prompts for question in self._open_questions()]
@@ -189,7 +217,10 @@ class Scheduler:
         self._is_requested = False
         if self._propagation is not None:
             return self._propagation_job(self._model, self._propagation)
-        return self._job_ahead(self._model) if self.is_live else None
+        ahead = self._job_ahead(self._model) if self.is_live else None
+        if ahead is None and self._to_encode:
+            return self._encode_next_job(self._model)
+        return ahead
 
     def _job_ahead(self, model: PromptableModel) -> Job | None:
         """Work that nobody has asked for yet."""
@@ -205,6 +236,18 @@ class Scheduler:
         if scan is None and to_encode:
             return self._embed_job(model, to_encode[0])
         return scan
+
+    def _encode_next_job(self, model: PromptableModel) -> Job:
+        """Go on with all planes."""
+        job, meter = self._embed_job(model, self._to_encode.pop(0)), self._meter
+        text = f"encoding {meter.describe()}"
+        done, total = meter.num_begun - 1, meter.total
+
+        def run(control: JobControl) -> None:
+            control.report(done, total)
+            job.run(control)
+
+        return replace(job, text=text, run=run)
 
     def _scan_job(self) -> Job | None:
         """Look for objects on the next plane of the target on which somebody may have drawn."""
@@ -316,6 +359,11 @@ class Scheduler:
         if not isinstance(error, PromptableError):
             raise error
         self.failed.emit(error)
+
+
+def _distance(index: Index, other: Index) -> int:
+    """How many slices lie between two planes."""
+    return sum(abs(a - b) for a, b in zip(index, other, strict=True))
 
 
 def neighbours(index: Index, planes: PlaneAxes) -> Iterator[Index]:
