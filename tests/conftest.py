@@ -100,7 +100,8 @@ class FakeSegmenter:
         grid = np.stack(np.indices(shape), axis=-1)
         evidence = np.full(shape, -radius)
         if prompts.box_yxyx is not None:
-            top_left, bottom_right = prompts.box_yxyx[:2], prompts.box_yxyx[2:]
+            top_left = np.floor(prompts.box_yxyx[:2])
+            bottom_right = np.ceil(prompts.box_yxyx[2:])
             evidence[((grid >= top_left) & (grid <= bottom_right)).all(axis=-1)] = radius
         for point, label in zip(prompts.points_yx, prompts.point_labels, strict=True):
             closeness = radius - np.linalg.norm(grid - point, axis=-1)

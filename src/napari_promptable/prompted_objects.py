@@ -74,6 +74,12 @@ class PromptedObjects:
         self.select_object(unused[0] if unused else self.highest_id + 1)
         return self._current
 
+    def leave_id(self) -> None:
+        """Give the current object, with its prompts and answers, an id that nobody uses."""
+        former, self._current = self._current, self.highest_id + 1
+        self._objects[self._current] = self._objects.pop(former, {})
+        self.current_object_changed.emit(self._current)
+
     def select_object(self, object_id: int) -> None:
         """Work on this object; its prompts come back, answers of the other are dropped."""
         if object_id < 1:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from psygnal import Signal
 
-from napari_promptable.commits import LabelsArray, OverlapPolicy
+from napari_promptable.commits import Extent, LabelsArray, OverlapPolicy
 from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import PromptError
 from napari_promptable.history import Change, Key, Origin, Prompts, Records, SliceRecord, Verb
@@ -82,6 +82,18 @@ class SegmentationSession(PromptedObjects):
         self.objects_in_labels.set_records(records)
         self.history_changed.emit()
         self.new_object()
+
+    def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> bool:
+        """Take note of what is on a plane of the labels; see `ObjectLabels.note_plane`.
+
+        Where an object is found that has the id of the current one, which was not committed
+        yet, the current one takes another id.
+        """
+        is_committed = bool(self.objects_in_labels.records_of(self.current_object))
+        is_news = self.objects_in_labels.note_plane(index, extents)
+        if self.current_object in extents and not is_committed:
+            self.leave_id()
+        return is_news
 
     def _committed_ids(self) -> Iterable[int]:
         return self.objects_in_labels.object_ids

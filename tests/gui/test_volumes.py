@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from qtpy.QtCore import QPoint, Qt
 
 pytestmark = pytest.mark.gui
@@ -294,6 +295,28 @@ def test_the_policy_is_the_users(open_plugin, columns) -> None:
     click_disk(user, 0)
     user.press("C")
     assert np.array_equal(user.labels[3] == 1, column_mask(columns, 0)[3])
+
+
+def test_labels_on_disk_are_looked_through_before_anything_is_written(
+    open_plugin, columns, tmp_path
+) -> None:
+    labels = zarr.create_array(
+        tmp_path / "labels.zarr", shape=SHAPE, chunks=(1, *SHAPE[1:]), dtype="uint16"
+    )
+    labels[6, 50:, 70:] = 1
+
+    user = open_plugin(columns.image, lambda viewer: viewer.add_labels(labels, name="on disk"))
+    user.choose("labels", "on disk")
+    user.wait_for(lambda: user.workspace.num_unseen_labels == 0)
+    user.viewer.dims.set_current_step(0, 3)
+    user.wait_idle()
+    assert user.session.current_object == 2
+    click_disk(user, 1)
+    propagate(user)
+    assert np.array_equal(labels[:] == 2, column_mask(columns, 1))
+    assert (labels[6, 50:, 70:] == 1).all()
+    user.push("undo")
+    assert set(np.unique(labels[:])) == {0, 1}
 
 
 # what survives

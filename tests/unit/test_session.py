@@ -655,6 +655,21 @@ def test_objects_of_others_are_noted(fake_segmenter) -> None:
     assert events.count(("records_changed",)) == 2
 
 
+def test_an_id_that_turns_out_to_be_taken_is_left(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    extents = {1: np.s_[0:2, 0:2], 4: np.s_[0:2, 5:7]}
+    assert session.note_plane((2,), extents)
+    assert session.current_object == 5
+    assert list(session.prompts_of(5)) == [(0,)]
+    assert session.mask((0,)) is not None
+    assert not session.note_plane((2,), extents)
+    session.commit()
+    session.select_object(5)
+    session.note_plane((0,), find_extents(session.labels[0]))
+    assert session.current_object == 5
+
+
 def test_propagated_masks_are_one_change(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
     before = session.labels.copy()

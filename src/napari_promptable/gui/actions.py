@@ -107,13 +107,23 @@ class Actions:
 
     def commit(self) -> None:
         """Write the object into the target."""
-        if self._session is None:
+        if self._session is None or not self.can_write():
             return
         commit = self.perform(self._session.commit)
         if commit is not None:
             self.noted.emit(
                 f"Object {commit.object_ids[0]} is committed. Go on with the next one."
             )
+
+    def can_write(self) -> bool:
+        """Whether ids of new objects are known to be free; says so if they are not yet."""
+        unseen = self._workspace.num_unseen_labels
+        if unseen:
+            self.noted.emit(
+                f"The labels are still being looked through ({unseen} slices are left), so "
+                "that no two objects get one id. Try again in a moment."
+            )
+        return not unseen
 
     def undo(self) -> None:
         """Take the last change of the labels back."""
@@ -133,6 +143,9 @@ class Actions:
         questions = [] if session is None else session.questions_by_box()
         if session is None or not questions:
             self.noted.emit("Drag a box around each object first (▭ box).")
+            return
+
+        if not self.can_write():
             return
 
         def deliver(answers: list[Answer]) -> None:

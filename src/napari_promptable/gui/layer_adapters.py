@@ -359,5 +359,10 @@ def refines_code(candidate: int | None) -> int:
 
 
 def highest_id(layer: Labels) -> int:
-    """Highest id in a labels layer; 0 for an empty one."""
-    return int(np.max(layer.data, initial=0))
+    """Highest id in a labels layer; 0 for an empty one, and for one that is not in memory."""
+    return int(layer.data.max(initial=0)) if is_in_memory(layer) else 0
+
+
+def is_in_memory(layer: Labels) -> bool:
+    """Whether a labels layer can be looked through in no time."""
+    return isinstance(layer.data, np.ndarray) and not isinstance(layer.data, np.memmap)

@@ -258,7 +258,7 @@ class Scheduler:
         run = scan_job(session.labels, session.planes, index)
 
         def done(extents: dict[int, Extent]) -> None:
-            if session.objects_in_labels.note_plane(index, extents):
+            if session.note_plane(index, extents):
                 self._workspace.labels_painted.emit(index)
 
         return Job("", run, done, self._report)

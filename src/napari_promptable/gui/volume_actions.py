@@ -103,6 +103,8 @@ class VolumeActions:
         line, session = self.line(), self._session
         if line is None or session is None or self._run is not None:
             return
+        if not self._actions.can_write():
+            return
         ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
         objects = {i: at for i in ids if (at := self._prompts_on(line, i))}
         if not objects:

@@ -18,6 +18,7 @@ from napari_promptable.gui.layer_adapters import (
     LayerLabels,
     channel_choices,
     highest_id,
+    is_in_memory,
     is_possible_target,
     make_objects_layer,
     plane_axes_of,
@@ -158,6 +159,13 @@ class Workspace:
     def has_layer(self, layer: Any) -> bool:
         """Whether a layer is in the viewer."""
         return layer in self._viewer.layers
+
+    @property
+    def num_unseen_labels(self) -> int:
+        """Planes of labels on disk to be looked at before a new id is known to be free."""
+        if self.target is None or self.watch is None or is_in_memory(self.target):
+            return 0
+        return self.watch.num_unseen
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Channels that the model can be shown, in words."""
