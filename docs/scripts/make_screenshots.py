@@ -39,6 +39,7 @@ from napari_promptable.sample_data import sample_labels
 FOLDER = Path(__file__).parents[1] / "images"
 WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
 MAX_BYTES = 250_000
+VOLUME_SLICE = 74  # of the stack; several nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
 _PATIENCE_S = 180
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
@@ -103,7 +104,9 @@ class Screen:
         calm_since = time.monotonic()
         while time.monotonic() - calm_since < _SETTLE_S:
             QApplication.processEvents()
-            if self.widget.controller.scheduler.engine.is_busy:
+            controller = self.widget.controller
+            is_propagating = controller.volume_actions.is_running
+            if controller.scheduler.engine.is_busy or is_propagating:
                 calm_since = time.monotonic()
             if time.monotonic() > stop:
                 raise TimeoutError(f"the plugin was busy for {_PATIENCE_S} s")
@@ -311,6 +314,31 @@ def show_stack(screen: Screen) -> None:
     screen.save("stack")
 
 
+def show_volume(screen: Screen) -> None:
+    """Box, propagate, correct a doubtful slice, look at the list."""
+    [position] = screen.workspace.visible_index()
+    mask, *others = sorted(screen.objects(), key=np.count_nonzero, reverse=True)
+    label = screen.truth[position][mask][0]
+    screen.drag_box(mask)
+    screen.save("volume-box")
+    screen.push("propagate")
+    screen.save("volume-propagated")
+    screen.press(Qt.Key.Key_D)
+    correct = screen.plane_truth() == label
+    if correct.any():
+        screen.drag_box(correct)
+    screen.push("propagate")
+    screen.save("volume-corrected")
+    screen.viewer.dims.set_current_step(0, position)
+    for other in others[:2]:
+        screen.press(Qt.Key.Key_N)
+        screen.drag_box(other)
+        screen.push("propagate")
+    screen.push("volume_fold")
+    screen.push("objects_fold")
+    screen.save("volume-objects")
+
+
 def main() -> None:
     """Take all pictures."""
     screen = open_screen("fluorescence_nuclei", 300)
@@ -320,6 +348,11 @@ def main() -> None:
     screen.viewer.close()
     screen = open_screen("nuclei_stack", 60)
     show_stack(screen)
+    screen.viewer.close()
+    screen = open_screen("nuclei_stack", 60)
+    screen.viewer.dims.set_current_step(0, VOLUME_SLICE)
+    screen.wait()
+    show_volume(screen)
     screen.viewer.close()
     _SETTINGS.cleanup()
 
