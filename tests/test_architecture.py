@@ -36,7 +36,15 @@ LAYERS = (
     },
     {"labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
-    {"decoding", "embedding_store", "refinement", "slice_steps", "history", "object_labels"},
+    {
+        "appearance",
+        "decoding",
+        "embedding_store",
+        "history",
+        "object_labels",
+        "refinement",
+        "slice_steps",
+    },
     {"encoding", "predictor", "questions", "review"},
     {"prompted_objects"},
     {"automatic", "propagation"},
@@ -45,12 +53,13 @@ LAYERS = (
         "session",
         "session_document",
         "session_folder",
+        "slice_line",
         "export",
         "finetune",
         "evaluate",
         "sample_data",
     },
-    {"distributed", "evaluation_report", "headless"},
+    {"distributed", "evaluation_report", "headless", "replay"},
     {"demo"},
     {"cli", "gui"},
 )
@@ -59,7 +68,7 @@ and `gui` belong to the layer of their folder."""
 
 WITH_TORCH_LOADED = {"models", "upsampling", "decoding", "predictor", "automatic"}
 WITH_TORCH_LOADED |= {"finetune"}
-WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "demo"}
+WITH_TORCH_LOADED |= {"evaluate", "evaluation_report", "headless", "replay", "demo"}
 """Whose import may load torch; that of all others must not."""
 
 GUI_TOOLKITS = {"napari", "qtpy", "superqt", "magicgui", "vispy"}

@@ -41,12 +41,17 @@ def checkpoint_folder() -> Path:
         The folder ``checkpoints`` in ``$NAPARI_PROMPTABLE_CACHE``, or in the platform's cache
         folder for this package if that is not set. It need not exist.
     """
+    return cache_root() / "checkpoints"
+
+
+def cache_root() -> Path:
+    """Folder of everything that this package keeps on disk; it need not exist."""
     root = os.environ.get(CACHE_VARIABLE)
     if not root:
         import pooch
 
         root = pooch.os_cache("napari-promptable")
-    return Path(root).expanduser() / "checkpoints"
+    return Path(root).expanduser()
 
 
 def checkpoint_path(name: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,22 +192,44 @@ def _segment(arguments: argparse.Namespace) -> None:
     from napari_promptable.image_io import read_image, write_labels
     from napari_promptable.predictor import load_model
     from napari_promptable.prompt_document import read_prompts
+    from napari_promptable.replay import replay_document
+    from napari_promptable.session_document import ACTIONS
 
     document = read_prompts(arguments.prompts)
     settings = _propagation_settings(arguments, document.extra.get("propagation", {}))
     image = read_image(arguments.image)
-    model = load_model(
-        arguments.model or document.model,
-        device=arguments.device,
-        precision=arguments.precision,
-    )
+
+    def load(name: str) -> PromptableModel:
+        return load_model(
+            arguments.model or name, device=arguments.device, precision=arguments.precision
+        )
+
     cache = EmbeddingCache(
         store=None if arguments.cache is None else EmbeddingStore(arguments.cache)
     )
     with room_for_labels(document.image_shape) as room:
-        labels = _segment_all(model, image, document, settings, arguments.axis, cache, room)
+        if settings is None and document.extra.get(ACTIONS):
+            labels = replay_document(
+                load,
+                image,
+                document,
+                cache=cache,
+                labels=room,
+                progress=lambda changes: _bar(changes, "step"),
+            )
+        else:
+            model = load(document.model)
+            labels = _segment_all(model, image, document, settings, arguments.axis, cache, room)
         write_labels(arguments.output, labels)
-    print(f"{arguments.output}: {len(document.objects)} objects, model {model.name}")
+    name = arguments.model or document.model
+    print(f"{arguments.output}: {len(document.objects)} objects, model {name}")
+
+
+def _bar(items: Iterable[Any], unit: str) -> Any:
+    """Show progress over items on the standard error stream."""
+    from tqdm import tqdm
+
+    return tqdm(items, unit=unit, file=sys.stderr)
 
 
 def _propagation_settings(
@@ -249,7 +271,7 @@ def _segment_all(
             document,
             cache=cache,
             labels=room,
-            progress=lambda ids: tqdm(ids, unit="object", file=sys.stderr),
+            progress=lambda ids: _bar(ids, "object"),
         )
     with tqdm(unit="slice", file=sys.stderr) as bar:
 

@@ -76,7 +76,7 @@ def segment_document(
         If the cache's store is damaged or cannot be written.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
-    _check_shape(tuple(image.shape), planes)
+    planes.check_image(tuple(image.shape))
     labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     session = SegmentationSession(planes, labels)
     cache = EmbeddingCache() if cache is None else cache
@@ -163,7 +163,7 @@ def propagate_document(
         If the cache's store is damaged or cannot be written.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
-    _check_shape(tuple(image.shape), planes)
+    planes.check_image(tuple(image.shape))
     number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32)
     segmenter = model if cache is None else CachedSegmenter(model, cache)
@@ -250,15 +250,6 @@ class _Volume:
 
     def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
         return np.asarray(self._image[self._planes.region(self.index(position))])
-
-
-def _check_shape(shape: tuple[int, ...], planes: PlaneAxes) -> None:
-    is_rgb = len(shape) == len(planes.shape) + 1 and shape[-1] in (3, 4)
-    if shape != planes.shape and not (is_rgb and shape[:-1] == planes.shape):
-        raise PromptError(
-            f"the prompts are for an image of shape {planes.shape}, this one has {shape}; give "
-            " the image that they were made on"
-        )
 
 
 def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:

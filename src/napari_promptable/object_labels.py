@@ -104,7 +104,7 @@ class ObjectLabels:
         """What is known of the objects on a plane, by id."""
         return {i: planes[index] for i, planes in self._records.items() if index in planes}
 
-    def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> None:
+    def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> bool:
         """Take note of what is on a plane, whoever put it there.
 
         Parameters
@@ -113,6 +113,11 @@ class ObjectLabels:
             Which plane.
         extents : dict of int to (slice, slice)
             Rows and columns of each object on it.
+
+        Returns
+        -------
+        bool
+            Whether that was news.
         """
         former = self.records_on(index)
         found = {
@@ -121,6 +126,7 @@ class ObjectLabels:
         }
         changed = [i for i in {**former, **found} if former.get(i) != found.get(i)]
         self.set_records({(i, index): found.get(i) for i in changed})
+        return bool(changed)
 
     def set_records(self, records: Records) -> None:
         """Take over what is known of objects on planes."""

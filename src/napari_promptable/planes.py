@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.errors import ImageFormatError
+from napari_promptable.errors import ImageFormatError, PromptError
+from napari_promptable.transforms import stack_channels
 
 Index = tuple[int, ...]
 Region = tuple[int | slice, ...]
@@ -90,6 +92,15 @@ class PlaneAxes:
             0 <= i < self.shape[axis] for i, axis in zip(index, self.other_axes, strict=True)
         )
 
+    def check_image(self, shape: tuple[int, ...]) -> None:
+        """Raise PromptError if an image of this shape, RGB axis included, is another one."""
+        is_rgb = len(shape) == len(self.shape) + 1 and shape[-1] in (3, 4)
+        if shape != self.shape and not (is_rgb and shape[:-1] == self.shape):
+            raise PromptError(
+                f"the prompts are for an image of shape {self.shape}, this one has {shape}; "
+                "give the image that they were made on"
+            )
+
     def region(
         self, index: Index, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Region:
@@ -130,3 +141,72 @@ class PlaneAxes:
         positions[:, list(self.axes)] = points_yx
         positions[:, list(self.other_axes)] = index
         return positions
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a model is shown of an image with channels.
+
+    Attributes
+    ----------
+    axis : int
+        Axis of the data, the RGB axis included.
+    positions : tuple of int
+        One position on it, or up to three that become red, green and blue.
+    """
+
+    axis: int
+    positions: tuple[int, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Make plain data for JSON."""
+        return {"axis": self.axis, "positions": list(self.positions)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any] | None) -> Channel | None:
+        """Undo `to_plain`; None is what is shown."""
+        if values is None:
+            return None
+        return cls(int(values["axis"]), tuple(int(n) for n in values["positions"]))
+
+
+def read_plane(
+    data: Any, planes: PlaneAxes, index: Index, channel: Channel | None = None
+) -> npt.NDArray[np.generic]:
+    """Read one plane, and nothing else, from an array.
+
+    Parameters
+    ----------
+    data : array of any kind
+        At full resolution, with the RGB axis last if there is one.
+    planes : PlaneAxes
+        How it is cut.
+    index : Index
+        Which plane.
+    channel : Channel or None
+        Read this instead of the channel of the plane, or of an RGB image; None for what is
+        there.
+
+    Returns
+    -------
+    ndarray, shape (H, W) or (H, W, 3 or 4)
+        Pixels. Several channels are brought to 8 bits each by itself, see `stack_channels`.
+
+    Raises
+    ------
+    ImageFormatError
+        If the array has no such plane.
+    """
+    shape = tuple(data.shape)
+    if not planes.contains(index) or shape[: len(planes.shape)] != planes.shape:
+        raise ImageFormatError(
+            f"plane {index} is not in an image of shape {shape}; choose the image again"
+        )
+    region = [*planes.region(index), *[slice(None)] * (len(shape) - len(planes.shape))]
+    if channel is None:
+        return np.asarray(data[tuple(region)])
+    read = []
+    for position in channel.positions:
+        region[channel.axis] = position
+        read.append(np.asarray(data[tuple(region)]))
+    return read[0] if len(read) == 1 else stack_channels(read)

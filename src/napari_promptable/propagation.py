@@ -231,7 +231,7 @@ def propagate_masks(
     length : int
         Number of slices.
     anchors : dict of int to dict of int to Sighting
-        Answers to prompts by object id and slice, see `sight_candidate`. An empty mask says
+        Answers to prompts by object id and slice, see `sight_anchor`. An empty mask says
         that the object is not there: nothing starts from it, and nothing goes beyond it.
     settings : PropagationSettings, optional
         Range, prompts and stop rules.

@@ -62,9 +62,9 @@ class PropagationSettings:
         Where to go from a prompted slice: "both", "forward" or "backward".
     step_prompt : StepPrompt or str
         What is asked on the next slice.
-    box_margin : float, 0 or more
-        By how much a box is larger than the previous mask, at each side, as a share of its
-        height or width.
+    box_margin : float, -0.25 to 1
+        By how much a box is larger than the expected mask, at each side, as a share of its
+        height or width; smaller if negative.
     split : SplitPolicy or str
         What becomes of an object in several parts: "largest", "overlapping" or "all".
     lost_iou : float, 0 to 1
@@ -93,12 +93,12 @@ class PropagationSettings:
     last: int | None = None
     direction: Direction | str = Direction.BOTH
     step_prompt: StepPrompt | str = StepPrompt.BOX
-    box_margin: float = 0.05
-    split: SplitPolicy | str = SplitPolicy.OVERLAPPING
+    box_margin: float = -0.03
+    split: SplitPolicy | str = SplitPolicy.ALL
     lost_iou: float = 0.3
     min_predicted_iou: float = 0.6
-    min_area: float = 0.05
-    max_area: float = 4.0
+    min_area: float = 0.25
+    max_area: float = 3.0
     max_overlap: float = 1.0
 
     def __post_init__(self) -> None:
@@ -153,7 +153,7 @@ class PropagationSettings:
 _NO_LIMIT = float("inf")
 _WORDS = {"direction": Direction, "step_prompt": StepPrompt, "split": SplitPolicy}
 _LIMITS = {
-    "box_margin": (0.0, 1.0),
+    "box_margin": (-0.25, 1.0),
     "lost_iou": (0.0, 1.0),
     "min_predicted_iou": (0.0, 1.0),
     "min_area": (0.0, 1.0),

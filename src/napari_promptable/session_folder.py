@@ -7,8 +7,10 @@ save or the one before it.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -131,6 +133,10 @@ class SessionFolder:
                     f"slice {index} of the session in {self.path} cannot be read ({error})"
                 ) from error
 
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove slices that an interrupted save left behind."""
         known = set(self._files.values())
@@ -148,9 +154,61 @@ def _files_of(document: PromptDocument) -> dict[Index, str]:
         raise PromptError(f"the list of saved slices cannot be read ({error})") from error
 
 
-def is_readable(path: Path) -> bool:
-    """Whether a folder holds a session that can be opened."""
-    try:
-        return SessionFolder(path).is_there
-    except PromptError:
-        return False
+@dataclass(frozen=True)
+class SavedSession:
+    """A session that can be taken up again.
+
+    Attributes
+    ----------
+    folder : SessionFolder
+        Where it is.
+    saved_at : datetime
+        Time of the last save.
+    num_objects : int
+        How many objects it has.
+    """
+
+    folder: SessionFolder
+    saved_at: datetime
+    num_objects: int
+
+
+class SessionShelf:
+    """The sessions of one image on disk, the newest of which are kept.
+
+    Parameters
+    ----------
+    path : Path
+        Folder in which each session has a folder; need not exist.
+    """
+
+    _NUM_KEPT = 5
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def find_sessions(self) -> list[SavedSession]:
+        """Find the sessions that can be opened and have objects, the newest first."""
+        found = []
+        for path in self._folders():
+            try:
+                folder = SessionFolder(path)
+                num_objects = len(folder.read_document().objects)
+            except PromptError:
+                continue
+            if num_objects:
+                saved_at = datetime.fromtimestamp((path / DOCUMENT_NAME).stat().st_mtime)
+                found.append(SavedSession(folder, saved_at, num_objects))
+        return found
+
+    def _folders(self) -> list[Path]:
+        """Folders in which something was saved, the newest first."""
+        documents = self._path.glob(f"*/{DOCUMENT_NAME}")
+        newest = sorted(documents, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [path.parent for path in newest]
+
+    def new_folder(self) -> SessionFolder:
+        """Return a folder for another session, and remove sessions that are too old."""
+        for path in self._folders()[self._NUM_KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
+        return SessionFolder(self._path / f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:6]}")

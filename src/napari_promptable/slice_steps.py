@@ -7,7 +7,7 @@ object is still the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_promptable.appearance import Appearance, appearance_of, follow_appearance
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import (
     BoolArray,
@@ -64,12 +65,15 @@ class Sighting:
         See `stability_of`.
     logits : ndarray of float32, shape (h, w)
         Low-res logits.
+    appearance : Appearance or None
+        How it looked on the prompted slice, where that tells it from its surroundings.
     """
 
     mask: BoolArray
     predicted_iou: float
     stability: float
     logits: FloatArray
+    appearance: Appearance | None = None
 
 
 def stability_of(logits: FloatArray) -> float:
@@ -94,8 +98,28 @@ def stability_of(logits: FloatArray) -> float:
     return np.count_nonzero(logits > _STABILITY_OFFSET) / wide if wide else 0.0
 
 
-def sight_candidate(prediction: Prediction, candidate: int) -> Sighting:
-    """Take one candidate of an answer as it is."""
+def sight_anchor(embedding: ImageEmbedding, prediction: Prediction, candidate: int) -> Sighting:
+    """Take one candidate of the answer to a user's prompts, as it is.
+
+    Parameters
+    ----------
+    embedding : ImageEmbedding
+        Of the prompted slice.
+    prediction : Prediction
+        The answer.
+    candidate : int
+        Which of its masks.
+
+    Returns
+    -------
+    Sighting
+        From which `napari_promptable.propagation.propagate_masks` starts.
+    """
+    sighting = _sight(prediction, candidate)
+    return replace(sighting, appearance=appearance_of(embedding, sighting.mask))
+
+
+def _sight(prediction: Prediction, candidate: int) -> Sighting:
     logits = prediction.low_res_logits[candidate]
     return Sighting(
         prediction.mask(candidate),
@@ -141,17 +165,19 @@ def step_all(
         answers = iter(segmenter.predict_each(embedding, list(chain(*questions))))
         for sighting, asked in zip(batch, questions, strict=True):
             parts = [_choose(next(answers), sighting.mask, settings.split) for _ in asked]
-            found.append(_unite(parts))
+            found.append(_unite(parts, sighting))
     return found
 
 
 def _ask(
     previous: Sighting, embedding: ImageEmbedding, settings: PropagationSettings
 ) -> list[PromptSet]:
-    """Turn a mask into prompts: one, or one per part where all parts are followed."""
-    parts = [previous.mask]
-    if settings.split == SplitPolicy.ALL:
-        parts = split_mask(previous.mask)
+    """Turn a mask into prompts: one, or one per part where all are followed; none if empty."""
+    similar = follow_appearance(previous.mask, previous.appearance, embedding)
+    expected = keep_parts(similar, previous.mask, settings.split)
+    if not expected.any():
+        return []
+    parts = split_mask(expected) if settings.split == SplitPolicy.ALL else [expected]
     kind, shape = settings.step_prompt, embedding.original_size
     questions = []
     for part in parts:
@@ -171,37 +197,42 @@ def _ask(
 def grow_box(
     box_yxyx: FloatArray, margin: float, shape: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Move each side of a box outwards by a share of its length, up to the image's border."""
+    """Move each side of a box outwards by a share of its length, up to the image's border.
+
+    A negative margin moves it inwards, at most to the box's middle.
+    """
     sides = box_yxyx[2:] - box_yxyx[:2] + 1
+    steps = np.maximum(margin * sides, (1 - sides) / 2)
     limit = np.tile(np.array(shape, np.float32) - 1, 2)
-    grown = box_yxyx + margin * np.concatenate([-sides, sides])
-    return np.asarray(np.clip(grown, 0, limit), np.float32)
+    return np.asarray(np.clip(box_yxyx + np.concatenate([-steps, steps]), 0, limit), np.float32)
 
 
 def _choose(prediction: Prediction, previous: BoolArray, split: SplitPolicy | str) -> Sighting:
     """Choose the candidate that is both sure and like the previous mask."""
     best, best_value = None, -1.0
     for candidate in range(len(prediction)):
-        sighting = sight_candidate(prediction, candidate)
+        sighting = _sight(prediction, candidate)
         kept = keep_parts(sighting.mask, previous, split)
         value = sighting.predicted_iou * mask_iou(kept, previous)
         if best is None or value > best_value:
-            best = Sighting(kept, sighting.predicted_iou, sighting.stability, sighting.logits)
+            best = replace(sighting, mask=kept)
             best_value = value
     assert best is not None
     return best
 
 
-def _unite(parts: Sequence[Sighting]) -> Sighting:
+def _unite(parts: Sequence[Sighting], previous: Sighting) -> Sighting:
     """Join the parts of one object, no more certain than the least certain of them."""
-    if len(parts) == 1:
-        return parts[0]
     found = [part for part in parts if part.mask.any()] or parts[:1]
+    if not found:  # nothing was asked
+        nothing = np.zeros_like(previous.mask)
+        return Sighting(nothing, 0.0, 0.0, previous.logits, previous.appearance)
     return Sighting(
         np.logical_or.reduce([part.mask for part in found]),
         min(part.predicted_iou for part in found),
         min(part.stability for part in found),
         np.max([part.logits for part in found], axis=0),
+        previous.appearance,
     )
 
 

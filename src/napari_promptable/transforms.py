@@ -7,6 +7,7 @@ Frames: *image* pixels are (row, col) with pixel centres at integers; *model* pi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,29 @@ def to_rgb8(
     if image.ndim == 2:
         image = image[..., None]
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def stack_channels(channels: Sequence[npt.ArrayLike]) -> npt.NDArray[np.uint8]:
+    """Show up to three channels as red, green and blue, each at its own contrast.
+
+    Parameters
+    ----------
+    channels : sequence of array_like, each of shape (H, W), any real dtype
+        One to three channels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        A channel that is missing is black.
+
+    Raises
+    ------
+    ImageFormatError
+        As `to_rgb8`.
+    """
+    shown = [to_rgb8(channel)[..., 0] for channel in channels]
+    black = [np.zeros_like(shown[0])] * (3 - len(shown))
+    return np.stack([*shown, *black], axis=-1)
 
 
 def _as_image(image: npt.ArrayLike) -> npt.NDArray[np.generic]:

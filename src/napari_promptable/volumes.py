@@ -23,7 +23,7 @@ from napari_promptable.propagation import (
 )
 from napari_promptable.propagation_settings import PropagationSettings, StopReason
 from napari_promptable.refinement import Segmenter, answer_prompts, chosen_candidate
-from napari_promptable.slice_steps import BatchSegmenter, Sighting, sight_candidate
+from napari_promptable.slice_steps import BatchSegmenter, Sighting, sight_anchor
 
 SlicePrompts = PromptSet | PlanePrompts
 Progress = Callable[[int, int], None]
@@ -237,11 +237,11 @@ def _answer(model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts) 
     if isinstance(prompts, PromptSet):
         if prompts.mask_logits is not None:
             prediction = model.predict(embedding, prompts)
-            return sight_candidate(prediction, prediction.default)
+            return sight_anchor(embedding, prediction, prediction.default)
         boxes = [] if prompts.box_yxyx is None else [prompts.box_yxyx]
         prompts = PlanePrompts(prompts.points_yx, prompts.point_labels, boxes)
     prediction = answer_prompts(model, embedding, prompts)[-1].prediction
-    return sight_candidate(prediction, chosen_candidate(prompts, prediction))
+    return sight_anchor(embedding, prediction, chosen_candidate(prompts, prediction))
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -37,6 +37,8 @@ class FakeModel:
     ----------
     encode_gate, predict_gate : threading.Event
         Clear one, and the next call waits until it is set, or cancelled in the encoder.
+    num_free : int
+        How many calls of `predict` pass a closed gate.
     questions : list of PromptSet
         What `predict` was asked, from the first call on.
     planes : list of ndarray
@@ -59,6 +61,7 @@ class FakeModel:
         self.open_gates()
         self.planes: list[np.ndarray] = []
         self.num_cancelled = 0
+        self.num_free = 0
         self.looks_closer = False
         self.expected: list[Any] = []
 
@@ -92,11 +95,20 @@ class FakeModel:
     def predict(self, embedding: Any, prompts: Any) -> Any:
         prediction = self._segmenter.predict(embedding, prompts)
         self.is_predicting.set()
-        self.predict_gate.wait(_PATIENCE_S)
+        if self.num_free:
+            self.num_free -= 1
+        else:
+            self.predict_gate.wait(_PATIENCE_S)
         return prediction
 
     def predict_each(self, embedding: Any, prompts: Any) -> Any:
         return [self.predict(embedding, each) for each in prompts]
+
+
+@pytest.fixture(autouse=True)
+def empty_cache_folder(tmp_path, monkeypatch) -> None:
+    """Nothing that an earlier test saved is found."""
+    monkeypatch.setenv("NAPARI_PROMPTABLE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

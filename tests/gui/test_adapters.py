@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_promptable.errors import ImageFormatError
 from napari_promptable.gui.layer_adapters import (
     NEGATIVE,
     POSITIVE,
@@ -24,13 +23,12 @@ from napari_promptable.gui.layer_adapters import (
     next_click,
     plane_axes_of,
     read_layers,
-    read_plane,
     set_next_click,
     transform_of,
     visible_index,
     write_layers,
 )
-from napari_promptable.planes import PlaneAxes
+from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
 STACK = PlaneAxes((4, 20, 30), (1, 2))
@@ -142,42 +140,22 @@ def test_layer_of_fewer_dimensions_has_the_last_axes(is_rgb) -> None:
     assert plane_axes_of(flat, viewer.dims) is None  # the axes in view are not its own
 
 
-def test_read_plane_reads_one_plane_only() -> None:
-    class Array:
-        shape = (4, 20, 30, 3)
-        asked = ()
-
-        def __getitem__(self, region):
-            self.asked = (*self.asked, region)
-            return np.arange(20 * 30).reshape(20, 30)
-
-    array = Array()
-    everything = slice(None)
-    plane = read_plane(array, STACK, (2,), (3, 1))
-    assert array.asked == ((2, everything, everything, 1),)
-    np.testing.assert_array_equal(plane, np.arange(600).reshape(20, 30))
-
-
-def test_read_plane_takes_the_channel_that_is_asked_for() -> None:
-    stack = np.random.default_rng(0).integers(0, 9, (3, 4, 20, 30))
-    planes = PlaneAxes(stack.shape, (2, 3))
-    np.testing.assert_array_equal(read_plane(stack, planes, (0, 3), None), stack[0, 3])
-    np.testing.assert_array_equal(read_plane(stack, planes, (0, 3), (0, 2)), stack[2, 3])
-
-
 def test_channels_are_those_of_rgb_or_of_short_axes() -> None:
     rgb = Image(np.zeros((40, 50, 3), np.uint8), rgb=True)
     names = [name for name, _ in channel_choices(rgb, PlaneAxes((40, 50), (0, 1)))]
     assert names == ["all", "red", "green", "blue"]
     stack = Image(np.zeros((2, 40, 30, 20)), axis_labels=("c", "z", "y", "x"))
     choices = channel_choices(stack, PlaneAxes(stack.data.shape, (2, 3)))
-    assert choices == [("as shown", None), ("axis c · 0", (0, 0)), ("axis c · 1", (0, 1))]
-
-
-@pytest.mark.parametrize(("shape", "index"), [((4, 20, 31), (2,)), ((4, 20, 30), (4,))])
-def test_read_plane_refuses_what_is_not_there(shape, index) -> None:
-    with pytest.raises(ImageFormatError, match="choose the image again"):
-        read_plane(np.zeros(shape), STACK, index, None)
+    assert choices == [
+        ("as shown", None),
+        ("axis c · 0", Channel(0, (0,))),
+        ("axis c · 1", Channel(0, (1,))),
+        ("axis c · 0, 1 as RGB", Channel(0, (0, 1))),
+    ]
+    many = Image(np.zeros((4, 40, 30)))
+    names = [name for name, _ in channel_choices(many, PlaneAxes((4, 40, 30), (1, 2)))]
+    assert len(names) == 1 + 4 + 4
+    assert names[-1].endswith("1, 2, 3 as RGB")
 
 
 def test_prompts_written_are_read_again() -> None:

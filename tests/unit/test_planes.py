@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
+from napari_promptable.transforms import to_rgb8
 
 
 @st.composite
@@ -17,6 +18,7 @@ def cuts(draw: st.DrawFn) -> tuple[PlaneAxes, Index]:
     return planes, index
 
 
+STACK_PLANES = PlaneAxes((4, 20, 30), (1, 2))
 POINTS = st.lists(st.tuples(st.floats(-5, 5000, width=32), st.floats(-5, 5000, width=32)))
 
 
@@ -71,6 +73,54 @@ def test_an_index_of_the_wrong_length_is_refused() -> None:
     for wrong in ((), (1, 2)):
         with pytest.raises(ValueError, match="zip"):
             planes.region(wrong)
+
+
+def test_read_plane_reads_one_plane_only() -> None:
+    class Array:
+        shape = (4, 20, 30, 3)
+        asked = ()
+
+        def __getitem__(self, region):
+            self.asked = (*self.asked, region)
+            return np.arange(20 * 30).reshape(20, 30)
+
+    array = Array()
+    everything = slice(None)
+    plane = read_plane(array, STACK_PLANES, (2,), Channel(3, (1,)))
+    assert array.asked == ((2, everything, everything, 1),)
+    np.testing.assert_array_equal(plane, np.arange(600).reshape(20, 30))
+
+
+def test_read_plane_takes_the_channel_that_is_asked_for() -> None:
+    stack = np.random.default_rng(0).integers(0, 9, (3, 4, 20, 30))
+    planes = PlaneAxes(stack.shape, (2, 3))
+    np.testing.assert_array_equal(read_plane(stack, planes, (0, 3), None), stack[0, 3])
+    np.testing.assert_array_equal(
+        read_plane(stack, planes, (0, 3), Channel(0, (2,))), stack[2, 3]
+    )
+
+
+@pytest.mark.parametrize(("shape", "index"), [((4, 20, 31), (2,)), ((4, 20, 30), (4,))])
+def test_read_plane_refuses_what_is_not_there(shape, index) -> None:
+    with pytest.raises(ImageFormatError, match="choose the image again"):
+        read_plane(np.zeros(shape), STACK_PLANES, index, None)
+
+
+def test_three_channels_become_rgb_each_at_its_own_contrast() -> None:
+    stack = np.random.default_rng(0).integers(0, 99, (4, 20, 30)).astype(np.uint16)
+    stack[2] *= 100
+    planes = PlaneAxes(stack.shape, (1, 2))
+    rgb = read_plane(stack, planes, (0,), Channel(0, (1, 2)))
+    assert rgb.shape == (20, 30, 3)
+    np.testing.assert_array_equal(rgb[..., 1], to_rgb8(stack[2])[..., 0])
+    assert abs(rgb[..., 0].mean() - rgb[..., 1].mean()) < 20
+    assert not rgb[..., 2].any()
+
+
+def test_a_channel_as_plain_values() -> None:
+    channel = Channel(0, (1, 2))
+    assert Channel.from_plain(channel.to_plain()) == channel
+    assert Channel.from_plain(None) is None
 
 
 @pytest.mark.parametrize(

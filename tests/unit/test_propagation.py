@@ -21,7 +21,7 @@ from napari_promptable.propagation_settings import (
     SplitPolicy,
     StopReason,
 )
-from napari_promptable.slice_steps import Sighting, sight_candidate
+from napari_promptable.slice_steps import Sighting, sight_anchor
 from napari_promptable.volumes import VolumeMasks
 
 SHAPE = (40, 60)
@@ -56,7 +56,7 @@ class Job:
         mask = self.truth[position] if region is None else region
         embedding = self.segmenter.encode(self.truth[position].astype(float))
         box = PromptSet(box_yxyx=mask_to_box_yxyx(mask))
-        return sight_candidate(self.segmenter.predict(embedding, box), 0)
+        return sight_anchor(embedding, self.segmenter.predict(embedding, box), 0)
 
     def run(self, anchors, settings=EASY, **options) -> list[PropagatedMask]:
         self.segmenter.questions.clear()

@@ -11,6 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from napari_promptable.commits import OverlapPolicy
 from napari_promptable.embeddings import EmbeddingCache
 from napari_promptable.errors import LabelError, PromptError
+from napari_promptable.history import History, Origin, SliceRecord, Verb
+from napari_promptable.masks import mask_region
+from napari_promptable.object_labels import SliceMask, find_extents
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.session import (
@@ -518,6 +521,215 @@ def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
     assert ("answer_changed", ()) in events
     session.commit()
     assert labels[5, 6] == 1
+
+
+# objects in the labels
+
+
+def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> SegmentationSession:
+    """Session in which one object is committed at each position, on planes 0 and 1."""
+    session = make_session()
+    for row, column in centres:
+        session.replace_prompts({(z,): make_click(row, column) for z in (0, 1)})
+        answer(session, fake_segmenter)
+        session.commit()
+    return session
+
+
+def test_what_is_committed_is_on_record(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    records = dict(session.objects_in_labels.records_of(1))
+    assert list(records) == [(0,), (1,)]
+    assert records[0,].origin is Origin.PROMPTS
+    assert records[0,].confidence == pytest.approx(0.9)
+    assert records[0,].extent == mask_region(np.asarray(session.labels[0]) == 1)
+    session.undo()
+    assert session.objects_in_labels.object_ids == []
+    session.redo()
+    assert session.objects_in_labels.records_of(1) == records
+
+
+def test_a_deleted_object_and_its_prompts_come_back(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    session.delete_objects([1])
+    assert session.objects_in_labels.object_ids == [2]
+    assert np.array_equal(session.labels, np.where(before == 1, 0, before))
+    assert list(session.objects) == [2]
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.objects) == [1, 2]
+    assert session.current_object == 1
+
+
+def test_merged_objects_are_one(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (5, 9), (15, 15))
+    before = session.labels.copy()
+    session.merge_objects([2, 1], into=1)
+    assert np.array_equal(session.labels, np.where(before == 2, 1, before))
+    for (z,), record in session.objects_in_labels.records_of(1).items():
+        assert record.extent == mask_region(np.asarray(session.labels[z]) == 1)
+    session.delete_objects([1])
+    assert set(np.unique(session.labels)) == {0, 3}
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([3], into=3)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([1, 2], into=3)
+
+
+def test_an_object_takes_a_free_id_only(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    with pytest.raises((PromptError, LabelError), match="2"):
+        session.relabel_object(1, 2)
+    session.relabel_object(1, 7)
+    assert np.array_equal(session.labels, np.where(before == 1, 7, before))
+    assert list(session.prompts_of(7)) == [(0,), (1,)]
+    assert session.prompts_of(1) == {}
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.prompts_of(1)) == [(0,), (1,)]
+
+
+def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(fake_segmenter) -> None:
+    session = make_session(np.zeros(SHAPE, np.uint8))
+    session.replace_prompts({(0,): make_click(5, 5)})
+    answer(session, fake_segmenter)
+    session.commit()
+    before = session.labels.copy()
+    with pytest.raises(LabelError, match="256"):
+        session.relabel_object(1, 256)
+    with pytest.raises(LabelError, match="256"):
+        mask = np.ones(SHAPE[1:], bool)
+        session.commit_masks({(2, (0,)): SliceMask(mask), (256, (0,)): SliceMask(mask)})
+    assert np.array_equal(session.labels, before)
+    assert session.changes[-1].object_ids == (1,)
+
+
+def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, 4:12, 4:12] = FOREIGN
+    labels[0, 15:18, 4:12] = 5
+    session = make_session(labels)
+    session.refine_object(FOREIGN, (0,))
+    assert session.current_object == FOREIGN
+    answer(session, fake_segmenter)
+    assert np.array_equal(session.mask((0,)), labels[0] == FOREIGN)
+    assert fake_segmenter.questions == []
+
+    session.replace_prompts({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
+    answer(session, fake_segmenter)
+    [_, question] = fake_segmenter.questions
+    assert question.mask_logits is not None
+    session.commit()
+    assert labels[0, 5, 5] == FOREIGN
+    assert labels[0, 11, 11] == 0
+    assert (labels[0, 15:18, 4:12] == 5).all()
+    session.undo()
+    assert (labels[0, 4:12, 4:12] == FOREIGN).all()
+
+
+def test_what_is_not_in_view_cannot_be_refined(session) -> None:
+    with pytest.raises(PromptError, match="object 3 is not on slice"):
+        session.refine_object(3, (0,))
+    with pytest.raises(PromptError, match="object 0"):
+        session.refine_object(0, (0,))
+
+
+def test_objects_of_others_are_noted(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    session.labels[0, 0, :3] = FOREIGN
+    events = make_events(session)
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    assert session.objects_in_labels.records_of(FOREIGN) == {
+        (0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)
+    }
+    assert session.objects_in_labels.records_of(1)[0,].origin is Origin.PROMPTS
+    assert session.highest_id == FOREIGN
+    session.labels[0][session.labels[0] == FOREIGN] = 0
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    assert session.objects_in_labels.object_ids == [1]
+    assert events.count(("records_changed",)) == 2
+
+
+def test_propagated_masks_are_one_change(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    before = session.labels.copy()
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    done = session.commit_masks(
+        {(1, (2,)): SliceMask(lambda: mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
+    )
+    assert done is not None
+    assert done.verb is Verb.PROPAGATE
+    assert done.details == {"policy": "keep", "axis": 0}
+    assert list(done.asked[1]) == [(0,), (1,)]
+    assert np.array_equal(session.labels[2] == 1, mask)
+    record = session.objects_in_labels.records_of(1)[2,]
+    assert (record.confidence, record.stop) == (0.7, "lost")
+
+    session.select_object(1)
+    answer(session, fake_segmenter)
+    session.commit()
+    assert np.array_equal(session.labels[2] == 1, mask), "a correction leaves other slices"
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert session.commit_masks({}) is None
+
+
+def test_a_click_on_a_propagated_slice_corrects_what_is_there(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    session.commit_masks({(1, (2,)): SliceMask(mask, Origin.PROPAGATED)})
+    session.select_object(1)
+    prompts = dict(session.prompts_of(1))
+    session.replace_prompts({**prompts, (2,): make_click(9, 12)})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts({**prompts, (2,): PlanePrompts([[9, 12], [9, 14]])})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts(prompts)
+    assert (2,) not in session.prompts_of(1)
+    session.replace_prompts({**prompts, (2,): PlanePrompts(boxes_yxyx=[[8, 8, 12, 12]])})
+    assert session.prompts_of(1)[2,].mask is None
+
+
+def test_a_failure_in_the_midst_of_writing_leaves_the_labels_as_they_were() -> None:
+    session = make_session()
+    session.labels[0, 0, 0] = FOREIGN
+    before = session.labels.copy()
+
+    def fail() -> Any:
+        raise OSError("no space left")
+
+    whole = np.ones(SHAPE[1:], bool)
+    with pytest.raises(OSError, match="no space"):
+        session.commit_masks({(1, (0,)): SliceMask(whole), (1, (1,)): SliceMask(fail)})
+    assert np.array_equal(session.labels, before)
+    assert not session.can_undo
+
+
+def test_names_of_classes(session) -> None:
+    session.rename_class([1, 2], "nucleus")
+    session.rename_class([2], "")
+    assert session.class_names == {1: "nucleus"}
+
+
+def test_history_has_a_limit_and_the_newest_can_always_be_undone(fake_segmenter) -> None:
+    session = make_session()
+    session.objects_in_labels.history = History(max_bytes=1)
+    for column in (3, 9, 15):
+        session.replace_prompts({(0,): make_click(9, column)})
+        answer(session, fake_segmenter)
+        session.commit()
+    assert [change.object_ids for change in session.changes] == [(1,), (2,), (3,)]
+    assert session.undo() is not None
+    assert session.undo() is None
+    assert set(np.unique(session.labels)) == {0, 1, 2}
 
 
 # any sequence of verbs

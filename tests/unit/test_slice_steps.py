@@ -7,7 +7,7 @@ from napari_promptable.slice_steps import (
     Sighting,
     grow_box,
     keep_parts,
-    sight_candidate,
+    sight_anchor,
     split_mask,
     stability_of,
     step_all,
@@ -35,12 +35,13 @@ def test_stability_is_the_share_that_no_threshold_changes() -> None:
     assert stability_of(np.full((2, 2), -4, np.float32)) == 0
 
 
-def test_a_sighting_is_one_candidate() -> None:
+def test_an_anchor_is_one_candidate(fake_segmenter) -> None:
     masks = np.stack([make_mask((1, 1, 3, 3)), make_mask((1, 1, 5, 5))])
     prediction = Prediction(
         masks, np.array([0.4, 0.8], np.float32), np.where(masks, 2, -2).astype(np.float32)
     )
-    sighting = sight_candidate(prediction, 1)
+    embedding = fake_segmenter.encode(np.ones(SHAPE))
+    sighting = sight_anchor(embedding, prediction, 1)
     assert np.array_equal(sighting.mask, masks[1])
     assert sighting.predicted_iou == pytest.approx(0.8)
     assert sighting.stability == 1
@@ -51,6 +52,9 @@ def test_a_box_grows_up_to_the_border() -> None:
     assert grow_box(box, 0.1, SHAPE).tolist() == [1, 8, 12, 31]
     assert grow_box(box, 0, SHAPE).tolist() == box.tolist()
     assert grow_box(box, 0.5, SHAPE).tolist() == [0, 0, 16, 31]
+    assert grow_box(box, -0.1, SHAPE).tolist() == [3, 12, 10, 27]
+    pixel = np.array([4, 5, 4, 5], np.float32)
+    assert grow_box(pixel, -0.2, SHAPE).tolist() == pixel.tolist()
 
 
 @pytest.mark.parametrize(

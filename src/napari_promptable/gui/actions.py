@@ -10,9 +10,10 @@ from napari_promptable.errors import PromptableError
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.history import Verb
-from napari_promptable.prompt_document import PromptDocument, write_prompts
+from napari_promptable.prompt_document import write_prompts
 from napari_promptable.questions import Answer
 from napari_promptable.session import SegmentationSession
+from napari_promptable.session_document import document_of
 
 _UNDONE = {
     Verb.COMMIT: "The last commit is taken back; its prompts are here to be changed.",
@@ -146,14 +147,7 @@ class Actions:
         """Write the prompts of all objects to a prompts.json."""
         if self._session is None or self._workspace.image is None:
             return
-        planes = self._session.planes
-        document = PromptDocument(
-            self._workspace.image.name,
-            planes.shape,
-            planes.axes,
-            model,
-            self._session.objects,
-        )
+        document = document_of(self._session, self._workspace.image.name, model)
         if self.perform(write_prompts, document, path) is not None:
             self.noted.emit(f"Prompts of {len(document.objects)} objects are saved in {path}.")
 

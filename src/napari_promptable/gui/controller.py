@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import Actions
+from napari_promptable.gui.autosave import Autosave
 from napari_promptable.gui.canvas import CanvasGuard
 from napari_promptable.gui.layer_adapters import unwrap
 from napari_promptable.gui.model_choices import describe_model, model_choices
@@ -18,6 +19,7 @@ from napari_promptable.gui.object_actions import ObjectActions
 from napari_promptable.gui.object_view import ObjectView, color_of
 from napari_promptable.gui.panels import Panel
 from napari_promptable.gui.pointer import PointerWatch
+from napari_promptable.gui.recovery import Recovery
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.status import describe_next_step
 from napari_promptable.gui.volume_actions import VolumeActions
@@ -52,6 +54,10 @@ class PromptController:
         Fills the list of objects.
     volume_actions : VolumeActions
         What the user can do with a stack.
+    autosave : Autosave
+        Saves the session soon after every change.
+    recovery : Recovery
+        Offers a session that was saved earlier.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -90,6 +96,8 @@ class PromptController:
             self.workspace, self.scheduler, self.actions, self.panel.volume
         )
         self.pointer = PointerWatch(self._viewer, self.workspace)
+        self.autosave = Autosave(self.workspace, lambda: self.panel.choices.value("model"))
+        self.recovery = Recovery(self.autosave, self.panel.restore)
         self._connect_panel()
         self._connect_viewer()
         self.scheduler.set_model(self.panel.choices.value("model"), "auto")
@@ -159,6 +167,10 @@ class PromptController:
         engine.progressed.connect(self.panel.status.set_progress)
         engine.stopped.connect(self._show_idle)
         self.scheduler.failed.connect(self._show_error)
+        self.autosave.failed.connect(self._show_error)
+        self.recovery.failed.connect(self._show_error)
+        self.recovery.noted.connect(self._say)
+        workspace.labels_painted.connect(lambda index: self.autosave.note_planes([index]))
         self.pointer.rested.connect(self.scheduler.expect_click)
         self.actions.failed.connect(self._show_error)
         self.actions.noted.connect(self._say)
@@ -182,6 +194,7 @@ class PromptController:
         self.scheduler.engine.close()
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
+        self.autosave.close()
         self.pointer.close()
         self.object_view.close()
         self.workspace.close()
@@ -226,8 +239,18 @@ class PromptController:
             self.scheduler.set_model(choices.value("model"), choices.value("device"))
         if name in ("image", "labels"):
             self._refresh_choices()
+        self._note_details()
         self._show_state()
         self.scheduler.engine.wake()
+
+    def _note_details(self) -> None:
+        """Let the session note with each change what the model was and what it saw."""
+        if self._session is not None:
+            channel = self.panel.choices.value("channel")
+            self._session.details = {
+                "model": self.panel.choices.value("model"),
+                "channel": None if channel is None else channel.to_plain(),
+            }
 
     def add_own_model(self, path: str) -> None:
         """Offer a weights file in the list of models, and choose it."""
@@ -275,6 +298,9 @@ class PromptController:
                     signal.connect(slot)
                 else:
                     signal.disconnect(slot)
+        self.autosave.follow(self._session)
+        self.recovery.look()
+        self._note_details()
         self.object_view.follow(self._session)
         self.volume_actions.follow_session()
         if self._session is not None:

@@ -19,9 +19,8 @@ from napari_promptable.checkpoints import fetch_checkpoint
 from napari_promptable.commits import Extent, LabelsArray
 from napari_promptable.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.gui.engine import JobControl
-from napari_promptable.gui.layer_adapters import Channel, read_plane
 from napari_promptable.object_labels import find_extents
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
 from napari_promptable.prompts import PromptSet
 from napari_promptable.questions import Answer, Question
 from napari_promptable.registry import MODELS

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from napari.layers import Labels
+from psygnal import Signal
 
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -22,7 +23,14 @@ class LabelsWatch:
         How it is cut.
     is_new : bool
         Whether it is known to be empty.
+
+    Attributes
+    ----------
+    painted : psygnal.Signal
+        Emits the index of a plane on which somebody painted, perhaps the plugin itself.
     """
+
+    painted = Signal(tuple)
 
     def __init__(self, layer: Labels, planes: PlaneAxes, *, is_new: bool) -> None:
         self._layer, self._planes = layer, planes
@@ -35,12 +43,14 @@ class LabelsWatch:
         layer.events.data.connect(self._look_everywhere)
         layer.events.paint.connect(self._look_here)
         layer.events.labels_update.connect(self._look_here)
+        layer.events.set_data.connect(self._look_again)  # all that napari tells of its undo
 
     def close(self) -> None:
         """Leave the layer."""
         self._layer.events.data.disconnect(self._look_everywhere)
         self._layer.events.paint.disconnect(self._look_here)
         self._layer.events.labels_update.disconnect(self._look_here)
+        self._layer.events.set_data.disconnect(self._look_again)
 
     def _look_everywhere(self, _event: Any = None) -> None:
         sides = [range(self._planes.shape[axis]) for axis in self._planes.other_axes]
@@ -50,6 +60,11 @@ class LabelsWatch:
             self._num_rest *= len(side)
 
     def _look_here(self, _event: Any = None) -> None:
+        self._look_again()
+        if self.visible is not None:
+            self.painted.emit(self.visible)
+
+    def _look_again(self, _event: Any = None) -> None:
         if self.visible is not None:
             self._painted.add(self.visible)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from napari.components import Dims
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils import DirectLabelColormap
 
-from napari_promptable.errors import ImageFormatError
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
@@ -64,66 +64,27 @@ def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
     return index if planes.contains(index) else None
 
 
-Channel = tuple[int, int]
-"""Axis of the data, the RGB axis included, and the position on it that the model sees."""
-
 _RGB_NAMES = ("red", "green", "blue")
 _MAX_CHANNELS = 6  # a longer axis is z or time rather than channels
 
 
 def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel | None]]:
-    """Name the channels of an image layer, and all of them (as shown) first."""
+    """Name what a model can be shown of a layer: as it is, one channel, or three as RGB."""
     if layer.rgb:
         axis = len(planes.shape)
-        return [("all", None), *((name, (axis, k)) for k, name in enumerate(_RGB_NAMES))]
-    return [
-        ("as shown", None),
-        *(
-            (f"axis {layer.axis_labels[axis]} · {position}", (axis, position))
-            for axis in planes.other_axes
-            if 1 < planes.shape[axis] <= _MAX_CHANNELS
-            for position in range(planes.shape[axis])
-        ),
-    ]
-
-
-def read_plane(
-    layer_data: Any, planes: PlaneAxes, index: Index, channel: Channel | None
-) -> npt.NDArray[np.generic]:
-    """Read one plane, and nothing else, from the data of an image layer.
-
-    Parameters
-    ----------
-    layer_data : array of any kind
-        Data at full resolution, with the RGB axis last.
-    planes : PlaneAxes
-        How it is cut.
-    index : Index
-        Which plane.
-    channel : Channel or None
-        Read this channel instead of the one of the plane, or of an RGB image; None for what
-        is shown.
-
-    Returns
-    -------
-    ndarray, shape (H, W) or (H, W, 3 or 4)
-        Pixels.
-
-    Raises
-    ------
-    ImageFormatError
-        If the array has no such plane any more.
-    """
-    shape = tuple(layer_data.shape)
-    if not planes.contains(index) or shape[: len(planes.shape)] != planes.shape:
-        raise ImageFormatError(
-            f"plane {index} is not in an image of shape {shape}; choose the image again"
-        )
-    region = [*planes.region(index), *[slice(None)] * (len(shape) - len(planes.shape))]
-    if channel is not None:
-        axis, position = channel
-        region[axis] = position
-    return np.asarray(layer_data[tuple(region)])
+        names = [(name, Channel(axis, (k,))) for k, name in enumerate(_RGB_NAMES)]
+        return [("all", None), *names]
+    choices: list[tuple[str, Channel | None]] = [("as shown", None)]
+    for axis in planes.other_axes:
+        count = planes.shape[axis]
+        if 1 < count <= _MAX_CHANNELS:
+            name = f"axis {layer.axis_labels[axis]}"
+            choices += [(f"{name} · {k}", Channel(axis, (k,))) for k in range(count)]
+            choices += [
+                (f"{name} · {', '.join(map(str, some))} as RGB", Channel(axis, some))
+                for some in combinations(range(count), min(count, 3))
+            ]
+    return choices
 
 
 def transform_of(layer: Layer) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class ChoicePanel(QWidget):
 
     _ROWS = (
         ("image", "Image", "The image to segment"),
-        ("channel", "Channel", "The channel that the model sees"),
+        ("channel", "Channel", "The channel that the model sees, or three of them as RGB"),
         ("model", "Model", "The network; tiny comes with the plugin and works offline"),
         ("device", "Device", "Where the network runs; auto takes a GPU if there is one"),
         ("labels", "Labels", "The layer that committed objects are written to"),
@@ -223,12 +223,14 @@ class ObjectPanel(QWidget):
         new = make_button("New (N)", "new_object", "Begin another object (N)")
         new.clicked.connect(self.new_object_requested)
         refine = make_button(
-            "Refine picked",
+            "Refine",
             "refine",
             "Correct an object of the labels layer: point at it and press P, or select it in "
             "the list of objects",
         )
         refine.clicked.connect(self.refine_requested)
+        for button in (new, refine):
+            button.setStyleSheet(_TOOL_STYLE)
         layout.addLayout(row_of(QLabel("Object"), self._id, new, refine))
         layout.addLayout(self._make_tools())
         self.candidates = CandidatePanel()
@@ -305,6 +307,32 @@ class ObjectPanel(QWidget):
         self._redo.setEnabled(redo)
 
 
+class RestorePanel(QWidget):
+    """Offers a session that was not finished; there is nothing to see without one."""
+
+    restore_requested = Signal()
+    discard_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        restore = make_button("Restore", "restore_session", "Go on with these objects")
+        restore.clicked.connect(self.restore_requested)
+        discard = make_button("Discard", "discard_session", "Delete what was saved of it")
+        discard.clicked.connect(self.discard_requested)
+        layout.addWidget(self._text)
+        layout.addLayout(row_of(restore, discard))
+        self.hide()
+
+    def offer(self, text: str) -> None:
+        """Offer a session; an empty text offers none."""
+        self._text.setText(text)
+        self.setVisible(bool(text))
+
+
 class StatusPanel(QWidget):
     """Progress, cancel and the line that says what to do next."""
 
@@ -377,6 +405,7 @@ class Panel(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self.restore = RestorePanel()
         self.choices = ChoicePanel(choices)
         self.object = ObjectPanel()
         self.volume = VolumePanel()
@@ -396,7 +425,7 @@ class Panel(QWidget):
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 4, 0)
-        for part in (self.choices, make_line(), self.object):
+        for part in (self.restore, self.choices, make_line(), self.object):
             layout.addWidget(part)
         for part in (self._volume_fold, self._objects_fold):
             layout.addWidget(part)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.jobs import CancellableModel, Embedder, PlaneSource
-from napari_promptable.history import Key, Origin
-from napari_promptable.object_labels import SliceMask
-from napari_promptable.planes import Index
+from napari_promptable.history import Key
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation import PropagatedMask, find_gaps, propagate_masks
 from napari_promptable.propagation_settings import PropagationSettings
+from napari_promptable.slice_line import SliceLine
 from napari_promptable.volumes import VolumeMasks, answer_slices
 
 if TYPE_CHECKING:
@@ -23,33 +21,6 @@ if TYPE_CHECKING:
 
 
 _STEP_S = 0.1  # how long a click waits; a slice that takes longer is not interrupted
-
-
-@dataclass(frozen=True)
-class SliceLine:
-    """Planes of an image along one axis.
-
-    Attributes
-    ----------
-    place : int
-        Position of the axis in an Index.
-    index : Index
-        Any of the planes.
-    length : int
-        How many there are.
-    """
-
-    place: int
-    index: Index
-    length: int
-
-    def at(self, position: int) -> Index:
-        """Index of a slice."""
-        return (*self.index[: self.place], position, *self.index[self.place + 1 :])
-
-    def position_of(self, index: Index) -> int | None:
-        """Which slice a plane is; None if it is on another line."""
-        return index[self.place] if self.at(index[self.place]) == index else None
 
 
 class PropagationRun:
@@ -129,19 +100,6 @@ class PropagationRun:
             changed=self._changed,
             progress=lambda done, total: self._control.report(done, total),
         )
-
-    def to_slice_masks(self) -> dict[Key, SliceMask]:
-        """What to write: masks, the most confident first, and nothing where an object ended."""
-        return {
-            (value.object_id, self.line.at(value.position)): SliceMask(
-                value.packed.unpack,
-                Origin.PROMPTS if value.is_anchor else Origin.PROPAGATED,
-                value.confidence,
-                value.stop or "",
-            )
-            for position in self.masks.positions
-            for value in reversed(self.masks.ranked(position))
-        }
 
     def slices_done_again(self) -> set[Key]:
         """Objects on planes that a complete run fills or leaves empty."""

@@ -21,10 +21,9 @@ from napari_promptable.gui.jobs import (
     look_closer_job,
     scan_job,
 )
-from napari_promptable.gui.layer_adapters import Channel
 from napari_promptable.gui.propagation_run import PropagationRun, propagate_job
 from napari_promptable.gui.workspace import Workspace
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation import PropagatedMask
 from napari_promptable.questions import Answer, Question
@@ -216,7 +215,8 @@ class Scheduler:
         run = scan_job(session.labels, session.planes, index)
 
         def done(extents: dict[int, Extent]) -> None:
-            session.objects_in_labels.note_plane(index, extents)
+            if session.objects_in_labels.note_plane(index, extents):
+                self._workspace.labels_painted.emit(index)
 
         return Job("", run, done, self._report)
 

@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import Actions
-from napari_promptable.gui.propagation_run import PropagationRun, SliceLine
+from napari_promptable.gui.propagation_run import PropagationRun
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.volume_panel import VolumePanel
 from napari_promptable.gui.workspace import Workspace
@@ -20,6 +20,7 @@ from napari_promptable.propagation import PropagatedMask
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.review import Review, next_doubtful, review_record
 from napari_promptable.session import SegmentationSession
+from napari_promptable.slice_line import SliceLine, to_ranges, to_slice_masks
 
 
 class VolumeActions:
@@ -91,6 +92,11 @@ class VolumeActions:
         return SliceLine(planes.other_axes.index(axis), index, planes.shape[axis])
 
     # propagation
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a propagation is going on, or waits for a decision."""
+        return self._run is not None
 
     def propagate(self) -> None:
         """Carry the current object, or all, from the prompted slices to the others."""
@@ -173,7 +179,7 @@ class VolumeActions:
         self._run = None
         if run is None or session is None:
             return
-        found = run.to_slice_masks()
+        found = to_slice_masks(run.masks, run.line)
         empty = np.zeros(session.planes.plane_shape, bool)
         for object_id, index in run.slices_done_again() - found.keys():
             record = session.objects_in_labels.records_of(object_id).get(index)
@@ -186,7 +192,11 @@ class VolumeActions:
         self._clear_preview(run)
         if session is None:
             return
-        details = _details(run.line, run.settings)
+        written: dict[int, list[int]] = {}
+        for object_id, index in found:
+            written.setdefault(object_id, []).append(index[run.line.place])
+        slices = {str(object_id): to_ranges(at) for object_id, at in written.items()}
+        details = _details(run.line, run.settings) | {"slices": slices}
         change = self._actions.perform(session.commit_masks, found, details)
         if change is not None:
             count = len({index for _, index in found})
@@ -216,7 +226,7 @@ class VolumeActions:
         if run is None:
             return
         if is_kept:
-            self._commit(run, run.to_slice_masks())
+            self._commit(run, to_slice_masks(run.masks, run.line))
         else:
             self._clear_preview(run)
             self.show_review()

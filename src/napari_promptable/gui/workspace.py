@@ -15,7 +15,6 @@ from qtpy.QtCore import QTimer
 from napari_promptable.gui.jobs import PlaneSource
 from napari_promptable.gui.labels_watch import LabelsWatch
 from napari_promptable.gui.layer_adapters import (
-    Channel,
     LayerLabels,
     channel_choices,
     highest_id,
@@ -25,7 +24,7 @@ from napari_promptable.gui.layer_adapters import (
     visible_index,
 )
 from napari_promptable.gui.prompt_layers import PromptLayers
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes
 from napari_promptable.session import SegmentationSession
 
 _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
@@ -67,6 +66,8 @@ class Workspace:
         Emitted when the user edited prompts.
     tool_changed : psygnal.Signal
         Emits the name of the active tool.
+    labels_painted : psygnal.Signal
+        Emits the index of a plane of the target on which somebody painted.
     """
 
     session_changed = Signal(object)
@@ -74,6 +75,7 @@ class Workspace:
     pixels_changed = Signal()
     prompts_edited = Signal()
     tool_changed = Signal(str)
+    labels_painted = Signal(tuple)
 
     def __init__(self, viewer: ViewerModel, keys: Mapping[str, Callable[[Any], None]]) -> None:
         self._viewer = viewer
@@ -123,6 +125,7 @@ class Workspace:
         self.layers.bind_keys(target)
         self.watch = LabelsWatch(target, self.layers.planes, is_new=is_new)
         self.watch.visible = self.visible_index()
+        self.watch.painted.connect(lambda index: self.labels_painted.emit(index))
         self._set_session(_open_session(target, self.layers.planes))
 
     def _leave_target(self) -> None:
@@ -151,6 +154,10 @@ class Workspace:
             if is_possible_target(layer, self.layers.planes)
             and layer is not self.layers.preview
         ]
+
+    def has_layer(self, layer: Any) -> bool:
+        """Whether a layer is in the viewer."""
+        return layer in self._viewer.layers
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Channels that the model can be shown, in words."""

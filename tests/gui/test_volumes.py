@@ -1,0 +1,332 @@
+"""Stacks: propagation, review, the list of objects, and what survives closing and crashes."""
+
+import json
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+
+pytestmark = pytest.mark.gui
+
+SHAPE = (7, 60, 80)
+CENTRES = ((20, 24), (40, 58), (20, 58))
+SLICES = {0: range(1, 6), 1: range(7), 2: range(2, 5)}
+
+
+@pytest.fixture
+def columns(make_disks):
+    """Stack in which three disks go through some of the slices."""
+    return make_disks(
+        SHAPE,
+        [(z, *CENTRES[number]) for number, slices in SLICES.items() for z in slices],
+    )
+
+
+def column_mask(columns, number: int) -> np.ndarray:
+    """Where one of the three is."""
+    row, column = CENTRES[number]
+    mask = columns.truth > 0
+    near = np.hypot(*np.meshgrid(np.arange(60) - row, np.arange(80) - column, indexing="ij"))
+    return mask & (near < 10)
+
+
+def click_disk(user, number: int) -> None:
+    user.push("tool_positive")
+    user.click(user.on_plane(*CENTRES[number]))
+
+
+def wait_propagated(user) -> None:
+    user.wait_for(lambda: not user.widget.controller.volume_actions.is_running)
+    user.wait_idle()
+
+
+def propagate(user) -> None:
+    user.push("propagate", wait=False)
+    wait_propagated(user)
+
+
+def rows(user) -> list[tuple[int, str]]:
+    """Id and slices of the objects in the list."""
+    user.wait_idle()
+    user.qtbot.wait(20)  # the list is filled after events
+    model = user.control("object_list").model()
+    return [(row.object_id, row.slices) for row in model.rows]
+
+
+def choose_rows(user, *numbers: int) -> None:
+    user.control("objects_fold").setChecked(True)
+    table = user.control("object_list")
+    for count, number in enumerate(numbers):
+        place = table.visualRect(table.model().index(number, 1)).center()
+        key = Qt.KeyboardModifier.ControlModifier if count else Qt.KeyboardModifier.NoModifier
+        user.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, key, pos=place)
+    user.wait_idle()
+
+
+def open_stack(open_plugin, columns, position: int = 3):
+    user = open_plugin(columns.image)
+    user.viewer.dims.set_current_step(0, position)
+    user.wait_idle()
+    return user
+
+
+def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkeypatch) -> None:
+    """Label, propagate, correct, undo and redo, save, close, reopen."""
+    user = open_stack(open_plugin, columns)
+    for number in range(3):
+        click_disk(user, number)
+        propagate(user)
+        assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
+        user.press("N")
+    assert rows(user) == [(1, "1–5"), (2, "0–6"), (3, "2–4")]
+    before = user.labels
+
+    choose_rows(user, 0)
+    user.choose_object(1)
+    user.viewer.dims.set_current_step(0, 5)
+    user.wait_idle()
+    user.push("tool_negative")
+    user.click(user.on_plane(20, 24))
+    assert user.session.prompts_of(1)[5,].mask is not None
+    encoded = len(user.model.questions)
+    propagate(user)
+    assert len(user.model.questions) - encoded < 12, "only the gaps beside slice 5"
+    after = user.labels
+    assert not np.array_equal(after[4:], before[4:])
+    assert np.array_equal(after[:3], before[:3])
+    assert np.array_equal(after > 1, before > 1)
+
+    user.push("undo")
+    assert np.array_equal(user.labels, before)
+    user.push("redo")
+    assert np.array_equal(user.labels, after)
+
+    path = tmp_path / "prompts.json"
+    monkeypatch.setattr(
+        "napari_promptable.gui.panels.QFileDialog.getSaveFileName",
+        lambda *_: (str(path), ""),
+    )
+    user.push("save_prompts")
+    assert [one["id"] for one in json.loads(path.read_text())["objects"]] == [1, 2, 3]
+
+    user.close_dock()
+    user.reopen()
+    assert [object_id for object_id, _ in rows(user)] == [1, 2, 3]
+    user.push("undo")
+    assert np.array_equal(user.labels, before)
+
+
+def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.model.num_free = 3  # for the prompted slice and two others
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+    user.push("cancel", wait=False)
+    user.model.open_gates()
+    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    assert not user.labels.any()
+    user.push("keep_propagated")
+    assert not user.control("keep_propagated").isVisible()
+    kept = user.labels
+    assert np.array_equal(kept[3] == 1, column_mask(columns, 1)[3])
+    user.push("undo")
+    assert not user.labels.any()
+
+
+def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.model.num_free = 3  # for the prompted slice and two others
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+    user.push("cancel", wait=False)
+    user.model.open_gates()
+    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    user.push("discard_propagated")
+    assert not user.labels.any()
+    assert np.array_equal(user.preview_mask[3], column_mask(columns, 1)[3])
+    assert not user.preview_mask[2].any()
+    assert not user.session.can_undo
+
+
+def test_all_objects_at_once(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    for number in range(3):
+        click_disk(user, number)
+        user.press("N")
+    user.control("propagate_all").setChecked(True)
+    propagate(user)
+    for number in range(3):
+        assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
+    assert len(user.session.changes) == 1
+
+
+def test_range_and_direction(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.control("last_slice").setValue(5)
+    box = user.control("direction")
+    box.setCurrentIndex(box.findData("forward"))
+    propagate(user)
+    assert rows(user) == [(1, "3–5")]
+
+
+def test_without_prompts_nothing_is_propagated(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    propagate(user)
+    assert "Click the object on one slice first" in user.status
+    click_disk(user, 0)
+    propagate(user)
+    propagate(user)
+    assert "Nothing has changed" in user.status
+    assert len(user.session.changes) == 1
+
+
+def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 0)
+    propagate(user)
+    reviews = user.widget.controller.volume_actions.reviews()
+    doubtful = [z for z, review in reviews.items() if review.is_doubtful]
+    user.push("next_doubtful")
+    if doubtful:
+        assert user.index()[0] in doubtful
+        assert f"Slice {user.index()[0]}" in user.status
+    else:
+        assert "No slice of this object is doubtful" in user.status
+
+
+def test_a_click_on_the_strip_goes_to_the_slice(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    strip = user.control("confidence_strip")
+    x = int(strip.width() * 5.5 / SHAPE[0])
+    user.qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(x, 9))
+    user.wait_idle()
+    assert user.index() == (5,)
+
+
+def test_a_flat_image_has_no_volume_controls(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    assert not user.control("propagate").isVisible()
+
+
+# objects
+
+
+def test_the_list_follows_the_layer(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 0)
+    user.press("C")
+    assert rows(user) == [(1, "3")]
+    user.objects.data_setitem((np.array([3, 3]), np.array([50, 51]), np.array([5, 5])), 7)
+    user.engine.wake()
+    user.wait_for(lambda: rows(user) == [(1, "3"), (7, "3")])
+    user.objects.undo()
+    user.engine.wake()
+    user.wait_for(lambda: rows(user) == [(1, "3")])
+
+
+def test_objects_are_deleted_and_merged(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    for number in range(3):
+        click_disk(user, number)
+        user.press("C")
+    before = user.labels
+    choose_rows(user, 1)
+    user.push("delete_objects")
+    assert rows(user) == [(1, "3"), (3, "3")]
+    choose_rows(user, 0, 1)
+    user.push("merge_objects")
+    assert rows(user) == [(1, "3")]
+    assert np.array_equal(user.labels > 0, (before > 0) & (before != 2))
+    user.push("undo")
+    user.push("undo")
+    assert np.array_equal(user.labels, before)
+
+
+def test_a_click_in_the_list_goes_to_the_object(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 0)
+    user.press("C")
+    user.viewer.dims.set_current_step(0, 0)
+    assert rows(user) == [(1, "3")]
+    choose_rows(user, 0)
+    assert user.index() == (3,)
+
+
+def test_an_object_is_hidden_and_shown(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    for number in range(2):
+        click_disk(user, number)
+        user.press("C")
+    former = user.objects.colormap
+    view = user.widget.controller.object_view
+    view.set_visible(1, False)
+    assert user.objects.get_color(1)[3] == 0
+    assert np.allclose(user.objects.get_color(2), former.map(2))
+    view.set_visible(1, True)
+    assert user.objects.colormap is former
+
+
+def test_any_object_is_picked_and_refined(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    user.objects.data[3, 30:40, 30:40] = 5
+    user.objects.refresh()
+    user.qtbot.mouseMove(user.canvas, user.pixel(user.on_plane(34, 34)))
+    user.press("P")
+    assert user.session.current_object == 5
+    assert np.array_equal(user.preview_mask[3], user.labels[3] == 5)
+    assert "Object 5" in user.status
+
+
+def test_the_policy_is_the_users(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    user.objects.data[3, :, :24] = 9
+    user.objects.refresh()
+    box = user.control("overlap")
+    box.setCurrentIndex(box.findData("replace"))
+    box.activated.emit(box.currentIndex())
+    user.choose_object(1)
+    click_disk(user, 0)
+    user.press("C")
+    assert np.array_equal(user.labels[3] == 1, column_mask(columns, 0)[3])
+
+
+# what survives
+
+
+def test_a_session_survives_a_crash(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    propagate(user)
+    user.press("N")
+    click_disk(user, 0)
+    user.press("C")
+    before = user.labels
+    user.widget.controller.autosave.save_now()
+    user.viewer.layers.remove(user.objects)  # as good as a crash: the session goes with it
+    user.wait_for(lambda: user.session is not None and not user.labels.any())
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    user.push("restore_session")
+    assert np.array_equal(user.labels, before)
+    assert rows(user) == [(1, "0–6"), (2, "3")]
+    assert not user.control("restore_session").isVisible()
+    user.choose_object(1)
+    assert len(user.points.data) == 1
+
+
+def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.press("C")
+    user.widget.controller.autosave.save_now()
+    user.viewer.layers.remove(user.objects)
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    user.push("discard_session")
+    user.wait_for(lambda: not user.control("restore_session").isVisible())
+    user.widget.controller.recovery.look()
+    user.qtbot.wait(100)
+    assert not user.control("restore_session").isVisible()

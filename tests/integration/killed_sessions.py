@@ -1,0 +1,112 @@
+"""Kills a process again and again while it commits and saves, and looks at what is left.
+
+    python killed_sessions.py FOLDER NUMBER_OF_KILLS
+
+Run by test_crashes.py in a process without torch and Qt, which can be forked. Prints, as JSON,
+how many objects survived each kill. What a child does follows from its seed, so that the parent
+knows the labels after every commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from napari_promptable.object_labels import SliceMask
+from napari_promptable.planes import PlaneAxes
+from napari_promptable.session import SegmentationSession
+from napari_promptable.session_document import document_of, restore_session
+from napari_promptable.session_folder import SessionFolder
+
+SHAPE = (4, 64, 64)
+PLANES = PlaneAxes(SHAPE, (1, 2))
+MAX_DELAY_S = 0.25
+NUM_COMMITS = 500
+
+
+def work(session: SegmentationSession, seed: int) -> Iterator[set[tuple[int, ...]]]:
+    """Commit one object after the other; yields the planes that changed."""
+    rng = np.random.default_rng(seed)
+    for object_id in range(1, NUM_COMMITS):
+        masks = {}
+        for z in rng.choice(SHAPE[0], 2, replace=False).tolist():
+            row, column = rng.integers(0, 54, 2)
+            mask = np.zeros(SHAPE[1:], bool)
+            mask[row : row + 10, column : column + 10] = True
+            masks[object_id, (z,)] = SliceMask(mask, confidence=0.5)
+        session.commit_masks(masks)
+        yield {index for _, index in masks}
+
+
+def open_labels(path: Path) -> zarr.Array:
+    return zarr.open_array(path, mode="a", shape=SHAPE, chunks=(1, *SHAPE[1:]), dtype="uint16")
+
+
+def commit_and_save(folder: Path, seed: int) -> None:
+    """What is killed: labels on disk, and a session beside them."""
+    session = SegmentationSession(PLANES, open_labels(folder / "labels.zarr"))
+    saved = SessionFolder(folder / "session")
+    for touched in work(session, seed):
+        planes = {index: np.asarray(session.labels[index]) for index in touched}
+        saved.save(document_of(session, "image", "tiny"), planes)
+
+
+def expected_labels(seed: int, count: int) -> np.ndarray:
+    labels = np.zeros(SHAPE, np.uint16)
+    session = SegmentationSession(PLANES, labels)
+    for _, _ in zip(range(count), work(session, seed), strict=False):
+        pass
+    return labels
+
+
+def check(folder: Path, seed: int) -> int:
+    """Open everything; returns how many objects are there."""
+    in_place = np.asarray(open_labels(folder / "labels.zarr")[:])
+    saved = SessionFolder(folder / "session")
+    if not saved.is_there:
+        assert in_place.max() <= 1, "more than the last commit is lost"
+        return 0
+    document = saved.read_document()
+    labels = np.zeros(SHAPE, np.uint16)
+    for index, plane in saved.read_planes():
+        labels[index] = plane
+    count = len(document.extra["actions"])
+    assert np.array_equal(labels, expected_labels(seed, count)), "the session is not whole"
+    assert in_place.max() - count in (0, 1), "more than the last commit is lost"
+    session = SegmentationSession(PLANES, labels)
+    restore_session(document, session)
+    assert len(session.objects_in_labels.object_ids) <= count
+    saved.sweep()
+    assert {path.suffix for path in saved.path.iterdir()} <= {".json", ".tif", ".tmp"}
+    return count
+
+
+def main(folder: Path, num_kills: int) -> None:
+    counts = []
+    for seed in range(num_kills):
+        place = folder / str(seed)
+        place.mkdir()
+        child = os.fork()
+        if child == 0:
+            commit_and_save(place, seed)
+            os._exit(0)
+        time.sleep(random.Random(seed).uniform(0, MAX_DELAY_S))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        counts.append(check(place, seed))
+        shutil.rmtree(place)
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

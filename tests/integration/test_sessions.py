@@ -1,0 +1,156 @@
+"""Sessions on disk: done again by script, and opened again after the process was killed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_promptable.cli import main
+from napari_promptable.embeddings import EmbeddingCache
+from napari_promptable.image_io import read_image
+from napari_promptable.planes import PlaneAxes
+from napari_promptable.prompt_document import format_prompts, parse_prompts, write_prompts
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation import propagate_masks
+from napari_promptable.propagation_settings import PropagationSettings
+from napari_promptable.replay import replay_document
+from napari_promptable.sample_data import load_nuclei_stack, sample_labels, sample_path
+from napari_promptable.session import (
+    SegmentationSession,
+    answer_open_questions,
+)
+from napari_promptable.session_document import document_of, restore_session
+from napari_promptable.slice_line import SliceLine, to_ranges, to_slice_masks
+from napari_promptable.volumes import VolumeMasks, answer_slices
+
+FIRST, LAST = 70, 78  # slices that are worked on
+
+
+class Annotator:
+    """Somebody who works on the sample stack."""
+
+    def __init__(self, model: Any) -> None:
+        [(self.stack, _, _)] = load_nuclei_stack()
+        self.truth = sample_labels("nuclei_stack")
+        self.planes = PlaneAxes(self.stack.shape, (1, 2))
+        self.labels = np.zeros(self.stack.shape, np.uint16)
+        self.session = SegmentationSession(self.planes, self.labels)
+        self.session.details = {"model": "tiny", "channel": None}
+        self.model = model
+        self._cache = EmbeddingCache()
+
+    def box(self, label: int, z: int) -> PlanePrompts:
+        rows, columns = np.nonzero(self.truth[z] == label)
+        return PlanePrompts(boxes_yxyx=[[rows.min(), columns.min(), rows.max(), columns.max()]])
+
+    def ask(self, prompts: dict[tuple[int], PlanePrompts]) -> None:
+        self.session.replace_prompts(prompts)
+        answer_open_questions(
+            self.session,
+            self.model,
+            self.model.model_id,
+            lambda index: self.stack[index],
+            self._cache,
+        )
+
+    def propagate(self) -> None:
+        """As the widget does."""
+        session, settings = self.session, PropagationSettings(first=FIRST, last=LAST)
+        line = SliceLine(0, (0,), len(self.stack))
+        object_id = session.current_object
+        asked = {object_id: {z: p for (z,), p in session.prompts_of(object_id).items()}}
+
+        def embed(z: int) -> Any:
+            return self._cache.embed(self.model, self.model.model_id, self.stack[z])
+
+        masks = VolumeMasks()
+        anchors = answer_slices(self.model, embed, line.length, asked, settings)
+        for value in propagate_masks(self.model, embed, line.length, anchors, settings):
+            masks.add(value)
+        found = to_slice_masks(masks, line)
+        slices = {str(object_id): to_ranges(z for _, (z,) in found)}
+        details = {"axis": 0, "others": [], "settings": settings.to_dict(), "slices": slices}
+        session.commit_masks(found, details)
+
+    def work(self) -> None:
+        """Some of everything that changes labels."""
+        sizes = np.bincount(self.truth[FIRST + 4].ravel())[1:]
+        first, second, third = (1 + np.argsort(sizes)[-3:]).tolist()
+        z = FIRST + 4
+        self.ask({(z,): self.box(first, z)})
+        self.propagate()
+        self.session.new_object()
+        row, column = np.argwhere(self.truth[z] == second).mean(axis=0)
+        self.ask({(z,): PlanePrompts([[row, column]], [1])})
+        self.session.choose_candidate((z,), 2)
+        self.session.commit()
+        self.ask({(z,): self.box(third, z)})
+        self.session.commit()
+        self.session.undo()
+        self.ask({(z,): self.box(third, z), (z + 1,): PlanePrompts([[50, 50]])})
+        self.session.commit()
+        self.session.select_object(1)
+        prompts = dict(self.session.prompts_of(1))
+        self.ask({**prompts, (z + 2,): PlanePrompts([[row, column]], [0])})
+        self.propagate()
+        self.session.relabel_object(2, 9)
+        self.session.merge_objects([9, 3], into=3)
+        self.session.new_object()
+        self.ask({(z,): self.box(second, z)})
+        self.session.commit()
+        self.session.delete_objects([3])
+        self.session.rename_class([1], "nucleus")
+
+
+@pytest.fixture(scope="module")
+def annotated(tiny_model) -> Annotator:
+    """Somebody who has worked for a while."""
+    annotator = Annotator(tiny_model)
+    annotator.work()
+    return annotator
+
+
+def test_a_saved_session_is_done_again_exactly(annotated: Annotator, tmp_path: Path) -> None:
+    assert len(np.unique(annotated.labels)) > 2
+    path = write_prompts(document_of(annotated.session, "stack", "tiny"), tmp_path / "p.json")
+    output = tmp_path / "labels.tif"
+    assert (
+        main(["segment", str(sample_path("nuclei_stack")), str(path), "-o", str(output)]) == 0
+    )
+    assert np.array_equal(read_image(output), annotated.labels)
+
+
+def test_a_document_brings_the_session_back(annotated: Annotator) -> None:
+    text = json.dumps(format_prompts(document_of(annotated.session, "stack", "tiny")))
+    document = parse_prompts(json.loads(text))
+    session = SegmentationSession(annotated.planes, annotated.labels.copy())
+    restore_session(document, session)
+    former = annotated.session
+    assert session.objects == former.objects
+    assert session.class_names == {1: "nucleus"}
+    ids = former.objects_in_labels.object_ids
+    assert session.objects_in_labels.object_ids == ids
+    for object_id in ids:
+        records = session.objects_in_labels.records_of(object_id)
+        for index, record in former.objects_in_labels.records_of(object_id).items():
+            assert records[index].extent == record.extent
+            assert records[index].confidence == pytest.approx(record.confidence, abs=1e-6)
+    assert [change.verb for change in session.changes] == [c.verb for c in former.changes]
+    assert not session.can_undo
+    assert not session.prompts_of(session.current_object)
+    again = json.dumps(format_prompts(document_of(session, "stack", "tiny")))
+    assert json.loads(again)["actions"] == json.loads(text)["actions"]
+
+
+def test_each_model_is_loaded_once(annotated: Annotator) -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return annotated.model
+
+    document = document_of(annotated.session, "stack", "tiny")
+    assert np.array_equal(replay_document(load, annotated.stack, document), annotated.labels)
+    assert loaded == ["tiny"]
