@@ -7,6 +7,7 @@ task is one plane. Doing one twice does no harm, so tasks of lost workers are si
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from napari_promptable.image_io import read_image
 from napari_promptable.masks import Prediction
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PromptSet
+from napari_promptable.registry import MODELS
 from napari_promptable.transforms import to_rgb8
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _CONNECT_S = 5  # to wait for an answer of a scheduler
 _WORKER_S = 30  # to wait for the first worker
 _RETRIES = 3  # of a plane whose encoding failed
 _POLL_S = 0.1  # between two questions whether to go on
+_POLLS_TO_CHECK = 100  # until it is asked again whether there are workers
 _MAX_LOCAL_WORKERS = 4  # each holds a model
 _NO_WORKERS = "the scheduler has no workers; start some with the command dask worker ADDRESS"
 
@@ -105,7 +108,7 @@ def embed_volume(
         futures = client.map(
             _embed_on_worker,
             list(planes.indices()),
-            image_path=_as_source(image_path),
+            image_path=str(Path(image_path).absolute()),
             cache_path=str(Path(cache_path).absolute()),
             max_bytes=max_bytes,
             weights=_Weights(_as_source(model), device, precision),
@@ -224,13 +227,13 @@ class RemoteSegmenter:
         """Wait for a worker, as long as there is one and it is wanted."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        polls = 0
-        while not done.wait(_POLL_S):
-            polls += 1
+        for poll in itertools.count(1):
+            if done.wait(_POLL_S):
+                return
             if is_cancelled():
                 future.cancel()
                 raise CancelledError("encoding was cancelled")
-            if polls * _POLL_S % _WORKER_S < _POLL_S and not self._client.nthreads():
+            if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
                 future.cancel()
                 raise ClusterError(_NO_WORKERS)
 
@@ -244,9 +247,10 @@ class _Weights(NamedTuple):
 
 
 def _as_source(name_or_path: str | Path) -> str:
-    """Names as they are, paths of what exists made absolute."""
-    path = Path(name_or_path)
-    return str(path.absolute()) if path.exists() else str(name_or_path)
+    """Model names as they are, paths made absolute."""
+    if str(name_or_path) in MODELS or not Path(name_or_path).exists():
+        return str(name_or_path)
+    return str(Path(name_or_path).absolute())
 
 
 @contextmanager

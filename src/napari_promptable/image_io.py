@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,10 @@ def _read_tiff(path: Path) -> Any:
         return tifffile.memmap(path, mode="r")
     import zarr
 
-    return zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")
+    store = tifffile.imread(path, aszarr=True, level=0)
+    array = zarr.open(store, mode="r")
+    weakref.finalize(array, store.close)
+    return array
 
 
 def _read_zarr(path: Path) -> Any:

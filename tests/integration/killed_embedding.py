@@ -9,7 +9,6 @@ Exits with an error if a store cannot be opened, an entry is wrong, or work is l
 import argparse
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -101,6 +100,7 @@ def kill_at_random(folder: Path, num_kills: int, chance: random.Random) -> tuple
 
 def run_out_of_space(path: Path, num_times: int, chance: random.Random) -> None:
     """Let writing fail after any number of bytes."""
+    import resource  # not on Windows
 
     def put(limit: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

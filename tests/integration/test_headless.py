@@ -192,3 +192,27 @@ def test_a_single_image_has_nothing_to_propagate_through(tiny_model) -> None:
     document = PromptDocument("n", (40, 50), (0, 1), "tiny", {1: {(): PlanePrompts([[9, 9]])}})
     with pytest.raises(PromptError, match="no axis besides"):
         propagate_document(tiny_model, np.zeros((40, 50)), document, PropagationSettings())
+
+
+def test_propagation_takes_embeddings_from_a_cache(tiny_model, tmp_path, monkeypatch) -> None:
+    stack = tifffile.imread(sample_path("nuclei_stack"))[Z - 2 : Z + 3]
+    truth = sample_labels("nuclei_stack")[Z]
+    box = mask_to_box_yxyx(truth == np.bincount(truth.ravel())[1:].argmax() + 1)
+    objects = {1: {(2,): PlanePrompts(boxes_yxyx=[box])}}
+    document = PromptDocument("stack", stack.shape, (1, 2), "tiny", objects)
+    expected = propagate_document(tiny_model, stack, document, PropagationSettings())
+
+    def propagate_again() -> np.ndarray:
+        cache = npp.EmbeddingCache(store=npp.EmbeddingStore(tmp_path / "cache.zarr"))
+        return propagate_document(
+            tiny_model, stack, document, PropagationSettings(), cache=cache
+        )
+
+    assert np.array_equal(propagate_again(), expected)
+    assert len(npp.EmbeddingStore(tmp_path / "cache.zarr")) > 1
+
+    def never(*_args, **_kwargs):
+        raise AssertionError("it is in the cache")
+
+    monkeypatch.setattr("napari_promptable.predictor.encode_image", never)
+    assert np.array_equal(propagate_again(), expected)
