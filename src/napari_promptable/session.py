@@ -293,6 +293,7 @@ class SegmentationSession(PromptedObjects):
             object_id, new_id, details=self._note(), **prompts
         )
         self._set_prompts(done.prompts_after)
+        self._move_name(object_id, new_id)
         self._show(new_id if self._current == object_id else self._current)
         return done
 
@@ -304,6 +305,11 @@ class SegmentationSession(PromptedObjects):
             else:
                 self.class_names.pop(object_id, None)
         self.records_changed.emit(frozenset(object_ids))
+
+    def _move_name(self, object_id: int, new_id: int) -> None:
+        """Let the name of an object go with its id."""
+        if object_id in self.class_names:
+            self.rename_class([new_id], self.class_names.pop(object_id))
 
     def _write(
         self,
@@ -340,7 +346,9 @@ class SegmentationSession(PromptedObjects):
         change = self.objects_in_labels.undo()
         if change is not None:
             self._set_prompts(change.prompts_before)
-            self._show(change.object_ids[0])
+            if change.verb is Verb.RELABEL:
+                self._move_name(*change.object_ids)
+            self._show(change.object_ids[-1 if change.verb is Verb.RELABEL else 0])
         return change
 
     def redo(self) -> Change | None:
@@ -348,6 +356,8 @@ class SegmentationSession(PromptedObjects):
         change = self.objects_in_labels.redo()
         if change is not None:
             self._set_prompts(change.prompts_after)
+            if change.verb is Verb.RELABEL:
+                self._move_name(*reversed(change.object_ids))
             self.new_object()
         return change
 

@@ -249,6 +249,30 @@ def test_objects_are_deleted_and_merged(open_plugin, columns) -> None:
     assert np.array_equal(user.labels, before)
 
 
+def test_an_object_gets_another_id_and_a_class(open_plugin, columns, monkeypatch) -> None:
+    user = open_stack(open_plugin, columns)
+    for number in range(2):
+        click_disk(user, number)
+        user.press("C")
+    dialog = "napari_promptable.gui.object_list.QInputDialog"
+    monkeypatch.setattr(f"{dialog}.getInt", lambda *_: (2, True))
+    choose_rows(user, 0)
+    user.push("relabel")
+    assert any(
+        "id 2 is in use" in text or "object 2 has" in text for text in user.notifications
+    )
+    monkeypatch.setattr(f"{dialog}.getInt", lambda *_: (7, True))
+    user.push("relabel")
+    assert rows(user) == [(2, "3"), (7, "3")]
+    monkeypatch.setattr(f"{dialog}.getItem", lambda *_: ("nucleus", True))
+    choose_rows(user, 1)
+    user.push("rename_class")
+    rows(user)
+    assert user.control("object_list").model().rows[1].class_name == "nucleus"
+    user.push("undo")
+    assert [object_id for object_id, _ in rows(user)] == [1, 2]
+
+
 def test_a_click_in_the_list_goes_to_the_object(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 0)

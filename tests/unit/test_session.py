@@ -585,13 +585,18 @@ def test_an_object_takes_a_free_id_only(fake_segmenter) -> None:
     before = session.labels.copy()
     with pytest.raises((PromptError, LabelError), match="2"):
         session.relabel_object(1, 2)
+    session.rename_class([1], "nucleus")
     session.relabel_object(1, 7)
+    assert session.class_names == {7: "nucleus"}
     assert np.array_equal(session.labels, np.where(before == 1, 7, before))
     assert list(session.prompts_of(7)) == [(0,), (1,)]
     assert session.prompts_of(1) == {}
     session.undo()
     assert np.array_equal(session.labels, before)
     assert list(session.prompts_of(1)) == [(0,), (1,)]
+    assert session.class_names == {1: "nucleus"}
+    session.redo()
+    assert session.class_names == {7: "nucleus"}
 
 
 def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(fake_segmenter) -> None:

@@ -141,6 +141,7 @@ class PromptController:
         objects.object_chosen.connect(self.volume_actions.review)
         objects.delete_requested.connect(self.object_actions.delete)
         objects.merge_requested.connect(self.object_actions.merge)
+        objects.id_chosen.connect(self.object_actions.relabel)
         objects.class_name_chosen.connect(self.object_actions.rename_class)
         objects.visibility_changed.connect(self.object_view.set_visible)
         objects.policy_chosen.connect(self.object_actions.set_policy)

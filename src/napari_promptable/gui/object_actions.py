@@ -91,6 +91,14 @@ class ObjectActions:
             self._actions.perform(self._session.merge_objects, list(object_ids), into)
             self._actions.noted.emit(f"{_name(object_ids)} are object {into} now.")
 
+    def relabel(self, object_id: int, new_id: int) -> None:
+        """Give an object another id."""
+        session = self._session
+        if session is None:
+            return
+        if self._actions.perform(session.relabel_object, object_id, new_id) is not None:
+            self._actions.noted.emit(f"Object {object_id} is object {new_id} now.")
+
     def rename_class(self, object_ids: Sequence[int], name: str) -> None:
         """Say what objects are."""
         if self._session is not None:

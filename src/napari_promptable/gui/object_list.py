@@ -21,12 +21,16 @@ from qtpy.QtWidgets import (
 
 from napari_promptable.gui.controls import make_button, name_widget, row_of
 
+_MAX_ID = 2**31 - 1
 _COLUMNS = ("id", "class", "slices", "confidence")
 _POLICIES = (
     ("others keep theirs", "keep"),
     ("new object wins", "replace"),
     ("object only grows", "add"),
 )
+_NEEDED = (range(1, _MAX_ID), range(2, _MAX_ID), range(1, 2), range(1, _MAX_ID))
+"""How many rows have to be selected for each button."""
+
 _ROLE = Qt.ItemDataRole
 
 
@@ -112,6 +116,7 @@ class ObjectList(QWidget):
     object_chosen = Signal(int)
     delete_requested = Signal(list)
     merge_requested = Signal(list)
+    id_chosen = Signal(int, int)
     class_name_chosen = Signal(list, str)
     visibility_changed = Signal(int, bool)
     policy_chosen = Signal(str)
@@ -140,11 +145,13 @@ class ObjectList(QWidget):
         self._buttons = [
             make_button("Delete", "delete_objects", "Make the selected objects background"),
             make_button("Merge", "merge_objects", "Make one object of the selected ones"),
+            make_button("Id…", "relabel", "Give the selected object another id"),
             make_button("Class…", "rename_class", "Say what the selected objects are"),
         ]
-        delete, merge, rename = self._buttons
+        delete, merge, relabel, rename = self._buttons
         delete.clicked.connect(lambda: self.delete_requested.emit(self.selected))
         merge.clicked.connect(lambda: self.merge_requested.emit(self.selected))
+        relabel.clicked.connect(self._ask_id)
         rename.clicked.connect(self._ask_class)
         layout.addLayout(row_of(*self._buttons))
         self._policy = name_widget(
@@ -184,6 +191,13 @@ class ObjectList(QWidget):
     def _report_click(self, index: QModelIndex) -> None:
         self.object_chosen.emit(self._model.rows[index.row()].object_id)
 
+    def _ask_id(self) -> None:
+        [object_id] = self.selected
+        text = f"New id of object {object_id}:"
+        new_id, is_given = QInputDialog.getInt(self, "Id", text, object_id, 1, _MAX_ID)
+        if is_given and new_id != object_id:
+            self.id_chosen.emit(object_id, new_id)
+
     def _ask_class(self) -> None:
         names = sorted({row.class_name for row in self._model.rows if row.class_name})
         name, is_given = QInputDialog.getItem(
@@ -194,5 +208,5 @@ class ObjectList(QWidget):
 
     def _show_possible(self, *_: object) -> None:
         count = len(self._table.selectionModel().selectedRows())
-        for button, needed in zip(self._buttons, (1, 2, 1), strict=True):
-            button.setEnabled(count >= needed)
+        for button, counts in zip(self._buttons, _NEEDED, strict=True):
+            button.setEnabled(count in counts)
