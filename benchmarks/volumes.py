@@ -53,8 +53,14 @@ VARIANTS: dict[str, PropagationSettings] = {
     "without looks": DEFAULT,
     "first candidate": DEFAULT,
     "no stop rules": replace(
-        DEFAULT, lost_iou=0, min_predicted_iou=0, min_area=0, max_area=float("inf")
+        DEFAULT,
+        lost_iou=0,
+        min_predicted_iou=0,
+        min_area=0,
+        max_area=float("inf"),
+        min_likeness=0,
     ),
+    "no least likeness": replace(DEFAULT, min_likeness=0),
     "stop where touching": replace(DEFAULT, max_overlap=0.5),
 }
 

@@ -34,7 +34,7 @@ LAYERS = (
         "propagation_settings",
         "transforms",
     },
-    {"labelled_images", "tiling", "upsampling"},
+    {"gaps", "labelled_images", "tiling", "upsampling"},
     {"embeddings", "overview"},
     {
         "appearance",

@@ -112,6 +112,34 @@ def follow_appearance(
     return found
 
 
+def likeness_of(
+    mask: BoolArray, appearance: Appearance | None, embedding: ImageEmbedding
+) -> float:
+    """Tell how much a mask looks like the object.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        On any slice.
+    appearance : Appearance or None
+        Of the object on its prompted slice.
+    embedding : ImageEmbedding
+        Of the mask's slice.
+
+    Returns
+    -------
+    float
+        1 for the object's mean colour, 0 for that of its surroundings, and on beyond either; 1
+        if it cannot be told.
+    """
+    window = _window(mask, 2)
+    if appearance is None or embedding.image is None or window is None:
+        return 1.0
+    colour = _smooth(embedding.image[window])[mask[window]].mean(axis=0)
+    direction = appearance.direction
+    return float((colour @ direction - appearance.threshold) / (direction @ direction) + 0.5)
+
+
 def _window(mask: BoolArray, margin: int) -> tuple[slice, slice] | None:
     """Rows and columns of a mask and what is around it; None for an empty mask."""
     region = mask_region(mask)

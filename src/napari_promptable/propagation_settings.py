@@ -42,7 +42,7 @@ class StopReason(StrEnum):
 
     EMPTY = "empty"  #: the model found nothing
     LOST = "lost"  #: the mask hardly overlaps the one before it
-    DRIFTED = "drifted"  #: the area is far from that of the first mask
+    DRIFTED = "drifted"  #: area or colour are far from those of the first mask
     UNSURE = "unsure"  #: the predicted IoU is far below that of the first mask
     TOUCHING = "touching"  #: a more confident object covers the mask
 
@@ -74,6 +74,10 @@ class PropagationSettings:
     min_area, max_area : float
         Least and largest area, as a multiple of that of the first mask; 0 and infinity never
         stop.
+    min_likeness : float, 0 to 1
+        How much the mask must look like the first one: 1 has its colour, 0 the colour of what
+        is around the object; 0 stops hardly ever. Only where the first mask can be told from
+        its surroundings, and with models that keep the image, as the bundled one does.
     max_overlap : float, 0 to 1
         Share of a mask that more confident objects may cover; 1 never stops, 0 stops at the
         first common pixel. Whatever is common goes to the more confident object.
@@ -96,9 +100,10 @@ class PropagationSettings:
     box_margin: float = -0.03
     split: SplitPolicy | str = SplitPolicy.ALL
     lost_iou: float = 0.3
-    min_predicted_iou: float = 0.6
+    min_predicted_iou: float = 0.5
     min_area: float = 0.25
     max_area: float = 3.0
+    min_likeness: float = 0.5
     max_overlap: float = 1.0
 
     def __post_init__(self) -> None:
@@ -158,6 +163,7 @@ _LIMITS = {
     "min_predicted_iou": (0.0, 1.0),
     "min_area": (0.0, 1.0),
     "max_area": (1.0, _NO_LIMIT),
+    "min_likeness": (0.0, 1.0),
     "max_overlap": (0.0, 1.0),
 }
 
@@ -181,3 +187,6 @@ def _as_slice(name: str, value: object) -> int | None:
     if number < 0:
         raise PromptError(f"{name} must be a slice number, 0 or more, or None, not {value!r}")
     return number
+
+
+DEFAULT_SETTINGS = PropagationSettings()

@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_promptable.appearance import Appearance, appearance_of, follow_appearance
+from napari_promptable.appearance import (
+    Appearance,
+    appearance_of,
+    follow_appearance,
+    likeness_of,
+)
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import (
     BoolArray,
@@ -67,6 +72,8 @@ class Sighting:
         Low-res logits.
     appearance : Appearance or None
         How it looked on the prompted slice, where that tells it from its surroundings.
+    likeness : float
+        How much it still looks like that, see `likeness_of`.
     """
 
     mask: BoolArray
@@ -74,6 +81,7 @@ class Sighting:
     stability: float
     logits: FloatArray
     appearance: Appearance | None = None
+    likeness: float = 1.0
 
 
 def stability_of(logits: FloatArray) -> float:
@@ -165,7 +173,9 @@ def step_all(
         answers = iter(segmenter.predict_each(embedding, list(chain(*questions))))
         for sighting, asked in zip(batch, questions, strict=True):
             parts = [_choose(next(answers), sighting.mask, settings.split) for _ in asked]
-            found.append(_unite(parts, sighting))
+            united = _unite(parts, sighting)
+            likeness = likeness_of(united.mask, sighting.appearance, embedding)
+            found.append(replace(united, likeness=likeness))
     return found
 
 
@@ -301,6 +311,8 @@ def find_stop(
         return StopReason.LOST
     first_area = np.count_nonzero(first.mask)
     if not settings.min_area <= area / first_area <= settings.max_area:
+        return StopReason.DRIFTED
+    if sighting.likeness < settings.min_likeness:
         return StopReason.DRIFTED
     if sighting.predicted_iou < settings.min_predicted_iou * first.predicted_iou:
         return StopReason.UNSURE

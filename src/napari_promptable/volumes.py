@@ -12,16 +12,18 @@ import numpy.typing as npt
 
 from napari_promptable.embeddings import ImageEmbedding, SizedCache
 from napari_promptable.errors import ImageFormatError, PromptError
+from napari_promptable.gaps import Gap, slices_in_range
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation import (
-    DEFAULT_SETTINGS,
     Anchors,
-    Gap,
     PropagatedMask,
     propagate_masks,
-    slices_in_range,
 )
-from napari_promptable.propagation_settings import PropagationSettings, StopReason
+from napari_promptable.propagation_settings import (
+    DEFAULT_SETTINGS,
+    PropagationSettings,
+    StopReason,
+)
 from napari_promptable.refinement import Segmenter, answer_prompts, chosen_candidate
 from napari_promptable.slice_steps import BatchSegmenter, Sighting, sight_anchor
 

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_promptable.appearance import appearance_of, follow_appearance
+from napari_promptable.appearance import appearance_of, follow_appearance, likeness_of
 from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.prompts import PromptSet
-from napari_promptable.propagation_settings import PropagationSettings
-from napari_promptable.slice_steps import sight_anchor, step_all
+from napari_promptable.propagation_settings import PropagationSettings, StopReason
+from napari_promptable.slice_steps import find_stop, sight_anchor, step_all
 
 SHAPE = (40, 48)
 GREY, RED = (60, 60, 60), (160, 40, 60)
@@ -95,3 +95,23 @@ def test_the_model_is_not_asked_where_nothing_looks_like_the_object(fake_segment
     [again] = step_all(fake_segmenter, here, [anchor], settings)
     assert np.array_equal(again.mask, anchor.mask)
     assert again.appearance is anchor.appearance
+
+
+def test_likeness_is_1_for_the_object_and_0_for_its_surroundings() -> None:
+    mask = make_disk(8)
+    embedding = make_embedding(mask)
+    look = appearance_of(embedding, mask)
+    assert likeness_of(make_disk(7), look, embedding) == pytest.approx(1, abs=0.1)
+    assert likeness_of(make_disk(4, column=42), look, embedding) == pytest.approx(0, abs=0.1)
+    assert likeness_of(mask, None, embedding) == 1
+    assert likeness_of(np.zeros(SHAPE, bool), look, embedding) == 1
+
+
+def test_a_mask_that_looks_like_the_surroundings_has_drifted(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(np.ones(SHAPE))
+    anchor = sight_anchor(
+        embedding, fake_segmenter.predict(embedding, PromptSet(box_yxyx=[9, 9, 20, 20])), 0
+    )
+    for likeness, expected in ((0.6, None), (0.4, StopReason.DRIFTED)):
+        faded = replace(anchor, likeness=likeness)
+        assert find_stop(faded, anchor, anchor, PropagationSettings()) is expected

@@ -12,9 +12,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from napari_promptable.errors import CancelledError, PromptError
+from napari_promptable.gaps import find_gaps
 from napari_promptable.masks import PackedMask, mask_iou, mask_to_box_yxyx
 from napari_promptable.prompts import PromptSet
-from napari_promptable.propagation import PropagatedMask, find_gaps, propagate_masks
+from napari_promptable.propagation import PropagatedMask, propagate_masks
 from napari_promptable.propagation_settings import (
     Direction,
     PropagationSettings,

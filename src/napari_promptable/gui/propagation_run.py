@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from napari_promptable.embeddings import ImageEmbedding
+from napari_promptable.gaps import find_gaps
 from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.jobs import CancellableModel, Embedder, PlaneSource
 from napari_promptable.history import Key
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation import PropagatedMask, find_gaps, propagate_masks
+from napari_promptable.propagation import PropagatedMask, propagate_masks
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.slice_line import SliceLine
 from napari_promptable.volumes import VolumeMasks, answer_slices
