@@ -6,6 +6,8 @@ import threading
 import numpy as np
 import pytest
 
+from napari_promptable.transforms import to_rgb8
+
 pytestmark = pytest.mark.gui
 
 AFFINE = np.array([[1.5, 0.4, 20], [-0.3, 0.8, -7], [0, 0, 1]])
@@ -80,7 +82,7 @@ def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
     commit_disk(user, first, 0)
 
     user.choose("channel", "green")
-    np.testing.assert_array_equal(user.model.planes[-1], rgb[..., 1])
+    np.testing.assert_array_equal(user.model.planes[-1], to_rgb8(rgb[..., 1]))
     user.click(user.world(*second.centres[0]))
     np.testing.assert_array_equal(user.preview_mask, second.mask(0))
     user.choose("channel", "all")
@@ -96,7 +98,7 @@ def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> N
     assert user.index() == (0,)
     user.choose("channel", "axis -3 · 1")
     user.click(user.on_plane(*disks.centres[0]))
-    np.testing.assert_array_equal(user.model.planes[-1], disks.image)
+    np.testing.assert_array_equal(user.model.planes[-1], to_rgb8(disks.image))
     user.push("commit")
     np.testing.assert_array_equal(user.labels[0] == 1, disks.mask(0))
     assert not user.labels[1].any()
@@ -105,7 +107,7 @@ def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> N
 def test_multiscale_image_is_read_at_full_resolution(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin([disks.image, disks.image[::2, ::2]], multiscale=True)
-    assert user.model.planes[-1].shape == disks.image.shape
+    assert user.model.planes[-1].shape == (*disks.image.shape, 3)
     commit_disk(user, disks, 1)
 
 
@@ -128,6 +130,6 @@ def test_changed_pixels_are_encoded_and_answered_anew(open_plugin, make_disks) -
     brighter = np.where(disks.image > 0.5, 0.9, 0.2)
     user.image.data = brighter
     user.wait_idle()
-    np.testing.assert_array_equal(user.model.planes[-1], brighter)
+    np.testing.assert_array_equal(user.model.planes[-1], to_rgb8(brighter))
     assert len(user.model.questions) == 2
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
