@@ -176,17 +176,18 @@ def propagate_masks(
         for position, sighting in at.items():
             yield _to_value(object_id, position, sighting, 1.0, is_anchor=True)
     gaps = find_gaps(inner, length, settings, changed)
-    sweeps = [_Sweep(is_forward, gaps, inner, settings) for is_forward in (True, False)]
-    meter = _Meter(sum(len(sweep.slices) for sweep in sweeps), is_cancelled, progress)
+    forward, backward = (_Sweep(towards, gaps, inner, settings) for towards in (True, False))
+    meter = _Meter(len(forward.slices) + len(backward.slices), is_cancelled, progress)
     waiting: dict[tuple[int, int], PropagatedMask] = {}
-    for sweep in sweeps:
-        for gap, value in sweep.run(segmenter, embed, meter):
-            key = value.object_id, value.position
-            if key in waiting:
-                value = _join(waiting.pop(key), value, gap.share_of_after(value.position))
-            elif gap.before is not None and gap.after is not None:
-                waiting[key] = value
-            yield value
+    for gap, value in forward.run(segmenter, embed, meter):
+        if gap.after is not None:
+            waiting[value.object_id, value.position] = value
+        yield value
+    for gap, value in backward.run(segmenter, embed, meter):
+        other = waiting.pop((value.object_id, value.position), None)
+        if other is not None:
+            value = _join(other, value, gap.share_of_after(value.position))
+        yield value
 
 
 class _Meter:
@@ -352,9 +353,9 @@ def _join(forward: PropagatedMask, backward: PropagatedMask, share: float) -> Pr
         return replace(forward, stop=backward.stop)
     first, second = forward.mask, backward.mask
     blend = blend_masks(first, second, share)
-    if not blend.any():  # far apart: the nearer anchor counts
-        weights = (1 - share, forward.predicted_iou), (share, backward.predicted_iou)
-        blend = first if weights[0] >= weights[1] else second
+    if not blend.any():  # far apart: the nearer anchor counts, the surer of two equally near
+        is_nearer = (1 - share, forward.predicted_iou) >= (share, backward.predicted_iou)
+        blend = first if is_nearer else second
 
     def mean(name: str) -> float:
         return float((1 - share) * getattr(forward, name) + share * getattr(backward, name))

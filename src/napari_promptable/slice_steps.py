@@ -170,9 +170,10 @@ def step_all(
     for start in range(0, len(previous), _OBJECTS_AT_ONCE):
         batch = previous[start : start + _OBJECTS_AT_ONCE]
         questions = [_ask(sighting, embedding, settings) for sighting in batch]
-        answers = iter(segmenter.predict_each(embedding, list(chain(*questions))))
+        prompts = [prompt for _, prompt in chain(*questions)]
+        answers = iter(segmenter.predict_each(embedding, prompts))
         for sighting, asked in zip(batch, questions, strict=True):
-            parts = [_choose(next(answers), sighting.mask, settings.split) for _ in asked]
+            parts = [_choose(next(answers), expected, settings.split) for expected, _ in asked]
             united = _unite(parts, sighting)
             likeness = likeness_of(united.mask, sighting.appearance, embedding)
             found.append(replace(united, likeness=likeness))
@@ -181,8 +182,11 @@ def step_all(
 
 def _ask(
     previous: Sighting, embedding: ImageEmbedding, settings: PropagationSettings
-) -> list[PromptSet]:
-    """Turn a mask into prompts: one, or one per part where all are followed; none if empty."""
+) -> list[tuple[BoolArray, PromptSet]]:
+    """Turn a mask into what is expected and prompts for it.
+
+    There is one pair, or one per part where all parts are followed; none if nothing is left.
+    """
     similar = follow_appearance(previous.mask, previous.appearance, embedding)
     expected = keep_parts(similar, previous.mask, settings.split)
     if not expected.any():
@@ -200,7 +204,7 @@ def _ask(
             logits = previous.logits
             if len(parts) > 1:
                 logits = mask_to_logits(part, embedding.low_res_valid, embedding.low_res_size)
-        questions.append(PromptSet(point, None, box, logits))
+        questions.append((part, PromptSet(point, None, box, logits)))
     return questions
 
 
@@ -217,13 +221,13 @@ def grow_box(
     return np.asarray(np.clip(box_yxyx + np.concatenate([-steps, steps]), 0, limit), np.float32)
 
 
-def _choose(prediction: Prediction, previous: BoolArray, split: SplitPolicy | str) -> Sighting:
-    """Choose the candidate that is both sure and like the previous mask."""
+def _choose(prediction: Prediction, expected: BoolArray, split: SplitPolicy | str) -> Sighting:
+    """Choose the candidate that is both sure and like the mask before, as it is expected."""
     best, best_value = None, -1.0
     for candidate in range(len(prediction)):
         sighting = _sight(prediction, candidate)
-        kept = keep_parts(sighting.mask, previous, split)
-        value = sighting.predicted_iou * mask_iou(kept, previous)
+        kept = keep_parts(sighting.mask, expected, split)
+        value = sighting.predicted_iou * mask_iou(kept, expected)
         if best is None or value > best_value:
             best = replace(sighting, mask=kept)
             best_value = value
