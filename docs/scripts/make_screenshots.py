@@ -196,6 +196,8 @@ class Screen:
 
 def open_screen(sample: str, min_pixels: int) -> Screen:
     """Open a window, a sample and the plugin, as the tutorial says."""
+    cache = tempfile.mkdtemp(dir=_SETTINGS.name)  # no earlier session is offered
+    os.environ["NAPARI_PROMPTABLE_CACHE"] = cache
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*WINDOW_SIZE)
     [image] = viewer.open_sample(PLUGIN, sample)

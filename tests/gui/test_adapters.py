@@ -231,3 +231,14 @@ def test_copied_transform_is_the_same_place() -> None:
     copy_transform(image, other)
     np.testing.assert_allclose(other.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))
     assert transform_of(other).keys() == transform_of(image).keys()
+
+
+def test_boxes_drawn_after_others_are_the_current_objects() -> None:
+    image = Image(np.zeros(STACK.shape))
+    boxes = make_boxes_layer(image, STACK, 1)
+    write_layers(None, boxes, STACK, 1, {(1,): PlanePrompts(boxes_yxyx=[[1, 2, 9, 12]])})
+    write_layers(None, boxes, STACK, 2, {})
+    boxes.add_rectangles([[1, 2, 3], [1, 2, 9], [1, 7, 9], [1, 7, 3]])
+    assert boxes.features["object_id"].tolist() == [2]
+    write_layers(None, boxes, STACK, 3, {(1,): PlanePrompts(boxes_yxyx=[[1, 2, 9, 12]] * 2)})
+    assert boxes.features["object_id"].tolist() == [3, 3]

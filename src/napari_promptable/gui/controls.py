@@ -16,8 +16,10 @@ def name_widget(widget: Any, name: str, tooltip: str) -> Any:
 
 
 def make_button(text: str, name: str, tooltip: str) -> Any:
-    """Make a push button."""
-    return name_widget(QPushButton(text), name, tooltip)
+    """Make a push button that takes no more room than its text needs."""
+    button = name_widget(QPushButton(text), name, tooltip)
+    button.setStyleSheet("QPushButton { padding: 4px; }")
+    return button
 
 
 def row_of(*widgets: QWidget) -> QHBoxLayout:

@@ -340,6 +340,7 @@ def _write_boxes(
 ) -> None:
     layer.selected_data = set()
     layer.data = []
+    layer.features = {"object_id": np.array([], int)}  # napari keeps those of the former shapes
     set_default_features(layer, object_id=object_id)
     for index, plane in prompts.items():
         for top, left, bottom, right in plane.boxes_yxyx:

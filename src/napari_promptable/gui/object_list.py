@@ -160,6 +160,10 @@ class ObjectList(QWidget):
         for text, policy in _POLICIES:
             self._policy.addItem(text, policy)
         self._policy.activated.connect(lambda _: self.policy_chosen.emit(self.policy))
+        self._policy.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._policy.setMinimumContentsLength(8)
         layout.addLayout(row_of(QLabel("Where objects meet"), self._policy))
         self._show_possible()
 

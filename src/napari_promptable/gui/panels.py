@@ -230,8 +230,6 @@ class ObjectPanel(QWidget):
             "the list of objects",
         )
         refine.clicked.connect(self.refine_requested)
-        for button in (new, refine):
-            button.setStyleSheet(_TOOL_STYLE)
         layout.addLayout(row_of(QLabel("Object"), self._id, new, refine))
         layout.addLayout(self._make_tools())
         self.candidates = CandidatePanel()
@@ -438,7 +436,8 @@ class Panel(QWidget):
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setMinimumWidth(content.minimumSizeHint().width())
+        bar = area.verticalScrollBar().sizeHint().width()
+        area.setMinimumWidth(content.minimumSizeHint().width() + bar)
         return area
 
     def set_stack(self, is_stack: bool) -> None:

@@ -47,8 +47,9 @@ class Recovery:
         if saved is None:
             self._panel.offer("")
             return
-        count = f"{saved.num_objects} object{'s' * (saved.num_objects > 1)}"
-        self._panel.offer(f"There are {count} of an earlier session ({saved.saved_at:%c}).")
+        objects = "object" if saved.num_objects == 1 else "objects"
+        when = f"{saved.saved_at:%d %b %Y, %H:%M}"
+        self._panel.offer(f"An earlier session ({when}) has {saved.num_objects} {objects}.")
 
     def restore(self) -> None:
         """Go on with the session that is offered."""
