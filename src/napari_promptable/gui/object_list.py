@@ -164,7 +164,7 @@ class ObjectList(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._policy.setMinimumContentsLength(8)
-        layout.addLayout(row_of(QLabel("Where objects meet"), self._policy))
+        layout.addLayout(row_of(QLabel("Overlap"), self._policy))
         self._show_possible()
 
     @property
