@@ -8,6 +8,8 @@ import pytest
 import zarr
 from qtpy.QtCore import QPoint, Qt
 
+from napari_promptable.propagation_settings import PropagationSettings
+
 pytestmark = pytest.mark.gui
 
 SHAPE = (7, 60, 80)
@@ -433,3 +435,14 @@ def test_a_scheduler_that_is_not_there_is_named(open_plugin, columns, monkeypatc
     user.wait_idle()
     click_disk(user, 0)
     assert user.preview_mask[3].any(), "encoded here instead"
+
+
+def test_the_panel_begins_with_the_measured_settings(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    chosen = user.widget.controller.panel.volume.settings()
+    assert chosen == PropagationSettings(first=0, last=SHAPE[0] - 1)
+    user.control("lost_iou").setValue(0.45)
+    split = user.control("split")
+    split.setCurrentIndex(split.findData("largest"))
+    chosen = user.widget.controller.panel.volume.settings()
+    assert (chosen.lost_iou, chosen.split) == (0.45, "largest")

@@ -30,6 +30,7 @@ _SPLITS = (
 _RULES = (
     ("lost_iou", "overlap, least", 1.0, "IoU of a mask with that of the slice before"),
     ("min_predicted_iou", "confidence, least", 1.0, "Predicted IoU, × that of the first mask"),
+    ("min_likeness", "likeness, least", 1.0, "Colour: 1 the first mask's, 0 its surroundings'"),
     ("min_area", "area, least", 1.0, "Area, × that of the first mask"),
     ("max_area", "area, most", 100.0, "Area, × that of the first mask"),
     ("max_overlap", "covered, most", 1.0, "Share of a mask that other objects may cover"),
@@ -91,6 +92,7 @@ class VolumePanel(QWidget):
         default = PropagationSettings()
         self._split = name_widget(QComboBox(), "split", "What to follow where it falls apart")
         _fill(self._split, _SPLITS)
+        self._split.setCurrentIndex(self._split.findData(str(default.split)))
         form.addRow("of parts, follow", self._split)
         self._rules: dict[str, QDoubleSpinBox] = {}
         for name, text, limit, tooltip in _RULES:
