@@ -107,7 +107,7 @@ def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkey
 
     path = tmp_path / "prompts.json"
     monkeypatch.setattr(
-        "napari_promptable.gui.panels.QFileDialog.getSaveFileName",
+        "napari_promptable.gui.object_panel.QFileDialog.getSaveFileName",
         lambda *_: (str(path), ""),
     )
     user.push("save_prompts")
