@@ -135,14 +135,16 @@ class Case:
             masks.add(value)
         return masks
 
-    def ious(self, masks: VolumeMasks) -> dict[int, float]:
-        """3D IoU by object of the labels that are drawn."""
+    def ious(self, masks: VolumeMasks, with_known_ends: bool = False) -> dict[int, float]:
+        """3D IoU by object of the labels that are drawn, on all slices or on the object's."""
         drawn = np.zeros(self.labels.shape, np.int64)
         for position, plane in enumerate(drawn):
             masks.draw_labels(position, plane)
         ious = {}
         for object_id in self.objects:
             found, truth = drawn == object_id, self.labels == object_id
+            if with_known_ends:
+                found &= truth.any(axis=(1, 2), keepdims=True)
             ious[object_id] = np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
         return ious
 
@@ -243,6 +245,9 @@ def main() -> None:
                 found = result[f"{which}: {name}"] = summarise(case.ious(masks))
                 report(case.name, f"{which}: {name}", found)
                 if name == "as it is":
+                    found = summarise(case.ious(masks, with_known_ends=True))
+                    result[f"{which}, with known ends"] = found
+                    report(case.name, f"{which}, with known ends", found)
                     result[f"confidence, {which}"] = rank_correlations(case, masks)
                     print(json.dumps(result[f"confidence, {which}"], indent=1), flush=True)
         if arguments.json is not None:

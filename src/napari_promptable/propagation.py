@@ -57,7 +57,7 @@ class PropagatedMask:
     predicted_iou, stability : float
         See `Sighting`; of two blended masks the mean by distance.
     agreement : float
-        IoU with the mask of the slice before, in the chain's direction; of two blended masks
+        Product of the IoUs of neighbouring masks from the anchor to here; of two blended masks
         the IoU of the one with the other; 1 on an anchor.
     stop : StopReason or None
         Why a chain ended on this slice. The mask is empty then, unless it comes from the other
@@ -107,11 +107,14 @@ class _Chain:
         Where it goes.
     first, previous : Sighting
         On the anchor and on the slice before.
+    agreement : float
+        Up to the slice before.
     """
 
     gap: Gap
     first: Sighting
     previous: Sighting
+    agreement: float = 1.0
 
 
 def propagate_masks(
@@ -266,7 +269,9 @@ class _Sweep:
                 values = self._step(segmenter, embed(position), position, chains)
                 for chain, sighting, value in values:
                     if value.stop is None:
-                        going_on.append(replace(chain, previous=sighting))
+                        going_on.append(
+                            replace(chain, previous=sighting, agreement=value.agreement)
+                        )
                     yield chain.gap, value
             chains = going_on
             meter.end_slice()
@@ -285,7 +290,7 @@ class _Sweep:
         )
         values = []
         for chain, sighting in zip(chains, sightings, strict=True):
-            agreement = mask_iou(sighting.mask, chain.previous.mask)
+            agreement = chain.agreement * mask_iou(sighting.mask, chain.previous.mask)
             stop = find_stop(sighting, chain.previous, chain.first, settings)
             values.append(_to_value(chain.gap.object_id, position, sighting, agreement, stop))
         if settings.max_overlap < 1:

@@ -180,6 +180,15 @@ def test_very_many_objects_are_decoded_in_turns(moving: Job) -> None:
     assert {value.object_id for value in values} == set(range(1, 41))
 
 
+def test_agreement_falls_from_slice_to_slice(moving: Job) -> None:
+    found = collect(moving.run({1: {5: moving.anchor(5)}}))
+    step = mask_iou(moving.truth[5], moving.truth[6])
+    for position, value in found.items():
+        assert value.agreement == pytest.approx(step ** abs(position - 5))
+        product = value.predicted_iou * value.stability * value.agreement
+        assert value.confidence == pytest.approx(product ** (1 / 3))
+
+
 # stop rules
 
 
