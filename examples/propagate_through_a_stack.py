@@ -1,4 +1,4 @@
-"""Boxes on one slice of a bundled stack → nuclei in 3D, compared with labels by experts."""
+"""A box on one slice of each of three nuclei of a bundled stack → nuclei in 3D."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ import napari_promptable as npp
 from napari_promptable.masks import mask_iou, mask_to_box_yxyx
 from napari_promptable.sample_data import load_nuclei_stack, sample_labels
 
-MIDDLE = 50
-
 [(stack, _, _)] = load_nuclei_stack()
-truth = sample_labels("nuclei_stack")
-on_slice = np.bincount(truth[MIDDLE].ravel())[1:]
-largest = on_slice.argsort()[-3:] + 1
-prompts = {
-    int(i): {MIDDLE: npp.PromptSet(box_yxyx=mask_to_box_yxyx(truth[MIDDLE] == i))}
-    for i in largest
-}
+truth = sample_labels(
+    "nuclei_stack"
+)  # by experts; here it stands for the user, who draws boxes
 
-settings = npp.PropagationSettings(first=MIDDLE - 12, last=MIDDLE + 12)
-result = npp.propagate(npp.load_model("tiny"), stack, prompts, settings)
+
+def box_on_largest_slice(object_id: int) -> dict[int, npp.PromptSet]:
+    middle = int((truth == object_id).sum(axis=(1, 2)).argmax())
+    return {middle: npp.PromptSet(box_yxyx=mask_to_box_yxyx(truth[middle] == object_id))}
+
+
+prompts = {object_id: box_on_largest_slice(object_id) for object_id in (9, 16, 20)}
+result = npp.propagate(npp.load_model("tiny"), stack, prompts)
 for object_id, confidence in result.confidence.items():
     iou = mask_iou(result.labels == object_id, truth == object_id)
     doubtful = np.nanargmin(confidence)

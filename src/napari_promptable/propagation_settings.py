@@ -102,7 +102,7 @@ class PropagationSettings:
     lost_iou: float = 0.3
     min_predicted_iou: float = 0.5
     min_area: float = 0.25
-    max_area: float = 3.0
+    max_area: float = 10.0
     min_likeness: float = 0.5
     max_overlap: float = 1.0
 
