@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from napari_promptable.history import Origin, SliceRecord
 
 DOUBTFUL_BELOW = 0.55
-"""Confidence below which a slice is doubtful. On 24 plant nuclei that were propagated from one slice
-each, a quarter of the slices are: nine in ten of those with an IoU below 0.5."""
+"""Confidence below which a slice is doubtful. On 24 plant nuclei that were propagated from one
+slice each, a quarter of the slices are: nine in ten of those with an IoU below 0.5."""
 
 
 @dataclass(frozen=True)
