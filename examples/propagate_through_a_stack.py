@@ -7,9 +7,7 @@ from napari_promptable.masks import mask_iou, mask_to_box_yxyx
 from napari_promptable.sample_data import load_nuclei_stack, sample_labels
 
 [(stack, _, _)] = load_nuclei_stack()
-truth = sample_labels(
-    "nuclei_stack"
-)  # by experts; here it stands for the user, who draws boxes
+truth = sample_labels("nuclei_stack")  # by experts; it stands for the user who draws boxes
 
 
 def box_on_largest_slice(object_id: int) -> dict[int, npp.PromptSet]:
