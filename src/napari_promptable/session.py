@@ -235,7 +235,10 @@ class SegmentationSession(PromptedObjects):
         return done
 
     def commit_masks(
-        self, masks: Mapping[Key, SliceMask], details: Mapping[str, Any] | None = None
+        self,
+        masks: Mapping[Key, SliceMask],
+        details: Mapping[str, Any] | None = None,
+        asked: Prompts | None = None,
     ) -> Change | None:
         """Write masks that were carried on from the objects' prompts, as one entry.
 
@@ -245,6 +248,8 @@ class SegmentationSession(PromptedObjects):
             What to write.
         details : dict, optional
             What is needed to do it again; plain values.
+        asked : dict of int to dict of Index to PlanePrompts, optional
+            The prompts that they were carried on from; those of today by default.
 
         Returns
         -------
@@ -258,7 +263,8 @@ class SegmentationSession(PromptedObjects):
         """
         if not masks:
             return None
-        asked = {object_id: dict(self.prompts_of(object_id)) for object_id, _ in masks}
+        if asked is None:
+            asked = {object_id: dict(self.prompts_of(object_id)) for object_id, _ in masks}
         return self._write(masks, Verb.PROPAGATE, details, asked=asked)
 
     def delete_objects(self, object_ids: Sequence[int]) -> Change:

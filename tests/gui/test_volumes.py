@@ -139,6 +139,53 @@ def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, colu
     assert not user.labels.any()
 
 
+def test_what_was_cancelled_can_be_completed(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.model.num_free = 3
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+    user.push("cancel", wait=False)
+    user.model.open_gates()
+    user.push("keep_propagated")
+    propagate(user)
+    assert np.array_equal(user.labels == 1, column_mask(columns, 1))
+
+
+def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.model.num_free = 3
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+    box = user.control("model")
+    box.setCurrentIndex(1)
+    user.model.open_gates()
+    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    user.push("discard_propagated")
+    assert not user.labels.any()
+    assert not user.session.can_undo
+
+
+def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 1)
+    user.model.num_free = 3
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+    user.viewer.dims.set_current_step(0, 6)
+    user.click(user.on_plane(*CENTRES[1]), wait=False)
+    user.model.open_gates()
+    wait_propagated(user)
+    [change] = user.session.changes
+    assert list(change.asked[1]) == [(3,)]
+    propagate(user)
+    assert sorted(user.session.changes[-1].asked[1]) == [(3,), (6,)]
+
+
 def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from napari.layers import Labels
 from napari.utils import CyclicLabelColormap, DirectLabelColormap
@@ -34,18 +33,23 @@ class ObjectView:
         self._workspace = workspace
         self._list = object_list
         self._rows: dict[int, ObjectRow] = {}
-        self._hidden: WeakKeyDictionary[Labels, HiddenObjects] = WeakKeyDictionary()
+        self._hidden: HiddenObjects | None = None
         self._timer = QTimer(singleShot=True, interval=0)
         self._timer.timeout.connect(self._show)
 
     def close(self) -> None:
         """Show all objects again."""
         self._timer.stop()
-        for hidden in self._hidden.values():
-            hidden.show_all()
+        self._show_all()
+
+    def _show_all(self) -> None:
+        if self._hidden is not None:
+            self._hidden.show_all()
+            self._hidden = None
 
     def follow(self, session: SegmentationSession | None) -> None:
-        """Show another session's objects."""
+        """Show another session's objects, none of them hidden."""
+        self._show_all()
         self._rows.clear()
         self.update([] if session is None else session.objects_in_labels.object_ids)
 
@@ -61,20 +65,18 @@ class ObjectView:
 
     def set_visible(self, object_id: int, is_visible: bool) -> None:
         """Show or hide one object in the labels layer."""
-        target = self._workspace.target
-        if target is not None:
-            self._hidden.setdefault(target, HiddenObjects(target)).set_visible(
-                object_id, is_visible, self._rows
-            )
-            self._timer.start()
+        if self._workspace.target is None:
+            return
+        if self._hidden is None:
+            self._hidden = HiddenObjects(self._workspace.target)
+        self._hidden.set_visible(object_id, is_visible, self._rows)
+        self._timer.start()
 
     def _show(self) -> None:
-        target = self._workspace.target
-        hidden = None if target is None else self._hidden.get(target)
-        if hidden is not None:
-            hidden.apply(self._rows)
+        if self._hidden is not None:
+            self._hidden.apply(self._rows)
         rows = [self._rows[object_id] for object_id in sorted(self._rows)]
-        self._list.set_rows(rows, hidden.ids if hidden is not None else ())
+        self._list.set_rows(rows, self._hidden.ids if self._hidden is not None else ())
 
 
 class HiddenObjects:

@@ -104,6 +104,7 @@ class Scheduler:
         """Take note that planes are to be encoded anew and answers no longer hold."""
         if self._model is not None:
             self.engine.cancel()
+        self._end_propagation()
         self._encoded.clear()
         self._to_encode.clear()
         self._embedder.forget_indices()
@@ -167,10 +168,15 @@ class Scheduler:
         self._can_load = True
         self.engine.wake()
 
-    def stop_propagation(self) -> bool:
-        """Drop a propagation; returns whether there was one. Nobody is told."""
-        was_there, self._propagation = self._propagation is not None, None
-        return was_there
+    def drop_propagation(self) -> None:
+        """Go on with a propagation no more; nobody is told."""
+        self._propagation = None
+
+    def _end_propagation(self) -> None:
+        """Go on with a propagation no more, as if the user had cancelled it."""
+        propagation, self._propagation = self._propagation, None
+        if propagation is not None:
+            propagation.failed(None)
 
     def expect_click(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Take note of where the next click is likely."""
@@ -182,10 +188,9 @@ class Scheduler:
         """Stop what is going on; it starts again when it is asked for again."""
         if not (self.engine.is_busy or self._propagation or self._to_encode):
             return
-        propagation = self._propagation
-        if self.stop_propagation() and propagation is not None:
+        if self._propagation is not None:
             self.engine.cancel()
-            propagation.failed(None)
+            self._end_propagation()
             return
         self._requests.clear()
         self._to_encode.clear()

@@ -13,7 +13,7 @@ from napari_promptable.gui.propagation_run import PropagationRun
 from napari_promptable.gui.scheduler import Scheduler
 from napari_promptable.gui.volume_panel import VolumePanel
 from napari_promptable.gui.workspace import Workspace
-from napari_promptable.history import Key, Origin, Verb
+from napari_promptable.history import Key, Origin, Prompts, Verb
 from napari_promptable.object_labels import SliceMask
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation import PropagatedMask
@@ -56,6 +56,7 @@ class VolumeActions:
         self._actions, self._panel = actions, panel
         self._reviewed: int | None = None
         self._run: PropagationRun | None = None
+        self._asked: Prompts = {}
 
     @property
     def _session(self) -> SegmentationSession | None:
@@ -66,7 +67,7 @@ class VolumeActions:
     def follow_session(self) -> None:
         """Offer the axes of another session's image."""
         self._run = self._reviewed = None
-        self._scheduler.stop_propagation()
+        self._scheduler.drop_propagation()
         self._panel.hide_question()
         axes: list[tuple[str, int]] = []
         if self._session is not None and self._workspace.image is not None:
@@ -101,9 +102,10 @@ class VolumeActions:
     def propagate(self) -> None:
         """Carry the current object, or all, from the prompted slices to the others."""
         line, session = self.line(), self._session
-        if line is None or session is None or self._run is not None:
+        if line is None or session is None or not self._actions.can_write():
             return
-        if not self._actions.can_write():
+        if self._run is not None:
+            self._actions.noted.emit("Wait for the other propagation, or keep or discard it.")
             return
         ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
         objects = {i: at for i in ids if (at := self._prompts_on(line, i))}
@@ -120,6 +122,7 @@ class VolumeActions:
             )
             return
         self._reviewed = next(iter(objects))
+        self._asked = {i: dict(session.prompts_of(i)) for i in objects}
         self._run = PropagationRun(line, objects, settings, changed)
         self._actions.noted.emit("")
         self._scheduler.propagate(self._run, self._show_found, self._finish, self._fail)
@@ -153,7 +156,8 @@ class VolumeActions:
                 continue
             if change.verb is Verb.COMMIT:
                 continue
-            if not is_same or set(change.object_ids) != set(objects):
+            is_whole = is_same and change.details["is_complete"]
+            if not is_whole or set(change.object_ids) != set(objects):
                 return None
             return {
                 object_id: [
@@ -187,9 +191,11 @@ class VolumeActions:
             record = session.objects_in_labels.records_of(object_id).get(index)
             if record is not None and record.origin is Origin.PROPAGATED:
                 found[object_id, index] = SliceMask(empty, Origin.PROPAGATED)
-        self._commit(run, found)
+        self._commit(run, found, is_complete=True)
 
-    def _commit(self, run: PropagationRun, found: Mapping[Key, SliceMask]) -> None:
+    def _commit(
+        self, run: PropagationRun, found: Mapping[Key, SliceMask], *, is_complete: bool
+    ) -> None:
         session = self._session
         self._clear_preview(run)
         if session is None:
@@ -198,8 +204,9 @@ class VolumeActions:
         for object_id, index in found:
             written.setdefault(object_id, []).append(index[run.line.place])
         slices = {str(object_id): to_ranges(at) for object_id, at in written.items()}
-        details = _details(run.line, run.settings) | {"slices": slices}
-        change = self._actions.perform(session.commit_masks, found, details)
+        details = _details(run.line, run.settings)
+        details |= {"slices": slices, "is_complete": is_complete}
+        change = self._actions.perform(session.commit_masks, found, details, self._asked)
         if change is not None:
             count = len({index for _, index in found})
             doubtful = sum(review.is_doubtful for review in self.reviews().values())
@@ -228,7 +235,8 @@ class VolumeActions:
         if run is None:
             return
         if is_kept:
-            self._commit(run, to_slice_masks(run.masks, run.line))
+            found = to_slice_masks(run.masks, run.line)
+            self._commit(run, found, is_complete=False)
         else:
             self._clear_preview(run)
             self.show_review()
