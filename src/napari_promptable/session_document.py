@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from napari_promptable.errors import PromptError
-from napari_promptable.history import Change, Key, Origin, SliceRecord, Verb
-from napari_promptable.planes import Index
+from napari_promptable.history import Change, Key, Origin, Prompts, SliceRecord, Verb
+from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompt_document import (
     PromptDocument,
     format_planes,
@@ -20,15 +21,57 @@ ACTIONS = "actions"
 """Key of the file under which the changes stand, the oldest first."""
 
 
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """A session as it is at one moment; it can be described in another thread.
+
+    Attributes
+    ----------
+    planes : PlaneAxes
+        How image and labels are cut into planes.
+    prompts : dict of int to dict of Index to PlanePrompts
+        By object id and plane.
+    records : dict of int to dict of Index to SliceRecord
+        What is known of the objects in the labels.
+    class_names : dict of int to str
+        By object id.
+    changes : list of Change
+        What was done, the oldest first.
+    """
+
+    planes: PlaneAxes
+    prompts: Prompts
+    records: Mapping[int, Mapping[Index, SliceRecord]]
+    class_names: Mapping[int, str]
+    changes: Sequence[Change]
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of all objects: those with prompts first."""
+        return list(dict.fromkeys([*self.prompts, *self.records]))
+
+
+def state_of(session: SegmentationSession) -> SessionState:
+    """Copy a session's state; the values in it never change."""
+    known = session.objects_in_labels
+    return SessionState(
+        session.planes,
+        {object_id: dict(planes) for object_id, planes in session.objects.items()},
+        {object_id: dict(known.records_of(object_id)) for object_id in known.object_ids},
+        dict(session.class_names),
+        session.changes,
+    )
+
+
 def document_of(
-    session: SegmentationSession, image_name: str, model: str, **extra: Any
+    state: SessionState, image_name: str, model: str, **extra: Any
 ) -> PromptDocument:
     """Describe a session.
 
     Parameters
     ----------
-    session : SegmentationSession
-        What is described.
+    state : SessionState
+        From `state_of`.
     image_name : str
         Name of the image, for people.
     model : str
@@ -41,19 +84,18 @@ def document_of(
     PromptDocument
         From which `restore_session` makes the same session, and a script the same labels.
     """
-    ids = dict.fromkeys([*session.objects, *session.objects_in_labels.object_ids])
     return PromptDocument(
         image_name,
-        session.planes.shape,
-        session.planes.axes,
+        state.planes.shape,
+        state.planes.axes,
         model,
-        {object_id: session.prompts_of(object_id) for object_id in ids},
+        {object_id: state.prompts.get(object_id, {}) for object_id in state.object_ids},
         {
             "software": f"napari-promptable {_package_version()}",
-            ACTIONS: [_format_change(change) for change in session.changes],
+            ACTIONS: [_format_change(change) for change in state.changes],
             **extra,
         },
-        {object_id: _format_object(session, object_id) for object_id in ids},
+        {object_id: _format_object(state, object_id) for object_id in state.object_ids},
     )
 
 
@@ -99,11 +141,11 @@ def _package_version() -> str:
         return "unknown"
 
 
-def _format_object(session: SegmentationSession, object_id: int) -> dict[str, Any]:
+def _format_object(state: SessionState, object_id: int) -> dict[str, Any]:
     """Additional keys of an object."""
-    records = session.objects_in_labels.records_of(object_id)
+    records = state.records.get(object_id, {})
     slices = [_format_record(index, record) for index, record in sorted(records.items())]
-    name = session.class_names.get(object_id)
+    name = state.class_names.get(object_id)
     return ({"slices": slices} if slices else {}) | ({"class": name} if name else {})
 
 

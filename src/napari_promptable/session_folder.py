@@ -8,6 +8,7 @@ save or the one before it.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,7 @@ class SessionFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: dict[Index, str] = {}
+        self._lock = threading.Lock()
         if self.is_there:
             self._files = _files_of(self.read_document())
 
@@ -51,6 +53,8 @@ class SessionFolder:
     ) -> None:
         """Save a session's document and the slices that changed since the last save.
 
+        Threads take turns.
+
         Parameters
         ----------
         document : PromptDocument
@@ -63,6 +67,12 @@ class SessionFolder:
         CacheError
             If they cannot be written; the folder still holds the last save.
         """
+        with self._lock:
+            self._save(document, planes)
+
+    def _save(
+        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    ) -> None:
         former = set(self._files.values())
         files = dict(self._files)
         try:

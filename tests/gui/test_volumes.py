@@ -8,6 +8,7 @@ import pytest
 import zarr
 from qtpy.QtCore import QPoint, Qt
 
+from napari_promptable.errors import CacheError
 from napari_promptable.propagation_settings import PropagationSettings
 
 pytestmark = pytest.mark.gui
@@ -413,6 +414,32 @@ def test_a_session_survives_a_crash(open_plugin, columns) -> None:
     assert not user.control("restore_session").isVisible()
     user.choose_object(1)
     assert len(user.points.data) == 1
+
+
+def test_a_save_that_fails_is_told_once_and_made_up_for(
+    open_plugin, columns, monkeypatch
+) -> None:
+    user = open_stack(open_plugin, columns)
+    autosave = user.widget.controller.autosave
+
+    def fail(*_: object) -> None:
+        raise CacheError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_promptable.gui.autosave.SessionFolder.save", fail)
+        for number in range(2):
+            click_disk(user, number)
+            user.press("C")
+            autosave.save_now()
+    assert user.notifications.count("the disk is full") == 1
+    user.viewer.dims.set_current_step(0, 4)
+    user.wait_idle()
+    click_disk(user, 1)
+    user.press("C")
+    autosave.save_now()
+    [saved] = autosave._places[user.session].shelf.find_sessions()
+    assert saved.num_objects == 3
+    assert {index for index, _ in saved.folder.read_planes()} == {(3,), (4,)}
 
 
 def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:

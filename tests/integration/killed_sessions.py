@@ -25,7 +25,7 @@ import zarr
 from napari_promptable.object_labels import SliceMask
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.session import SegmentationSession
-from napari_promptable.session_document import document_of, restore_session
+from napari_promptable.session_document import document_of, restore_session, state_of
 from napari_promptable.session_folder import SessionFolder
 
 SHAPE = (4, 64, 64)
@@ -58,7 +58,7 @@ def commit_and_save(folder: Path, seed: int) -> None:
     saved = SessionFolder(folder / "session")
     for touched in work(session, seed):
         planes = {index: np.asarray(session.labels[index]) for index in touched}
-        saved.save(document_of(session, "image", "tiny"), planes)
+        saved.save(document_of(state_of(session), "image", "tiny"), planes)
 
 
 def expected_labels(seed: int, count: int) -> np.ndarray:

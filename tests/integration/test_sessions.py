@@ -21,7 +21,7 @@ from napari_promptable.session import (
     SegmentationSession,
     answer_open_questions,
 )
-from napari_promptable.session_document import document_of, restore_session
+from napari_promptable.session_document import document_of, restore_session, state_of
 from napari_promptable.slice_line import SliceLine, to_ranges, to_slice_masks
 from napari_promptable.volumes import VolumeMasks, answer_slices
 
@@ -114,7 +114,9 @@ def annotated(tiny_model) -> Annotator:
 
 def test_a_saved_session_is_done_again_exactly(annotated: Annotator, tmp_path: Path) -> None:
     assert len(np.unique(annotated.labels)) > 2
-    path = write_prompts(document_of(annotated.session, "stack", "tiny"), tmp_path / "p.json")
+    path = write_prompts(
+        document_of(state_of(annotated.session), "stack", "tiny"), tmp_path / "p.json"
+    )
     output = tmp_path / "labels.tif"
     assert (
         main(["segment", str(sample_path("nuclei_stack")), str(path), "-o", str(output)]) == 0
@@ -123,7 +125,7 @@ def test_a_saved_session_is_done_again_exactly(annotated: Annotator, tmp_path: P
 
 
 def test_a_document_brings_the_session_back(annotated: Annotator) -> None:
-    text = json.dumps(format_prompts(document_of(annotated.session, "stack", "tiny")))
+    text = json.dumps(format_prompts(document_of(state_of(annotated.session), "stack", "tiny")))
     document = parse_prompts(json.loads(text))
     session = SegmentationSession(annotated.planes, annotated.labels.copy())
     restore_session(document, session)
@@ -140,7 +142,7 @@ def test_a_document_brings_the_session_back(annotated: Annotator) -> None:
     assert [change.verb for change in session.changes] == [c.verb for c in former.changes]
     assert not session.can_undo
     assert not session.prompts_of(session.current_object)
-    again = json.dumps(format_prompts(document_of(session, "stack", "tiny")))
+    again = json.dumps(format_prompts(document_of(state_of(session), "stack", "tiny")))
     assert json.loads(again)["actions"] == json.loads(text)["actions"]
 
 
@@ -151,6 +153,6 @@ def test_each_model_is_loaded_once(annotated: Annotator) -> None:
         loaded.append(name)
         return annotated.model
 
-    document = document_of(annotated.session, "stack", "tiny")
+    document = document_of(state_of(annotated.session), "stack", "tiny")
     assert np.array_equal(replay_document(load, annotated.stack, document), annotated.labels)
     assert loaded == ["tiny"]

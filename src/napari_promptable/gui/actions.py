@@ -13,7 +13,7 @@ from napari_promptable.history import Verb
 from napari_promptable.prompt_document import write_prompts
 from napari_promptable.questions import Answer
 from napari_promptable.session import SegmentationSession
-from napari_promptable.session_document import document_of
+from napari_promptable.session_document import document_of, state_of
 
 _UNDONE = {
     Verb.COMMIT: "The last commit is taken back; its prompts are here to be changed.",
@@ -160,7 +160,7 @@ class Actions:
         """Write the prompts of all objects to a prompts.json."""
         if self._session is None or self._workspace.image is None:
             return
-        document = document_of(self._session, self._workspace.image.name, model)
+        document = document_of(state_of(self._session), self._workspace.image.name, model)
         if self.perform(write_prompts, document, path) is not None:
             self.noted.emit(f"Prompts of {len(document.objects)} objects are saved in {path}.")
 

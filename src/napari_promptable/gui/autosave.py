@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -17,10 +18,14 @@ from napari_promptable.checkpoints import cache_root
 from napari_promptable.commits import LabelPatch, LabelsArray
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.workspace import Workspace
-from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.prompt_document import PromptDocument
+from napari_promptable.planes import Index
 from napari_promptable.session import SegmentationSession
-from napari_promptable.session_document import document_of, restore_session
+from napari_promptable.session_document import (
+    SessionState,
+    document_of,
+    restore_session,
+    state_of,
+)
 from napari_promptable.session_folder import SavedSession, SessionFolder, SessionShelf
 
 _PATIENCE_MS = 300  # many changes in a row are saved once
@@ -54,6 +59,7 @@ class Autosave:
         self._session: SegmentationSession | None = None
         self._touched: set[Index] = set()
         self._is_due = self._is_saving = False
+        self._told = ""
         self._timer = QTimer(singleShot=True, interval=_PATIENCE_MS)
         self._timer.timeout.connect(self._save_soon)
 
@@ -104,7 +110,8 @@ class Autosave:
         if save is None:
             return
         self._is_saving = True
-        create_worker(save, _connect={"finished": self._finish, "errored": self._report})
+        failed = partial(self._report, save)
+        create_worker(save, _connect={"finished": self._finish, "errored": failed})
 
     def save_now(self) -> None:
         """Save what is due before going on."""
@@ -113,28 +120,32 @@ class Autosave:
             try:
                 save()
             except PromptableError as error:
-                self.failed.emit(error)
+                self._report(save, error)
 
-    def _take_save(self) -> Callable[[], None] | None:
+    def _take_save(self) -> _Save | None:
         """What saves the changes since the last save; None if there are none."""
         session = self._session
         if session is None or not self._is_due:
             return None
         touched, self._touched, self._is_due = self._touched, set(), False
         place = self._places[session]
-        document = document_of(session, place.image_name, self._model_name())
-        if not document.objects and place.folder is None:
+        state = state_of(session)
+        if not state.object_ids and place.folder is None:
             return None
-        folder = place.make_folder()
-        return _Save(folder, document, session.labels, session.planes, touched)
+        return _Save(place, state, self._model_name(), session.labels, touched)
 
     def _finish(self) -> None:
         self._is_saving = False
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, save: _Save, error: Exception) -> None:
+        """Tell of a failure, once; the next save tries again."""
         if not isinstance(error, PromptableError):
             raise error
-        self.failed.emit(error)
+        self._touched |= save.touched
+        self._is_due = True
+        if str(error) != self._told:
+            self._told = str(error)
+            self.failed.emit(error)
 
     # taking up again
 
@@ -232,19 +243,20 @@ class _Save:
 
     def __init__(
         self,
-        folder: SessionFolder,
-        document: PromptDocument,
+        place: _Place,
+        state: SessionState,
+        model_name: str,
         labels: LabelsArray,
-        planes: PlaneAxes,
         touched: set[Index],
     ) -> None:
-        self._folder, self._document = folder, document
-        self._labels, self._planes, self._touched = labels, planes, touched
+        self._folder, self._image_name = place.make_folder(), place.image_name
+        self._state, self._model_name = state, model_name
+        self._labels, self.touched = labels, touched
 
     def __call__(self) -> None:
-        regions = {index: self._planes.region(index) for index in self._touched}
+        regions = {index: self._state.planes.region(index) for index in self.touched}
         self._folder.save(
-            self._document,
+            document_of(self._state, self._image_name, self._model_name),
             {index: np.array(self._labels[region]) for index, region in regions.items()},
         )
 
