@@ -202,7 +202,7 @@ class PromptController:
         if self._is_closed:
             return
         self._is_closed = True
-        self.scheduler.engine.close()
+        self.scheduler.close()
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
         self.autosave.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -84,6 +85,11 @@ class Scheduler:
         self.is_live = True
         self.engine = Engine(self._next_job)
         workspace.pixels_changed.connect(self.forget_planes)
+
+    def close(self) -> None:
+        """Stop, and leave the workers of a scheduler; that may take seconds."""
+        self.engine.close()
+        threading.Thread(target=self._embedder.close, daemon=True).start()
 
     def set_model(self, name_or_path: str, device: str) -> None:
         """Answer with another model from now on."""
