@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from napari_promptable.registry import MODELS
 if TYPE_CHECKING:
     from napari_promptable.commits import LabelsArray
     from napari_promptable.embeddings import EmbeddingCache
-    from napari_promptable.planes import Index
+    from napari_promptable.planes import Index, PlaneAxes
     from napari_promptable.predictor import PromptableModel
     from napari_promptable.prompt_document import PromptDocument
     from napari_promptable.propagation_settings import PropagationSettings
@@ -176,12 +178,16 @@ def _add_propagation_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     from napari_promptable.demo import run_demo
+
+    run_demo(_load_model(arguments), arguments.output, print)
+
+
+def _load_model(arguments: argparse.Namespace, name: str = "") -> PromptableModel:
+    """Load the model that the options name, or else the one of this name."""
     from napari_promptable.predictor import load_model
 
-    run_demo(
-        load_model(arguments.model, device=arguments.device, precision=arguments.precision),
-        arguments.output,
-        print,
+    return load_model(
+        arguments.model or name, device=arguments.device, precision=arguments.precision
     )
 
 
@@ -190,7 +196,6 @@ def _segment(arguments: argparse.Namespace) -> None:
     from napari_promptable.embeddings import EmbeddingCache
     from napari_promptable.headless import room_for_labels
     from napari_promptable.image_io import read_image, write_labels
-    from napari_promptable.predictor import load_model
     from napari_promptable.prompt_document import read_prompts
     from napari_promptable.replay import replay_document
     from napari_promptable.session_document import ACTIONS
@@ -199,18 +204,13 @@ def _segment(arguments: argparse.Namespace) -> None:
     settings = _propagation_settings(arguments, document.extra.get("propagation", {}))
     image = read_image(arguments.image)
 
-    def load(name: str) -> PromptableModel:
-        return load_model(
-            arguments.model or name, device=arguments.device, precision=arguments.precision
-        )
-
     cache = EmbeddingCache(
         store=None if arguments.cache is None else EmbeddingStore(arguments.cache)
     )
     with room_for_labels(document.image_shape) as room:
         if settings is None and document.extra.get(ACTIONS):
             labels = replay_document(
-                load,
+                partial(_load_model, arguments),
                 image,
                 document,
                 cache=cache,
@@ -218,18 +218,32 @@ def _segment(arguments: argparse.Namespace) -> None:
                 progress=lambda changes: _bar(changes, "step"),
             )
         else:
-            model = load(document.model)
+            model = _load_model(arguments, document.model)
             labels = _segment_all(model, image, document, settings, arguments.axis, cache, room)
         write_labels(arguments.output, labels)
     name = arguments.model or document.model
     print(f"{arguments.output}: {len(document.objects)} objects, model {name}")
 
 
-def _bar(items: Iterable[Any], unit: str) -> Any:
+def _bar(items: Iterable[Any], unit: str, **options: Any) -> Any:
     """Show progress over items on the standard error stream."""
     from tqdm import tqdm
 
-    return tqdm(items, unit=unit, file=sys.stderr)
+    return tqdm(items, unit=unit, file=sys.stderr, **options)
+
+
+@contextmanager
+def _count_up(**options: Any) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function that shows, on the standard error stream, what is done of a total."""
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, **options) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def _propagation_settings(
@@ -260,8 +274,6 @@ def _segment_all(
     room: LabelsArray,
 ) -> LabelsArray:
     """Answer all prompts, with a progress bar; propagate them if there are settings."""
-    from tqdm import tqdm
-
     from napari_promptable.headless import propagate_document, segment_document
 
     if settings is None:
@@ -273,47 +285,43 @@ def _segment_all(
             labels=room,
             progress=lambda ids: _bar(ids, "object"),
         )
-    with tqdm(unit="slice", file=sys.stderr) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _count_up(unit="slice") as progress:
         return propagate_document(
             model, image, document, settings, axis=axis, cache=cache, progress=progress
         )
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from napari_promptable.image_io import read_image
     from napari_promptable.planes import PlaneAxes
 
-    planes = PlaneAxes.of_image(tuple(read_image(arguments.image).shape))
+    image = read_image(arguments.image)
+    planes = PlaneAxes.of_image(tuple(image.shape))
     total = sum(1 for _ in planes.indices())
-    embed = _embed_here if arguments.scheduler is None else _embed_on_cluster
     max_bytes = None if arguments.max_size is None else int(arguments.max_size * 1e9)
-    done = embed(arguments, max_bytes, "float16" if arguments.float16 else None)
-    bar = tqdm(done, total=total, unit="plane", file=sys.stderr, delay=_AFTER_MISTAKES_S)
+    dtype = "float16" if arguments.float16 else None
+    if arguments.scheduler is None:
+        done = _embed_here(arguments, image, planes, max_bytes, dtype)
+    else:
+        done = _embed_on_cluster(arguments, max_bytes, dtype)
+    bar = _bar(done, "plane", total=total, delay=_AFTER_MISTAKES_S)
     num_encoded = sum(was_encoded for _, was_encoded in bar)
     print(f"{arguments.output}: {num_encoded} planes encoded, {total - num_encoded} were there")
 
 
 def _embed_here(
-    arguments: argparse.Namespace, max_bytes: int | None, dtype: str | None
+    arguments: argparse.Namespace,
+    image: Any,
+    planes: PlaneAxes,
+    max_bytes: int | None,
+    dtype: str | None,
 ) -> Iterator[tuple[Index, bool]]:
     """Encode in this process."""
     from napari_promptable.embedding_store import EmbeddingStore
     from napari_promptable.encoding import embed_planes
-    from napari_promptable.image_io import read_image
-    from napari_promptable.planes import PlaneAxes
-    from napari_promptable.predictor import load_model
 
-    image = read_image(arguments.image)
-    planes = PlaneAxes.of_image(tuple(image.shape))
     store = EmbeddingStore(arguments.output, max_bytes=max_bytes, dtype=dtype)
-    model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
+    model = _load_model(arguments)
     return embed_planes(
         model,
         model.model_id,
@@ -342,22 +350,15 @@ def _embed_on_cluster(
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from napari_promptable.evaluate import MIN_AREA, Protocol, evaluate_files
     from napari_promptable.evaluation_report import draw_plot, format_table, summarise
     from napari_promptable.image_io import write_json, write_png
     from napari_promptable.labelled_images import find_labelled_files
-    from napari_promptable.predictor import load_model
 
     protocol = Protocol(arguments.prompt, arguments.box_jitter, arguments.corrections)
     files = find_labelled_files(arguments.images, arguments.labels, arguments.split)
-    model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
-    images = list(
-        evaluate_files(
-            model, files, protocol, lambda files: tqdm(files, unit="image", file=sys.stderr)
-        )
-    )
+    model = _load_model(arguments)
+    images = list(evaluate_files(model, files, protocol, partial(_bar, unit="image")))
     if not images:
         raise ImageFormatError(
             f"there is no object of {MIN_AREA} pixels or more in {arguments.labels}"
@@ -382,14 +383,7 @@ def _list(_arguments: argparse.Namespace) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    with tqdm(unit="B", unit_scale=True, desc=arguments.name, file=sys.stderr) as bar:
-
-        def progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _count_up(unit="B", unit_scale=True, desc=arguments.name) as progress:
         print(fetch_checkpoint(arguments.name, progress))
 
 

@@ -21,6 +21,7 @@ from napari_promptable.prompt_document import PromptDocument
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.session import SegmentationSession, answer_open_questions
+from napari_promptable.slice_line import SliceLine
 from napari_promptable.volumes import Progress, propagate
 
 _MAX_BYTES_IN_MEMORY = 2**29  # of labels
@@ -167,17 +168,17 @@ def propagate_document(
     number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32)
     segmenter = model if cache is None else CachedSegmenter(model, cache)
-    volumes: dict[Index, dict[int, dict[int, PlanePrompts]]] = {}
+    volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
         for index, prompts in _answerable(object_id, document).items():
             if not prompts.is_empty:
-                volume = volumes.setdefault(index[:number] + index[number + 1 :], {})
+                volume = volumes.setdefault(SliceLine.through(planes, number, index), {})
                 volume.setdefault(object_id, {})[index[number]] = prompts
-    for rest, objects in volumes.items():
-        view = _Volume(image, planes, rest, number)
-        result = propagate(segmenter, view, objects, settings, progress)
+    for line, objects in volumes.items():
+        volume_of_line = _Volume(image, planes, line)
+        result = propagate(segmenter, volume_of_line, objects, settings, progress)
         for position, plane in enumerate(result.labels):
-            labels[planes.region(view.index(position))] = plane
+            labels[planes.region(line.at(position))] = plane
     return labels
 
 
@@ -232,24 +233,17 @@ class _Volume:
         All of it.
     planes : PlaneAxes
         How it is cut.
-    rest : Index
-        Position on the other axes.
-    number : int
-        Which of the axes that are not in the planes is gone along.
+    line : SliceLine
+        Which planes.
     """
 
-    def __init__(self, image: Any, planes: PlaneAxes, rest: Index, number: int) -> None:
-        self._image, self._planes, self._rest, self._number = image, planes, rest, number
+    def __init__(self, image: Any, planes: PlaneAxes, line: SliceLine) -> None:
+        self._image, self._planes, self._line = image, planes, line
         colours = tuple(image.shape[len(planes.shape) :])
-        length = planes.shape[planes.other_axes[number]]
-        self.shape = (length, *planes.plane_shape, *colours)
-
-    def index(self, position: int) -> Index:
-        """Index of a plane in the image."""
-        return (*self._rest[: self._number], position, *self._rest[self._number :])
+        self.shape = (line.length, *planes.plane_shape, *colours)
 
     def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
-        return np.asarray(self._image[self._planes.region(self.index(position))])
+        return np.asarray(self._image[self._planes.region(self._line.at(position))])
 
 
 def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:

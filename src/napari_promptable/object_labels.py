@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,9 +170,8 @@ class ObjectLabels:
         """
         for object_id, _ in masks:
             check_id(object_id, self.labels.dtype)
-        patches: list[LabelPatch] = []
         after: dict[Key, SliceRecord | None] = {}
-        try:
+        with self._all_or_nothing() as patches:
             for (object_id, index), mask in masks.items():
                 pixels = mask.draw()
                 former = self._extent(object_id, index)
@@ -185,9 +185,6 @@ class ObjectLabels:
                 after[object_id, index] = SliceRecord(
                     extent, mask.origin, mask.confidence, mask.stop
                 )
-        except BaseException:
-            revert_all(self.labels, patches)
-            raise
         ids = tuple(dict.fromkeys(object_id for object_id, _ in masks))
         return self._finish(verb, ids, patches, after, **about)
 
@@ -214,9 +211,8 @@ class ObjectLabels:
         """Give all pixels of some objects another id, or none (0)."""
         if new_id:
             check_id(new_id, self.labels.dtype)
-        patches: list[LabelPatch] = []
         after: dict[Key, SliceRecord | None] = {}
-        try:
+        with self._all_or_nothing() as patches:
             for object_id in object_ids:
                 for index, record in sorted(self.records_of(object_id).items()):
                     assert record.extent is not None  # others are not kept
@@ -226,9 +222,6 @@ class ObjectLabels:
                     after[object_id, index] = None
                     if new_id:
                         after[new_id, index] = self._joined(record, (new_id, index), after)
-        except BaseException:
-            revert_all(self.labels, patches)
-            raise
         ids = tuple(dict.fromkeys([*([new_id] if new_id else []), *object_ids]))
         return self._finish(verb, ids, patches, after, **about)
 
@@ -249,6 +242,16 @@ class ObjectLabels:
 
     def _record(self, object_id: int, index: Index) -> SliceRecord | None:
         return self.records_of(object_id).get(index)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[list[LabelPatch]]:
+        """Give a list of the patches that were written; take them back if one fails."""
+        patches: list[LabelPatch] = []
+        try:
+            yield patches
+        except BaseException:
+            revert_all(self.labels, patches)
+            raise
 
     def _apply(self, patch: LabelPatch | None, patches: list[LabelPatch]) -> None:
         """Write a patch and take note of it."""

@@ -17,7 +17,6 @@ from napari_promptable.object_labels import SliceMask
 from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
 from napari_promptable.predictor import PromptableModel
 from napari_promptable.prompt_document import PromptDocument
-from napari_promptable.propagation import propagate_masks
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.session import (
     SegmentationSession,
@@ -25,7 +24,7 @@ from napari_promptable.session import (
 )
 from napari_promptable.session_document import parse_changes
 from napari_promptable.slice_line import SliceLine, from_ranges, to_slice_masks
-from napari_promptable.volumes import VolumeMasks, answer_slices
+from napari_promptable.volumes import VolumeMasks, propagate_prompts
 
 LoadModel = Callable[[str], PromptableModel]
 """Loads a model by registry name, or from the path of its weights."""
@@ -154,17 +153,9 @@ class _Replay:
         for object_id, prompts in change.asked.items():
             self._session.select_object(object_id)
             self._session.replace_prompts(prompts)
-        objects = {
-            object_id: {
-                position: prompts
-                for index, prompts in planes.items()
-                if prompts.is_answerable and (position := line.position_of(index)) is not None
-            }
-            for object_id, planes in change.asked.items()
-        }
-        anchors = answer_slices(model, embed, line.length, objects, settings)
+        objects = {i: line.prompts_on(prompts) for i, prompts in change.asked.items()}
         masks = VolumeMasks()
-        for value in propagate_masks(model, embed, line.length, anchors, settings):
+        for value in propagate_prompts(model, embed, line.length, objects, settings):
             masks.add(value)
         found = to_slice_masks(masks, line)
         nothing = SliceMask(np.zeros(self._planes.plane_shape, bool))
@@ -178,9 +169,7 @@ class _Replay:
             place = int(change.details["axis"])
             index = list(map(int, change.details["others"]))
             index.insert(place, 0)
-            line = SliceLine(
-                place, tuple(index), self._planes.shape[self._planes.other_axes[place]]
-            )
+            line = SliceLine.through(self._planes, place, tuple(index))
             written = {
                 (int(object_id), line.at(position))
                 for object_id, ranges in change.details["slices"].items()

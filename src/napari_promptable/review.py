@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 
 from napari_promptable.history import Origin, SliceRecord
 
@@ -33,7 +34,7 @@ class Review:
     @property
     def is_known(self) -> bool:
         """Whether there is a confidence at all."""
-        return self.confidence == self.confidence
+        return not isnan(self.confidence)
 
     @property
     def is_doubtful(self) -> bool:

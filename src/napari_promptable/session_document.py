@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from typing import Any
 
 from napari_promptable.errors import PromptError
@@ -152,12 +153,11 @@ def _format_object(state: SessionState, object_id: int) -> dict[str, Any]:
 def _format_record(index: Index, record: SliceRecord) -> dict[str, Any]:
     assert record.extent is not None  # others are not kept
     rows, columns = record.extent
-    is_known = record.confidence == record.confidence
     return {
         "index": list(index),
         "extent": [rows.start, columns.start, rows.stop, columns.stop],
         "origin": str(record.origin),
-        "confidence": round(record.confidence, 6) if is_known else None,
+        "confidence": None if isnan(record.confidence) else round(record.confidence, 6),
         **({"stop": record.stop} if record.stop else {}),
     }
 

@@ -34,14 +34,21 @@ class SessionFolder:
     ----------
     path : Path
         The folder; made at the first save.
+
+    Attributes
+    ----------
+    num_objects : int
+        How many objects the session had when it was saved last.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: dict[Index, str] = {}
         self._lock = threading.Lock()
+        self.num_objects = 0
         if self.is_there:
-            self._files = _files_of(self.read_document())
+            document = self.read_document()
+            self._files, self.num_objects = _files_of(document), len(document.objects)
 
     @property
     def is_there(self) -> bool:
@@ -88,8 +95,8 @@ class SessionFolder:
                 f"the session cannot be saved in {self.path} ({error}); free some space, or "
                 "save labels and prompts elsewhere"
             ) from error
-        self._files = files
-        self._remove(former - set(files.values()))
+        self._files, self.num_objects = files, len(document.objects)
+        self.sweep()
 
     def _write_plane(self, index: Index, plane: npt.NDArray[np.integer[Any]]) -> str:
         import tifffile
@@ -148,7 +155,7 @@ class SessionFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove slices that an interrupted save left behind."""
+        """Remove slices that no longer count, or that an interrupted save left behind."""
         known = set(self._files.values())
         self._remove({path.name for path in self.path.glob("*.tif")} - known)
 
@@ -203,12 +210,11 @@ class SessionShelf:
         for path in self._folders():
             try:
                 folder = SessionFolder(path)
-                num_objects = len(folder.read_document().objects)
             except PromptError:
                 continue
-            if num_objects:
+            if folder.num_objects:
                 saved_at = datetime.fromtimestamp((path / DOCUMENT_NAME).stat().st_mtime)
-                found.append(SavedSession(folder, saved_at, num_objects))
+                found.append(SavedSession(folder, saved_at, folder.num_objects))
         return found
 
     def _folders(self) -> list[Path]:

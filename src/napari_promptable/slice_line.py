@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from napari_promptable.history import Key, Origin
 from napari_promptable.object_labels import SliceMask
-from napari_promptable.planes import Index
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PlanePrompts
 from napari_promptable.volumes import VolumeMasks
 
 
@@ -35,6 +36,17 @@ class SliceLine:
     index: Index
     length: int
 
+    @classmethod
+    def through(cls, planes: PlaneAxes, place: int, index: Index) -> SliceLine:
+        """Line through a plane; equal for all planes on it."""
+        line = cls(place, index, planes.shape[planes.other_axes[place]])
+        return replace(line, index=line.at(0))
+
+    @property
+    def others(self) -> Index:
+        """Position on the axes that are not gone along."""
+        return (*self.index[: self.place], *self.index[self.place + 1 :])
+
     def at(self, position: int) -> Index:
         """Index of a slice."""
         return (*self.index[: self.place], position, *self.index[self.place + 1 :])
@@ -42,6 +54,14 @@ class SliceLine:
     def position_of(self, index: Index) -> int | None:
         """Which slice a plane is; None if it is on another line."""
         return index[self.place] if self.at(index[self.place]) == index else None
+
+    def prompts_on(self, prompts: Mapping[Index, PlanePrompts]) -> dict[int, PlanePrompts]:
+        """Prompts by slice, of the planes on this line that say where an object is."""
+        return {
+            position: asked
+            for index, asked in prompts.items()
+            if asked.is_answerable and (position := self.position_of(index)) is not None
+        }
 
 
 def to_slice_masks(masks: VolumeMasks, line: SliceLine) -> dict[Key, SliceMask]:

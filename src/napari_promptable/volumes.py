@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index as as_integer
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from napari_promptable.gaps import Gap, slices_in_range
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation import (
     Anchors,
+    Embed,
     PropagatedMask,
     propagate_masks,
 )
@@ -177,9 +178,10 @@ def propagate(
             position, lambda: model.encode(np.asarray(slices[position]))
         )
 
-    anchors = answer_slices(model, embed, shape[0], objects, settings)
     masks = VolumeMasks()
-    for value in propagate_masks(model, embed, shape[0], anchors, settings, progress=progress):
+    for value in propagate_prompts(
+        model, embed, shape[0], objects, settings, progress=progress
+    ):
         masks.add(value)
     labels = np.zeros(shape, np.uint16 if max(objects) < 2**16 else np.uint32)
     for position, plane in enumerate(labels):
@@ -191,9 +193,46 @@ def propagate(
     )
 
 
+def propagate_prompts(
+    model: VolumeSegmenter,
+    embed: Embed,
+    length: int,
+    objects: Mapping[int, Mapping[int, SlicePrompts]],
+    settings: PropagationSettings = DEFAULT_SETTINGS,
+    *,
+    changed: Mapping[int, Collection[int]] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[PropagatedMask]:
+    """Answer the prompts of objects, then carry the objects through a volume.
+
+    Parameters
+    ----------
+    model : VolumeSegmenter
+        Answers.
+    embed, length, settings, changed, progress
+        As in `propagate_masks`.
+    objects : dict of int to dict of int to PromptSet or PlanePrompts
+        By object id and slice.
+
+    Yields
+    ------
+    PropagatedMask
+        As `propagate_masks` does.
+
+    Raises
+    ------
+    PromptError
+        As `answer_slices` and `propagate_masks`.
+    """
+    anchors = answer_slices(model, embed, length, objects, settings)
+    yield from propagate_masks(
+        model, embed, length, anchors, settings, changed=changed, progress=progress
+    )
+
+
 def answer_slices(
     model: Segmenter,
-    embed: Callable[[int], ImageEmbedding],
+    embed: Embed,
     length: int,
     objects: Mapping[int, Mapping[int, SlicePrompts]],
     settings: PropagationSettings = DEFAULT_SETTINGS,

@@ -50,6 +50,14 @@ def propagate(user) -> None:
     wait_propagated(user)
 
 
+def propagate_in_part(user) -> None:
+    """Begin to propagate, and hold the model up after the prompted slice and two others."""
+    user.model.num_free = 3
+    user.model.predict_gate.clear()
+    user.push("propagate", wait=False)
+    user.wait_for(lambda: user.model.num_free == 0)
+
+
 def rows(user) -> list[tuple[int, str]]:
     """Id and slices of the objects in the list."""
     user.wait_idle()
@@ -124,10 +132,7 @@ def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkey
 def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
-    user.model.num_free = 3  # for the prompted slice and two others
-    user.model.predict_gate.clear()
-    user.push("propagate", wait=False)
-    user.wait_for(lambda: user.model.num_free == 0)
+    propagate_in_part(user)
     user.push("cancel", wait=False)
     user.model.open_gates()
     user.wait_for(lambda: user.control("keep_propagated").isVisible())
@@ -143,10 +148,7 @@ def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, colu
 def test_what_was_cancelled_can_be_completed(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
-    user.model.num_free = 3
-    user.model.predict_gate.clear()
-    user.push("propagate", wait=False)
-    user.wait_for(lambda: user.model.num_free == 0)
+    propagate_in_part(user)
     user.push("cancel", wait=False)
     user.model.open_gates()
     user.push("keep_propagated")
@@ -157,10 +159,7 @@ def test_what_was_cancelled_can_be_completed(open_plugin, columns) -> None:
 def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
-    user.model.num_free = 3
-    user.model.predict_gate.clear()
-    user.push("propagate", wait=False)
-    user.wait_for(lambda: user.model.num_free == 0)
+    propagate_in_part(user)
     box = user.control("model")
     box.setCurrentIndex(1)
     user.model.open_gates()
@@ -173,10 +172,7 @@ def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
 def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
-    user.model.num_free = 3
-    user.model.predict_gate.clear()
-    user.push("propagate", wait=False)
-    user.wait_for(lambda: user.model.num_free == 0)
+    propagate_in_part(user)
     user.viewer.dims.set_current_step(0, 6)
     user.click(user.on_plane(*CENTRES[1]), wait=False)
     user.model.open_gates()
@@ -190,10 +186,7 @@ def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, col
 def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
-    user.model.num_free = 3  # for the prompted slice and two others
-    user.model.predict_gate.clear()
-    user.push("propagate", wait=False)
-    user.wait_for(lambda: user.model.num_free == 0)
+    propagate_in_part(user)
     user.push("cancel", wait=False)
     user.model.open_gates()
     user.wait_for(lambda: user.control("keep_propagated").isVisible())

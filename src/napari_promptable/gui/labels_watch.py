@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from math import prod
 from typing import Any
 
 from napari.layers import Labels
@@ -53,11 +53,8 @@ class LabelsWatch:
         self._layer.events.set_data.disconnect(self._look_again)
 
     def _look_everywhere(self, _event: Any = None) -> None:
-        sides = [range(self._planes.shape[axis]) for axis in self._planes.other_axes]
-        self._rest = product(*sides)
-        self._num_rest = 1
-        for side in sides:
-            self._num_rest *= len(side)
+        self._rest = self._planes.indices()
+        self._num_rest = prod(self._planes.shape[axis] for axis in self._planes.other_axes)
 
     def _look_here(self, _event: Any = None) -> None:
         self._look_again()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
@@ -87,7 +88,7 @@ class _ObjectTable(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = _ROLE.DisplayRole) -> Any:
         row = self.rows[index.row()]
         if role == _ROLE.DisplayRole:
-            known = "" if row.confidence != row.confidence else f"{row.confidence:.2f}"
+            known = "" if isnan(row.confidence) else f"{row.confidence:.2f}"
             return (str(row.object_id), row.class_name, row.slices, known)[index.column()]
         if index.column() == 0 and role == _ROLE.DecorationRole:
             return self._color_of(row.object_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from math import isnan
 from typing import Any
 
 from napari.layers import Labels
@@ -14,6 +15,7 @@ from napari_promptable.gui.object_list import ObjectList, ObjectRow
 from napari_promptable.gui.workspace import Workspace
 from napari_promptable.planes import Index
 from napari_promptable.session import SegmentationSession
+from napari_promptable.slice_line import to_ranges
 
 _MAX_RANGES = 3  # of slices that are written out
 
@@ -130,7 +132,7 @@ def color_of(layer: Labels | None, object_id: int) -> QColor:
 def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:
     """Describe one object."""
     records = session.objects_in_labels.records_of(object_id)
-    known = [r.confidence for r in records.values() if r.confidence == r.confidence]
+    known = [r.confidence for r in records.values() if not isnan(r.confidence)]
     return ObjectRow(
         object_id,
         session.class_names.get(object_id, ""),
@@ -157,12 +159,7 @@ def describe_slices(indices: Iterable[Index]) -> str:
         return ""
     if len(ordered[0]) > 1:
         return f"{len(ordered)} planes"
-    ranges: list[list[int]] = []
-    for (position,) in ordered:
-        if ranges and position == ranges[-1][1] + 1:
-            ranges[-1][1] = position
-        else:
-            ranges.append([position, position])
+    ranges = to_ranges(position for (position,) in ordered)
     if len(ranges) > _MAX_RANGES:
         return f"{len(ordered)} of {ordered[0][0]}–{ordered[-1][0]}"
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)

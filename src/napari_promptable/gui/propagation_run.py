@@ -12,10 +12,10 @@ from napari_promptable.gui.engine import JobControl
 from napari_promptable.gui.jobs import CancellableModel, Embedder, PlaneSource
 from napari_promptable.history import Key
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation import PropagatedMask, propagate_masks
+from napari_promptable.propagation import PropagatedMask
 from napari_promptable.propagation_settings import PropagationSettings
 from napari_promptable.slice_line import SliceLine
-from napari_promptable.volumes import VolumeMasks, answer_slices
+from napari_promptable.volumes import VolumeMasks, propagate_prompts
 
 if TYPE_CHECKING:
     from napari_promptable.predictor import PromptableModel
@@ -89,14 +89,11 @@ class PropagationRun:
         def embed(position: int) -> ImageEmbedding:
             return embedder.embed(model, source, self.line.at(position), self._control)
 
-        length = self.line.length
-        segmenter = CancellableModel(model, self._control)
-        anchors = answer_slices(segmenter, embed, length, self.objects, self.settings)
-        yield from propagate_masks(
-            model,
+        return propagate_prompts(
+            CancellableModel(model, self._control),
             embed,
-            length,
-            anchors,
+            self.line.length,
+            self.objects,
             self.settings,
             changed=self._changed,
             progress=lambda done, total: self._control.report(done, total),

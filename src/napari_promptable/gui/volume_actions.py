@@ -108,7 +108,7 @@ class VolumeActions:
             self._actions.noted.emit("Wait for the other propagation, or keep or discard it.")
             return
         ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
-        objects = {i: at for i in ids if (at := self._prompts_on(line, i))}
+        objects = {i: at for i in ids if (at := line.prompts_on(session.prompts_of(i)))}
         if not objects:
             self._actions.noted.emit(
                 "Click the object on one slice first (or draw a box); then propagate it."
@@ -126,15 +126,6 @@ class VolumeActions:
         self._run = PropagationRun(line, objects, settings, changed)
         self._actions.noted.emit("")
         self._scheduler.propagate(self._run, self._show_found, self._finish, self._fail)
-
-    def _prompts_on(self, line: SliceLine, object_id: int) -> dict[int, PlanePrompts]:
-        """Prompts of an object by slice."""
-        assert self._session is not None
-        return {
-            position: prompts
-            for index, prompts in self._session.prompts_of(object_id).items()
-            if prompts.is_answerable and (position := line.position_of(index)) is not None
-        }
 
     def _changed_slices(
         self,
@@ -315,8 +306,8 @@ class VolumeActions:
 
 def _details(line: SliceLine, settings: PropagationSettings) -> dict[str, object]:
     """What is needed to do a propagation again."""
-    others = [*line.index[: line.place], *line.index[line.place + 1 :]]
-    return {"axis": line.place, "others": others, "settings": settings.to_dict()}
+    values = settings.to_dict()
+    return {"axis": line.place, "others": list(line.others), "settings": values}
 
 
 def _describe(position: int, review: Review) -> str:
