@@ -66,6 +66,7 @@ lint: env ## style, types, manifest
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
+	"$(BIN)/lint-imports" --no-logo
 	"$(BIN)/npe2" validate napari.yaml
 
 docs: env ## web pages; results in site/

@@ -22,9 +22,9 @@ import zarr
 
 import napari_promptable as npp
 from benchmarks.measure import measure_memory
-from napari_promptable.embeddings import EmbeddingCache
-from napari_promptable.headless import room_for_labels, segment_document
-from napari_promptable.image_io import read_image, write_labels
+from napari_promptable.batch.segment import room_for_labels, segment_document
+from napari_promptable.files.images import read_image, write_labels
+from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
 
 SIDE = 2048

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import napari_promptable as npp
 from benchmarks.precision import Rows, compare, make_parser, print_rows, sample_objects
-from napari_promptable.embeddings import plane_key
+from napari_promptable.predict.embeddings import plane_key
 from napari_promptable.transforms import to_rgb8
 
 

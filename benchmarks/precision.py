@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import napari_promptable as npp
-from napari_promptable.labelled_images import find_labelled_files
+from napari_promptable.evaluation.labelled_images import find_labelled_files
 from napari_promptable.masks import BoolArray, interior_point_yx, mask_iou, mask_to_box_yxyx
 
 PROMPTS: dict[str, Callable[[BoolArray], npp.PromptSet]] = {

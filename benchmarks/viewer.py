@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication
 from benchmarks.measure import read_status
 from docs.scripts.make_screenshots import PLUGIN, WIDGET, Screen
 from napari_promptable.masks import interior_point_yx
-from napari_promptable.sample_data import sample_labels, sample_path
+from napari_promptable.samples.data import sample_labels, sample_path
 
 SIDE = 2048
 MAX_WAIT_S = 30
@@ -79,7 +79,7 @@ class Pulse:
 
 def tile_sample(name: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """Sample repeated to the benchmark's size, and positions, (row, col), of its objects."""
-    from napari_promptable.image_io import read_image
+    from napari_promptable.files.images import read_image
 
     image, labels = read_image(sample_path(name)), sample_labels(name)
     height, width = labels.shape

@@ -24,16 +24,16 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from benchmarks.synthetic_volumes import make_volumes
-from napari_promptable import slice_steps
-from napari_promptable.embeddings import ImageEmbedding
-from napari_promptable.image_io import read_image
-from napari_promptable.labelled_images import find_labelled_files
+from napari_promptable.evaluation.labelled_images import find_labelled_files
+from napari_promptable.files.images import read_image
 from napari_promptable.masks import PackedMask, mask_to_box_yxyx
-from napari_promptable.predictor import PromptableModel, load_model
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.predictor import PromptableModel, load_model
 from napari_promptable.prompts import PromptSet
-from napari_promptable.propagation import PropagatedMask, propagate_masks
-from napari_promptable.propagation_settings import PropagationSettings
-from napari_promptable.volumes import VolumeMasks, answer_slices
+from napari_promptable.propagation import step as slice_steps
+from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
+from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.propagation.volume import VolumeMasks, answer_slices
 
 MIN_AREA = 20  # of an object on its largest slice, in pixels
 MIDDLE, QUARTERS = "one slice", "three slices"

@@ -4,7 +4,7 @@ import numpy as np
 
 import napari_promptable as npp
 from napari_promptable.masks import mask_iou, mask_to_box_yxyx
-from napari_promptable.sample_data import load_nuclei_stack, sample_labels
+from napari_promptable.samples.data import load_nuclei_stack, sample_labels
 
 [(stack, _, _)] = load_nuclei_stack()
 truth = sample_labels("nuclei_stack")  # by experts; it stands for the user who draws boxes

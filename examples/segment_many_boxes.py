@@ -4,7 +4,7 @@ import numpy as np
 
 import napari_promptable as npp
 from napari_promptable.masks import mask_iou, mask_to_box_yxyx
-from napari_promptable.sample_data import load_fluorescence_nuclei, sample_labels
+from napari_promptable.samples.data import load_fluorescence_nuclei, sample_labels
 
 [(image, _, _)] = load_fluorescence_nuclei()
 truth = sample_labels("fluorescence_nuclei")

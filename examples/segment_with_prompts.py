@@ -1,7 +1,7 @@
 """One click, then a correction, on a bundled image."""
 
 import napari_promptable as npp
-from napari_promptable.sample_data import load_fluorescence_nuclei
+from napari_promptable.samples.data import load_fluorescence_nuclei
 
 [(image, _, _)] = load_fluorescence_nuclei()
 model = npp.load_model("tiny")

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import Prediction
+from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.prompts import FOREGROUND, PromptSet
 
 settings.register_profile("unhurried", deadline=None)
@@ -138,7 +138,7 @@ def random_tiny_model():
     import torch
 
     from napari_promptable.models.sam import build_sam
-    from napari_promptable.predictor import PromptableModel
+    from napari_promptable.predict.predictor import PromptableModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -152,6 +152,6 @@ def random_tiny_model():
 @pytest.fixture(scope="session")
 def tiny_model():
     """The bundled model, on the CPU."""
-    from napari_promptable.predictor import load_model
+    from napari_promptable.predict.predictor import load_model
 
     return load_model("tiny", device="cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_promptable.evaluate import largest_part
+from napari_promptable.evaluation.evaluate import largest_part
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import relabel_sequential
 
-from napari_promptable.labelled_images import LabelledFile, read_manifest
+from napari_promptable.evaluation.labelled_images import LabelledFile, read_manifest
 from napari_promptable.transforms import to_rgb8
 
 BALANCE = 0.25  # a dataset of n images is drawn in proportion to n ** BALANCE

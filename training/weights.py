@@ -15,12 +15,12 @@ import safetensors.torch
 import torch
 from tqdm import tqdm
 
-from napari_promptable.evaluate import ImageScore, Protocol, evaluate_files
-from napari_promptable.evaluation_report import draw_plot, format_table, summarise
-from napari_promptable.image_io import write_png
-from napari_promptable.labelled_images import LabelledFile, find_labelled_files
+from napari_promptable.evaluation.evaluate import ImageScore, Protocol, evaluate_files
+from napari_promptable.evaluation.labelled_images import LabelledFile, find_labelled_files
+from napari_promptable.evaluation.report import draw_plot, format_table, summarise
+from napari_promptable.files.images import write_png
 from napari_promptable.models.sam import Sam
-from napari_promptable.predictor import load_model
+from napari_promptable.predict.predictor import load_model
 from training.dataset import manifest_sha256
 
 PROTOCOLS = {

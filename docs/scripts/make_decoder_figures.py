@@ -21,8 +21,6 @@ from scipy import ndimage
 from torch import nn
 
 from napari_promptable import PromptSet, encode_image, load_model, predict_masks
-from napari_promptable.checkpoints import checkpoint_path
-from napari_promptable.embeddings import ImageEmbedding
 from napari_promptable.masks import (
     Prediction,
     interior_point_yx,
@@ -30,11 +28,13 @@ from napari_promptable.masks import (
     mask_to_box_yxyx,
 )
 from napari_promptable.models.layers import cells_to_image
-from napari_promptable.models.loading import load_checkpoint
 from napari_promptable.models.mask_decoder import Attention
-from napari_promptable.predictor import PromptableModel, predict_candidates
-from napari_promptable.sample_data import load_fluorescence_nuclei, sample_labels
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.predictor import PromptableModel, predict_candidates
+from napari_promptable.samples.data import load_fluorescence_nuclei, sample_labels
 from napari_promptable.transforms import image_to_model_xy, to_rgb8
+from napari_promptable.weights.checkpoints import checkpoint_path
+from napari_promptable.weights.loading import load_checkpoint
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

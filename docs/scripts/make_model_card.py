@@ -20,12 +20,12 @@ from PIL import Image
 from safetensors import safe_open
 
 from napari_promptable import encode_image, load_model
-from napari_promptable.checkpoints import checkpoint_path
-from napari_promptable.evaluate import Protocol, evaluate_plane, first_prompt
-from napari_promptable.image_io import read_image
-from napari_promptable.refinement import answer_prompts
-from napari_promptable.sample_data import WITH_PROMPTS, sample_labels, sample_path
+from napari_promptable.evaluation.evaluate import Protocol, evaluate_plane, first_prompt
+from napari_promptable.files.images import read_image
+from napari_promptable.predict.click_by_click import answer_prompts
+from napari_promptable.samples.data import WITH_PROMPTS, sample_labels, sample_path
 from napari_promptable.transforms import to_rgb8
+from napari_promptable.weights.checkpoints import checkpoint_path
 
 ROOT = Path(__file__).parents[2]
 START, END = (

@@ -32,9 +32,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_promptable import encode_image, load_model
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
+from napari_promptable.predict.click_by_click import answer_prompts
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.refinement import answer_prompts
-from napari_promptable.sample_data import sample_labels
+from napari_promptable.samples.data import sample_labels
 
 FOLDER = Path(__file__).parents[1] / "images"
 WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300

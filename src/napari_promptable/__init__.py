@@ -6,12 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_promptable.checkpoints import fetch_checkpoint as fetch_checkpoint
-    from napari_promptable.distributed import RemoteSegmenter as RemoteSegmenter
-    from napari_promptable.distributed import embed_volume as embed_volume
-    from napari_promptable.embedding_store import EmbeddingStore as EmbeddingStore
-    from napari_promptable.embeddings import EmbeddingCache as EmbeddingCache
-    from napari_promptable.embeddings import ImageEmbedding as ImageEmbedding
     from napari_promptable.errors import CacheError as CacheError
     from napari_promptable.errors import CancelledError as CancelledError
     from napari_promptable.errors import CheckpointError as CheckpointError
@@ -23,29 +17,35 @@ if TYPE_CHECKING:
     from napari_promptable.errors import PromptableError as PromptableError
     from napari_promptable.errors import PromptError as PromptError
     from napari_promptable.errors import UnknownModelError as UnknownModelError
+    from napari_promptable.files.prompts_json import PromptDocument as PromptDocument
+    from napari_promptable.files.prompts_json import read_prompts as read_prompts
+    from napari_promptable.files.prompts_json import write_prompts as write_prompts
     from napari_promptable.masks import Prediction as Prediction
-    from napari_promptable.predictor import PromptableModel as PromptableModel
-    from napari_promptable.predictor import encode_image as encode_image
-    from napari_promptable.predictor import load_model as load_model
-    from napari_promptable.predictor import predict_many as predict_many
-    from napari_promptable.predictor import predict_masks as predict_masks
-    from napari_promptable.predictor import segment_boxes as segment_boxes
-    from napari_promptable.prompt_document import PromptDocument as PromptDocument
-    from napari_promptable.prompt_document import read_prompts as read_prompts
-    from napari_promptable.prompt_document import write_prompts as write_prompts
+    from napari_promptable.predict.cluster import RemoteSegmenter as RemoteSegmenter
+    from napari_promptable.predict.cluster import embed_volume as embed_volume
+    from napari_promptable.predict.embedding_store import EmbeddingStore as EmbeddingStore
+    from napari_promptable.predict.embeddings import EmbeddingCache as EmbeddingCache
+    from napari_promptable.predict.embeddings import ImageEmbedding as ImageEmbedding
+    from napari_promptable.predict.predictor import PromptableModel as PromptableModel
+    from napari_promptable.predict.predictor import encode_image as encode_image
+    from napari_promptable.predict.predictor import load_model as load_model
+    from napari_promptable.predict.predictor import predict_many as predict_many
+    from napari_promptable.predict.predictor import predict_masks as predict_masks
+    from napari_promptable.predict.predictor import segment_boxes as segment_boxes
     from napari_promptable.prompts import PromptSet as PromptSet
-    from napari_promptable.propagation_settings import (
+    from napari_promptable.propagation.settings import (
         PropagationSettings as PropagationSettings,
     )
-    from napari_promptable.registry import MODELS as MODELS
-    from napari_promptable.volumes import PropagationResult as PropagationResult
-    from napari_promptable.volumes import propagate as propagate
+    from napari_promptable.propagation.volume import PropagationResult as PropagationResult
+    from napari_promptable.propagation.volume import propagate as propagate
+    from napari_promptable.weights.checkpoints import fetch_checkpoint as fetch_checkpoint
+    from napari_promptable.weights.registry import MODELS as MODELS
 
 _MODULES = {
-    "checkpoints": ("fetch_checkpoint",),
-    "distributed": ("RemoteSegmenter", "embed_volume"),
-    "embedding_store": ("EmbeddingStore",),
-    "embeddings": ("EmbeddingCache", "ImageEmbedding"),
+    "weights.checkpoints": ("fetch_checkpoint",),
+    "predict.cluster": ("RemoteSegmenter", "embed_volume"),
+    "predict.embedding_store": ("EmbeddingStore",),
+    "predict.embeddings": ("EmbeddingCache", "ImageEmbedding"),
     "errors": (
         "CacheError",
         "CancelledError",
@@ -60,7 +60,7 @@ _MODULES = {
         "UnknownModelError",
     ),
     "masks": ("Prediction",),
-    "predictor": (
+    "predict.predictor": (
         "PromptableModel",
         "encode_image",
         "load_model",
@@ -68,11 +68,11 @@ _MODULES = {
         "predict_masks",
         "segment_boxes",
     ),
-    "prompt_document": ("PromptDocument", "read_prompts", "write_prompts"),
+    "files.prompts_json": ("PromptDocument", "read_prompts", "write_prompts"),
     "prompts": ("PromptSet",),
-    "propagation_settings": ("PropagationSettings",),
-    "registry": ("MODELS",),
-    "volumes": ("PropagationResult", "propagate"),
+    "propagation.settings": ("PropagationSettings",),
+    "weights.registry": ("MODELS",),
+    "propagation.volume": ("PropagationResult", "propagate"),
 }
 """Public names by module; a module is imported when one of its names is first used, so that
 importing the package loads neither torch nor Qt nor napari."""

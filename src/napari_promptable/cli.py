@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_promptable.checkpoints import (
+from napari_promptable.errors import ImageFormatError, PromptableError, PromptError
+from napari_promptable.weights.checkpoints import (
     checkpoint_path,
     fetch_checkpoint,
     is_downloaded,
     verify_checkpoint,
 )
-from napari_promptable.errors import ImageFormatError, PromptableError, PromptError
-from napari_promptable.registry import MODELS
+from napari_promptable.weights.registry import MODELS
 
 if TYPE_CHECKING:
-    from napari_promptable.commits import LabelsArray
-    from napari_promptable.embeddings import EmbeddingCache
+    from napari_promptable.annotation.patches import LabelsArray
+    from napari_promptable.files.prompts_json import PromptDocument
     from napari_promptable.planes import Index, PlaneAxes
-    from napari_promptable.predictor import PromptableModel
-    from napari_promptable.prompt_document import PromptDocument
-    from napari_promptable.propagation_settings import PropagationSettings
+    from napari_promptable.predict.embeddings import EmbeddingCache
+    from napari_promptable.predict.predictor import PromptableModel
+    from napari_promptable.propagation.settings import PropagationSettings
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
 _AFTER_MISTAKES_S = 1e-3  # a bar appears with the first plane that is done
@@ -177,14 +177,14 @@ def _add_propagation_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    from napari_promptable.demo import run_demo
+    from napari_promptable.samples.demo import run_demo
 
     run_demo(_load_model(arguments), arguments.output, print)
 
 
 def _load_model(arguments: argparse.Namespace, name: str = "") -> PromptableModel:
     """Load the model that the options name, or else the one of this name."""
-    from napari_promptable.predictor import load_model
+    from napari_promptable.predict.predictor import load_model
 
     return load_model(
         arguments.model or name, device=arguments.device, precision=arguments.precision
@@ -192,13 +192,13 @@ def _load_model(arguments: argparse.Namespace, name: str = "") -> PromptableMode
 
 
 def _segment(arguments: argparse.Namespace) -> None:
-    from napari_promptable.embedding_store import EmbeddingStore
-    from napari_promptable.embeddings import EmbeddingCache
-    from napari_promptable.headless import room_for_labels
-    from napari_promptable.image_io import read_image, write_labels
-    from napari_promptable.prompt_document import read_prompts
-    from napari_promptable.replay import replay_document
-    from napari_promptable.session_document import ACTIONS
+    from napari_promptable.annotation.session_json import ACTIONS
+    from napari_promptable.batch.replay import replay_document
+    from napari_promptable.batch.segment import room_for_labels
+    from napari_promptable.files.images import read_image, write_labels
+    from napari_promptable.files.prompts_json import read_prompts
+    from napari_promptable.predict.embedding_store import EmbeddingStore
+    from napari_promptable.predict.embeddings import EmbeddingCache
 
     document = read_prompts(arguments.prompts)
     settings = _propagation_settings(arguments, document.extra.get("propagation", {}))
@@ -250,7 +250,7 @@ def _propagation_settings(
     arguments: argparse.Namespace, of_document: Any
 ) -> PropagationSettings | None:
     """Settings of the prompts file, but for what the options say; None not to propagate."""
-    from napari_promptable.propagation_settings import PropagationSettings
+    from napari_promptable.propagation.settings import PropagationSettings
 
     changes = {}
     if arguments.slices is not None:
@@ -274,7 +274,7 @@ def _segment_all(
     room: LabelsArray,
 ) -> LabelsArray:
     """Answer all prompts, with a progress bar; propagate them if there are settings."""
-    from napari_promptable.headless import propagate_document, segment_document
+    from napari_promptable.batch.segment import propagate_document, segment_document
 
     if settings is None:
         return segment_document(
@@ -292,7 +292,7 @@ def _segment_all(
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    from napari_promptable.image_io import read_image
+    from napari_promptable.files.images import read_image
     from napari_promptable.planes import PlaneAxes
 
     image = read_image(arguments.image)
@@ -317,8 +317,8 @@ def _embed_here(
     dtype: str | None,
 ) -> Iterator[tuple[Index, bool]]:
     """Encode in this process."""
-    from napari_promptable.embedding_store import EmbeddingStore
-    from napari_promptable.encoding import embed_planes
+    from napari_promptable.predict.embedding_store import EmbeddingStore
+    from napari_promptable.predict.encode_planes import embed_planes
 
     store = EmbeddingStore(arguments.output, max_bytes=max_bytes, dtype=dtype)
     model = _load_model(arguments)
@@ -335,7 +335,7 @@ def _embed_on_cluster(
     arguments: argparse.Namespace, max_bytes: int | None, dtype: str | None
 ) -> Iterator[tuple[Index, bool]]:
     """Encode on the workers of a scheduler."""
-    from napari_promptable.distributed import embed_volume
+    from napari_promptable.predict.cluster import embed_volume
 
     return embed_volume(
         arguments.image,
@@ -350,10 +350,10 @@ def _embed_on_cluster(
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from napari_promptable.evaluate import MIN_AREA, Protocol, evaluate_files
-    from napari_promptable.evaluation_report import draw_plot, format_table, summarise
-    from napari_promptable.image_io import write_json, write_png
-    from napari_promptable.labelled_images import find_labelled_files
+    from napari_promptable.evaluation.evaluate import MIN_AREA, Protocol, evaluate_files
+    from napari_promptable.evaluation.labelled_images import find_labelled_files
+    from napari_promptable.evaluation.report import draw_plot, format_table, summarise
+    from napari_promptable.files.images import write_json, write_png
 
     protocol = Protocol(arguments.prompt, arguments.box_jitter, arguments.corrections)
     files = find_labelled_files(arguments.images, arguments.labels, arguments.split)

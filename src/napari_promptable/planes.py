@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -210,3 +210,86 @@ def read_plane(
         region[channel.axis] = position
         read.append(np.asarray(data[tuple(region)]))
     return read[0] if len(read) == 1 else stack_channels(read)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneSource:
+    """Where planes are read from: the data of an image layer, as chosen.
+
+    Attributes
+    ----------
+    data : array of any kind
+        At full resolution, with the RGB axis last.
+    planes : PlaneAxes
+        How it is cut.
+    channel : Channel or None
+        The channel that the model sees, or what is shown.
+    """
+
+    data: Any
+    planes: PlaneAxes
+    channel: Channel | None
+
+    def read(self, index: Index) -> npt.NDArray[np.generic]:
+        """Read one plane; see `read_plane`."""
+        return read_plane(self.data, self.planes, index, self.channel)
+
+
+@dataclass(frozen=True)
+class SliceLine:
+    """Planes of an image along one axis.
+
+    Attributes
+    ----------
+    place : int
+        Which of the axes that are not in the planes is gone along.
+    index : Index
+        Any of the planes.
+    length : int
+        How many there are.
+
+    Examples
+    --------
+    >>> line = SliceLine(place=1, index=(4, 0), length=30)
+    >>> line.at(7), line.position_of((4, 9)), line.position_of((5, 9))
+    ((4, 7), 9, None)
+    """
+
+    place: int
+    index: Index
+    length: int
+
+    @classmethod
+    def through(cls, planes: PlaneAxes, place: int, index: Index) -> SliceLine:
+        """Line through a plane; equal for all planes on it."""
+        line = cls(place, index, planes.shape[planes.other_axes[place]])
+        return replace(line, index=line.at(0))
+
+    @property
+    def others(self) -> Index:
+        """Position on the axes that are not gone along."""
+        return (*self.index[: self.place], *self.index[self.place + 1 :])
+
+    def at(self, position: int) -> Index:
+        """Index of a slice."""
+        return (*self.index[: self.place], position, *self.index[self.place + 1 :])
+
+    def position_of(self, index: Index) -> int | None:
+        """Which slice a plane is; None if it is on another line."""
+        return index[self.place] if self.at(index[self.place]) == index else None
+
+
+def to_ranges(positions: Iterable[int]) -> list[list[int]]:
+    """Write positions as first and last of each run, such as [[3, 7], [9, 9]]."""
+    ranges: list[list[int]] = []
+    for position in sorted(positions):
+        if ranges and position == ranges[-1][1] + 1:
+            ranges[-1][1] = position
+        else:
+            ranges.append([position, position])
+    return ranges
+
+
+def from_ranges(ranges: Iterable[Sequence[int]]) -> set[int]:
+    """Undo `to_ranges`."""
+    return {position for first, last in ranges for position in range(first, last + 1)}

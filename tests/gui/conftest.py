@@ -119,9 +119,11 @@ def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:
     def encode_image(model, image, contrast_limits=None, *, is_cancelled=None):
         return model.encode(image, contrast_limits, is_cancelled)
 
-    monkeypatch.setattr("napari_promptable.gui.jobs.fetch_checkpoint", lambda *_: None)
-    monkeypatch.setattr("napari_promptable.predictor.load_model", lambda *_, **__: model)
-    monkeypatch.setattr("napari_promptable.predictor.encode_image", encode_image)
+    monkeypatch.setattr("napari_promptable.gui.work.jobs.fetch_checkpoint", lambda *_: None)
+    monkeypatch.setattr(
+        "napari_promptable.predict.predictor.load_model", lambda *_, **__: model
+    )
+    monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", encode_image)
     yield model
     model.open_gates()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_promptable.gui.layer_adapters import (
+from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     POSITIVE,
     LayerLabels,

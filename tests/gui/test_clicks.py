@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_promptable.gui.layer_adapters import SYMBOLS
-from napari_promptable.headless import segment_document
-from napari_promptable.prompt_document import read_prompts
+from napari_promptable.batch.segment import segment_document
+from napari_promptable.files.prompts_json import read_prompts
+from napari_promptable.gui.layers.adapters import SYMBOLS
 
 pytestmark = pytest.mark.gui
 

@@ -1,4 +1,4 @@
-from napari_promptable.gui.meter import Meter
+from napari_promptable.gui.work.meter import Meter
 
 
 def test_it_tells_how_long_the_rest_takes() -> None:

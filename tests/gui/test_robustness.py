@@ -290,7 +290,7 @@ def test_a_model_that_cannot_be_loaded(open_plugin, make_disks, monkeypatch) -> 
         raise CheckpointError("the weights are damaged")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_promptable.predictor.load_model", fail)
+        patch.setattr("napari_promptable.predict.predictor.load_model", fail)
         user.choose("model", "vit_t ")
     assert user.notifications == ["the weights are damaged"]
     assert "damaged" in user.status

@@ -9,7 +9,7 @@ import zarr
 from qtpy.QtCore import QPoint, Qt
 
 from napari_promptable.errors import CacheError
-from napari_promptable.propagation_settings import PropagationSettings
+from napari_promptable.propagation.settings import PropagationSettings
 
 pytestmark = pytest.mark.gui
 
@@ -116,7 +116,7 @@ def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkey
 
     path = tmp_path / "prompts.json"
     monkeypatch.setattr(
-        "napari_promptable.gui.object_panel.QFileDialog.getSaveFileName",
+        "napari_promptable.gui.panels.current_object.QFileDialog.getSaveFileName",
         lambda *_: (str(path), ""),
     )
     user.push("save_prompts")
@@ -297,7 +297,7 @@ def test_an_object_gets_another_id_and_a_class(open_plugin, columns, monkeypatch
     for number in range(2):
         click_disk(user, number)
         user.press("C")
-    dialog = "napari_promptable.gui.object_list.QInputDialog"
+    dialog = "napari_promptable.gui.panels.object_table.QInputDialog"
     monkeypatch.setattr(f"{dialog}.getInt", lambda *_: (2, True))
     choose_rows(user, 0)
     user.push("relabel")
@@ -419,7 +419,7 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
         raise CacheError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_promptable.gui.autosave.SessionFolder.save", fail)
+        patch.setattr("napari_promptable.gui.saving.autosave.SessionFolder.save", fail)
         for number in range(2):
             click_disk(user, number)
             user.press("C")
@@ -493,7 +493,7 @@ def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None
 
 
 def test_a_scheduler_that_is_not_there_is_named(open_plugin, columns, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.distributed._CONNECT_S", 0.2)
+    monkeypatch.setattr("napari_promptable.predict.cluster._CONNECT_S", 0.2)
     user = open_stack(open_plugin, columns)
     field = user.control("scheduler")
     field.setText("tcp://127.0.0.1:1")

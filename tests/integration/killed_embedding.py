@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import zarr  # noqa: F401  # once, for all processes
 
-from napari_promptable.embedding_store import EmbeddingStore
-from napari_promptable.embeddings import ImageEmbedding, plane_key
-from napari_promptable.encoding import embed_planes
 from napari_promptable.errors import CacheError
+from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
+from napari_promptable.predict.encode_planes import embed_planes
 
 NUM_PLANES = 400
 FRESH_EVERY = 6  # kills, after which a new store is begun

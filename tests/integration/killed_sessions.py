@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_promptable.object_labels import SliceMask
+from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.session_folder import SessionFolder
+from napari_promptable.annotation.session_json import document_of, restore_session, state_of
 from napari_promptable.planes import PlaneAxes
-from napari_promptable.session import SegmentationSession
-from napari_promptable.session_document import document_of, restore_session, state_of
-from napari_promptable.session_folder import SessionFolder
 
 SHAPE = (4, 64, 64)
 PLANES = PlaneAxes(SHAPE, (1, 2))

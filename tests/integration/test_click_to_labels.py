@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_promptable.masks import mask_iou
-from napari_promptable.sample_data import sample_labels
+from napari_promptable.samples.data import sample_labels
 
 pytestmark = pytest.mark.gui
 

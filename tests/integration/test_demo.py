@@ -5,10 +5,10 @@ import pytest
 import tifffile
 
 from napari_promptable import cli
-from napari_promptable.demo import describe_prompts
-from napari_promptable.image_io import read_image
+from napari_promptable.files.images import read_image
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.sample_data import sample_prompts
+from napari_promptable.samples.data import sample_prompts
+from napari_promptable.samples.demo import describe_prompts
 
 
 def test_the_demo_writes_labels_and_pictures_and_reports_each_object(tmp_path, capsys) -> None:

@@ -9,9 +9,6 @@ import pytest
 import zarr
 
 from napari_promptable import cli
-from napari_promptable.distributed import RemoteSegmenter, embed_volume
-from napari_promptable.embedding_store import EmbeddingStore
-from napari_promptable.embeddings import plane_key
 from napari_promptable.errors import (
     CacheError,
     CancelledError,
@@ -20,6 +17,9 @@ from napari_promptable.errors import (
     ImageFormatError,
     UnknownModelError,
 )
+from napari_promptable.predict.cluster import RemoteSegmenter, embed_volume
+from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embeddings import plane_key
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
 
@@ -120,7 +120,7 @@ def test_other_weights_are_refused(cluster, disk_image, random_tiny_model) -> No
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://a"])
 def test_without_a_scheduler_it_says_so(address, stack_path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.distributed._CONNECT_S", 0.5)
+    monkeypatch.setattr("napari_promptable.predict.cluster._CONNECT_S", 0.5)
     with pytest.raises(ClusterError, match="dask scheduler"):
         list(embed_volume(stack_path, tmp_path / "cache.zarr", address=address))
 
@@ -132,7 +132,7 @@ def test_without_dask_it_says_what_to_install(stack_path, tmp_path, monkeypatch)
 
 
 def test_without_workers_it_says_so(stack_path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.distributed._WORKER_S", 0.2)
+    monkeypatch.setattr("napari_promptable.predict.cluster._WORKER_S", 0.2)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
         pytest.raises(ClusterError, match="no workers"),

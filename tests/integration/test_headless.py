@@ -7,13 +7,17 @@ import zarr
 
 import napari_promptable as npp
 from napari_promptable import cli
+from napari_promptable.batch.segment import (
+    propagate_document,
+    room_for_labels,
+    segment_document,
+)
 from napari_promptable.errors import PromptError
-from napari_promptable.headless import propagate_document, room_for_labels, segment_document
+from napari_promptable.files.prompts_json import PromptDocument, write_prompts
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
-from napari_promptable.prompt_document import PromptDocument, write_prompts
 from napari_promptable.prompts import PlanePrompts, PromptSet
-from napari_promptable.propagation_settings import PropagationSettings
-from napari_promptable.sample_data import sample_labels, sample_path
+from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.samples.data import sample_labels, sample_path
 
 NUCLEI = "fluorescence_nuclei"
 Z = 50
@@ -58,7 +62,7 @@ def test_other_axes_and_rgb_give_the_same_object(stack_document, tiny_model, tmp
 def test_labels_of_a_large_stack_are_on_disk(stack_document, tiny_model, monkeypatch) -> None:
     stack = tifffile.imread(sample_path("nuclei_stack"))
     expected = segment_document(tiny_model, stack, stack_document)
-    monkeypatch.setattr("napari_promptable.headless._MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("napari_promptable.batch.segment._MAX_BYTES_IN_MEMORY", 0)
     with room_for_labels(stack.shape) as labels:
         segment_document(tiny_model, stack, stack_document, labels=labels)
         assert isinstance(labels, zarr.Array)
@@ -214,5 +218,5 @@ def test_propagation_takes_embeddings_from_a_cache(tiny_model, tmp_path, monkeyp
     def never(*_args, **_kwargs):
         raise AssertionError("it is in the cache")
 
-    monkeypatch.setattr("napari_promptable.predictor.encode_image", never)
+    monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", never)
     assert np.array_equal(propagate_again(), expected)

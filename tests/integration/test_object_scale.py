@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_promptable.masks import mask_iou
-from napari_promptable.predictor import (
+from napari_promptable.predict.predictor import (
     PromptableModel,
     encode_image,
     predict_candidates,

@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_promptable.cli import main
-from napari_promptable.embeddings import EmbeddingCache
-from napari_promptable.image_io import read_image
-from napari_promptable.planes import PlaneAxes
-from napari_promptable.prompt_document import format_prompts, parse_prompts, write_prompts
-from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation import propagate_masks
-from napari_promptable.propagation_settings import PropagationSettings
-from napari_promptable.replay import replay_document
-from napari_promptable.sample_data import load_nuclei_stack, sample_labels, sample_path
-from napari_promptable.session import (
+from napari_promptable.annotation.propagated import to_slice_masks
+from napari_promptable.annotation.session import (
     SegmentationSession,
     answer_open_questions,
 )
-from napari_promptable.session_document import document_of, restore_session, state_of
-from napari_promptable.slice_line import SliceLine, to_ranges, to_slice_masks
-from napari_promptable.volumes import VolumeMasks, answer_slices
+from napari_promptable.annotation.session_json import document_of, restore_session, state_of
+from napari_promptable.batch.replay import replay_document
+from napari_promptable.cli import main
+from napari_promptable.files.images import read_image
+from napari_promptable.files.prompts_json import format_prompts, parse_prompts, write_prompts
+from napari_promptable.planes import PlaneAxes, SliceLine, to_ranges
+from napari_promptable.predict.embeddings import EmbeddingCache
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation.chains import propagate_masks
+from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.propagation.volume import VolumeMasks, answer_slices
+from napari_promptable.samples.data import load_nuclei_stack, sample_labels, sample_path
 
 FIRST, LAST = 70, 78  # slices that are worked on
 

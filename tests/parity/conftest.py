@@ -32,9 +32,9 @@ import pytest
 import torch
 from torch import nn
 
-from napari_promptable.models.inference import prepare_for_inference
-from napari_promptable.models.loading import load_checkpoint
+from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.sam import Sam, build_vit_sam
+from napari_promptable.weights.loading import load_checkpoint
 from tests.parity.reference import import_reference, randomize
 
 

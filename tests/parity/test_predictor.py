@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_promptable.models.inference import prepare_for_inference
-from napari_promptable.predictor import (
+from napari_promptable.models.cpu.prepare import prepare_for_inference
+from napari_promptable.predict.predictor import (
     PromptableModel,
     encode_image,
     predict_many,

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from napari_promptable import cli
-from napari_promptable.registry import MODELS
-from napari_promptable.sample_data import sample_path, sample_prompts
+from napari_promptable.samples.data import sample_path, sample_prompts
+from napari_promptable.weights.registry import MODELS
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_segmenting_uses_the_cache(
     def never(*_args, **_kwargs):
         raise AssertionError("it is in the cache")
 
-    monkeypatch.setattr("napari_promptable.predictor.encode_image", never)
+    monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", never)
     assert cli.main([*arguments, "--cache", cache]) == cli.DONE
     assert np.array_equal(tifffile.imread(output), expected)
     [entry] = [path for path in (tmp_path / "cache.zarr").iterdir() if path.is_dir()]

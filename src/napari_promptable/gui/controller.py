@@ -9,23 +9,23 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer
 
+from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
-from napari_promptable.gui.actions import Actions
-from napari_promptable.gui.autosave import Autosave
-from napari_promptable.gui.canvas import CanvasGuard
-from napari_promptable.gui.layer_adapters import unwrap
-from napari_promptable.gui.model_choices import describe_model, is_bundled, model_choices
-from napari_promptable.gui.object_actions import ObjectActions
-from napari_promptable.gui.object_view import ObjectView, color_of
-from napari_promptable.gui.panels import Panel
-from napari_promptable.gui.pointer import PointerWatch
-from napari_promptable.gui.recovery import Recovery
-from napari_promptable.gui.scheduler import Scheduler
-from napari_promptable.gui.status import describe_next_step
-from napari_promptable.gui.volume_actions import VolumeActions
-from napari_promptable.gui.workspace import Workspace
+from napari_promptable.gui.actions.object_view import ObjectView, color_of
+from napari_promptable.gui.actions.objects import ObjectActions
+from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.actions.volume import VolumeActions
+from napari_promptable.gui.layers.adapters import unwrap
+from napari_promptable.gui.layers.canvas import CanvasGuard
+from napari_promptable.gui.layers.pointer import PointerWatch
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.panels.model_names import describe_model, is_bundled, model_choices
+from napari_promptable.gui.panels.next_step import describe_next_step
+from napari_promptable.gui.panels.panel import Panel
+from napari_promptable.gui.saving.autosave import Autosave
+from napari_promptable.gui.saving.recovery import Recovery
+from napari_promptable.gui.work.scheduler import Scheduler
 from napari_promptable.planes import Index
-from napari_promptable.session import SegmentationSession
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 

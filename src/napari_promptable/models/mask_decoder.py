@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.cells import Cells
+from napari_promptable.models.cpu.cells import Cells
 from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, patches_to_image
 
 

@@ -1,7 +1,7 @@
 """How large the object under each cell of an image embedding is, before anything is clicked.
 
 A click does not tell the object's size, and the size decides at which zoom to look (see
-`napari_promptable.tiling`). SAM has no such part; its input is always the whole image.
+`napari_promptable.predict.tiling`). SAM has no such part; its input is always the whole image.
 """
 
 import torch

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from napari_promptable.errors import CheckpointError, UnknownModelError
-from napari_promptable.models.loading import (
+from napari_promptable.models.sam import ARCHITECTURES, build_sam
+from napari_promptable.weights.loading import (
     detect_architecture,
     load_checkpoint,
     read_state_dict,
 )
-from napari_promptable.models.sam import ARCHITECTURES, build_sam
 
 StateDict = dict[str, Tensor]
 

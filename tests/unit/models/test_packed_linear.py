@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_promptable.models import packed_linear
-from napari_promptable.models.packed_linear import PackedLinear, can_pack
+from napari_promptable.models.cpu import packed_linear
+from napari_promptable.models.cpu.packed_linear import PackedLinear, can_pack
 
 FORMS = [
     False,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from napari_promptable.models.threads import one_thread, share_out
+from napari_promptable.models.cpu.parallel import one_thread, share_out
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The state of one annotation job: prompts, labels, history, sessions on disk."""

@@ -1,0 +1,230 @@
+"""A folder in which a session survives a crash: prompts.json, and the slices that changed.
+
+Every save writes the changed slices to new files first and then replaces prompts.json, which
+names the files that count, in one step. Whenever the process ends, the folder holds the last
+save or the one before it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import CacheError, PromptError
+from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
+from napari_promptable.planes import Index
+
+DOCUMENT_NAME = "prompts.json"
+_SLICES = "label_slices"  # key of the file: index and file name of each slice that was saved
+
+
+class SessionFolder:
+    """One session on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; made at the first save.
+
+    Attributes
+    ----------
+    num_objects : int
+        How many objects the session had when it was saved last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: dict[Index, str] = {}
+        self._lock = threading.Lock()
+        self.num_objects = 0
+        if self.is_there:
+            document = self.read_document()
+            self._files, self.num_objects = _files_of(document), len(document.objects)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether something has been saved."""
+        return (self.path / DOCUMENT_NAME).is_file()
+
+    def save(
+        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    ) -> None:
+        """Save a session's document and the slices that changed since the last save.
+
+        Threads take turns.
+
+        Parameters
+        ----------
+        document : PromptDocument
+            See `document_of`.
+        planes : dict of Index to ndarray of int, shape (H, W)
+            Labels.
+
+        Raises
+        ------
+        CacheError
+            If they cannot be written; the folder still holds the last save.
+        """
+        with self._lock:
+            self._save(document, planes)
+
+    def _save(
+        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    ) -> None:
+        former = set(self._files.values())
+        files = dict(self._files)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for index, plane in planes.items():
+                files[index] = self._write_plane(index, plane)
+            entries = [{"index": list(index), "file": name} for index, name in files.items()]
+            extra = {**document.extra, _SLICES: entries}
+            write_prompts(replace(document, extra=extra), self.path / DOCUMENT_NAME)
+        except (OSError, PromptError) as error:
+            self._remove(set(files.values()) - former)
+            raise CacheError(
+                f"the session cannot be saved in {self.path} ({error}); free some space, or "
+                "save labels and prompts elsewhere"
+            ) from error
+        self._files, self.num_objects = files, len(document.objects)
+        self.sweep()
+
+    def _write_plane(self, index: Index, plane: npt.NDArray[np.integer[Any]]) -> str:
+        import tifffile
+
+        place = "-".join(map(str, index)) or "plane"
+        name = f"{place}.{uuid4().hex[:12]}.tif"
+        tifffile.imwrite(self.path / name, plane, compression="zlib")
+        return name
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def read_document(self) -> PromptDocument:
+        """Read what was saved.
+
+        Returns
+        -------
+        PromptDocument
+            Of the last save.
+
+        Raises
+        ------
+        PromptError
+            If there is none, or it is damaged.
+        """
+        return read_prompts(self.path / DOCUMENT_NAME)
+
+    def read_planes(self) -> Iterator[tuple[Index, npt.NDArray[np.integer[Any]]]]:
+        """Read the labels that were saved, slice by slice.
+
+        Yields
+        ------
+        index : Index
+            Which plane.
+        plane : ndarray of int, shape (H, W)
+            Labels.
+
+        Raises
+        ------
+        CacheError
+            If a file is missing or damaged.
+        """
+        import tifffile
+
+        for index, name in self._files.items():
+            try:
+                yield index, np.asarray(tifffile.imread(self.path / name))
+            except (OSError, ValueError) as error:
+                raise CacheError(
+                    f"slice {index} of the session in {self.path} cannot be read ({error})"
+                ) from error
+
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove slices that no longer count, or that an interrupted save left behind."""
+        known = set(self._files.values())
+        self._remove({path.name for path in self.path.glob("*.tif")} - known)
+
+
+def _files_of(document: PromptDocument) -> dict[Index, str]:
+    """File names by plane; PromptError if they are malformed."""
+    try:
+        return {
+            tuple(map(int, entry["index"])): Path(entry["file"]).name
+            for entry in document.extra.get(_SLICES, [])
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"the list of saved slices cannot be read ({error})") from error
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """A session that can be taken up again.
+
+    Attributes
+    ----------
+    folder : SessionFolder
+        Where it is.
+    saved_at : datetime
+        Time of the last save.
+    num_objects : int
+        How many objects it has.
+    """
+
+    folder: SessionFolder
+    saved_at: datetime
+    num_objects: int
+
+
+class SessionShelf:
+    """The sessions of one image on disk, the newest of which are kept.
+
+    Parameters
+    ----------
+    path : Path
+        Folder in which each session has a folder; need not exist.
+    """
+
+    _NUM_KEPT = 5
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def find_sessions(self) -> list[SavedSession]:
+        """Find the sessions that can be opened and have objects, the newest first."""
+        found = []
+        for path in self._folders():
+            try:
+                folder = SessionFolder(path)
+            except PromptError:
+                continue
+            if folder.num_objects:
+                saved_at = datetime.fromtimestamp((path / DOCUMENT_NAME).stat().st_mtime)
+                found.append(SavedSession(folder, saved_at, folder.num_objects))
+        return found
+
+    def _folders(self) -> list[Path]:
+        """Folders in which something was saved, the newest first."""
+        documents = self._path.glob(f"*/{DOCUMENT_NAME}")
+        newest = sorted(documents, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [path.parent for path in newest]
+
+    def new_folder(self) -> SessionFolder:
+        """Return a folder for another session, and remove sessions that are too old."""
+        for path in self._folders()[self._NUM_KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
+        return SessionFolder(self._path / f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:6]}")

@@ -1,0 +1,200 @@
+"""A session as a prompts.json: prompts, what is known of each object, and what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from math import isnan
+from typing import Any
+
+from napari_promptable.annotation.history import Change, Key, Origin, Prompts, SliceRecord, Verb
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.errors import PromptError
+from napari_promptable.files.prompts_json import (
+    PromptDocument,
+    format_planes,
+    parse_planes,
+)
+from napari_promptable.planes import Index, PlaneAxes
+
+ACTIONS = "actions"
+"""Key of the file under which the changes stand, the oldest first."""
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """A session as it is at one moment; it can be described in another thread.
+
+    Attributes
+    ----------
+    planes : PlaneAxes
+        How image and labels are cut into planes.
+    prompts : dict of int to dict of Index to PlanePrompts
+        By object id and plane.
+    records : dict of int to dict of Index to SliceRecord
+        What is known of the objects in the labels.
+    class_names : dict of int to str
+        By object id.
+    changes : list of Change
+        What was done, the oldest first.
+    """
+
+    planes: PlaneAxes
+    prompts: Prompts
+    records: Mapping[int, Mapping[Index, SliceRecord]]
+    class_names: Mapping[int, str]
+    changes: Sequence[Change]
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of all objects: those with prompts first."""
+        return list(dict.fromkeys([*self.prompts, *self.records]))
+
+
+def state_of(session: SegmentationSession) -> SessionState:
+    """Copy a session's state; the values in it never change."""
+    known = session.objects_in_labels
+    return SessionState(
+        session.planes,
+        {object_id: dict(planes) for object_id, planes in session.objects.items()},
+        {object_id: dict(known.records_of(object_id)) for object_id in known.object_ids},
+        dict(session.class_names),
+        session.changes,
+    )
+
+
+def document_of(
+    state: SessionState, image_name: str, model: str, **extra: Any
+) -> PromptDocument:
+    """Describe a session.
+
+    Parameters
+    ----------
+    state : SessionState
+        From `state_of`.
+    image_name : str
+        Name of the image, for people.
+    model : str
+        Registry name of the model, or path of its weights.
+    **extra
+        Further keys of the file; plain values.
+
+    Returns
+    -------
+    PromptDocument
+        From which `restore_session` makes the same session, and a script the same labels.
+    """
+    return PromptDocument(
+        image_name,
+        state.planes.shape,
+        state.planes.axes,
+        model,
+        {object_id: state.prompts.get(object_id, {}) for object_id in state.object_ids},
+        {
+            "software": f"napari-promptable {_package_version()}",
+            ACTIONS: [_format_change(change) for change in state.changes],
+            **extra,
+        },
+        {object_id: _format_object(state, object_id) for object_id in state.object_ids},
+    )
+
+
+def restore_session(document: PromptDocument, session: SegmentationSession) -> None:
+    """Bring prompts, records and past changes back into a new session; see `document_of`.
+
+    Parameters
+    ----------
+    document : PromptDocument
+        From `document_of`; one without its additional keys brings back prompts only.
+    session : SegmentationSession
+        Without any object, of the same planes; its labels hold what was committed.
+
+    Raises
+    ------
+    PromptError
+        If an additional key is malformed; the session stays as it is.
+    """
+    records: dict[Key, SliceRecord | None] = {}
+    changes = parse_changes(document)
+    try:
+        for object_id, extra in document.object_extra.items():
+            for entry in extra.get("slices", []):
+                records[object_id, tuple(entry["index"])] = _parse_record(entry)
+        names = {i: str(e["class"]) for i, e in document.object_extra.items() if "class" in e}
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"an object's slices cannot be read ({error})") from error
+    session.restore(document.objects, records, changes, names)
+
+
+def parse_changes(document: PromptDocument) -> list[Change]:
+    """Read what was done; empty for a document that does not tell."""
+    try:
+        return [_parse_change(entry) for entry in document.extra.get(ACTIONS, [])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"the list of actions cannot be read ({error})") from error
+
+
+def _package_version() -> str:
+    try:
+        return version("napari-promptable")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _format_object(state: SessionState, object_id: int) -> dict[str, Any]:
+    """Additional keys of an object."""
+    records = state.records.get(object_id, {})
+    slices = [_format_record(index, record) for index, record in sorted(records.items())]
+    name = state.class_names.get(object_id)
+    return ({"slices": slices} if slices else {}) | ({"class": name} if name else {})
+
+
+def _format_record(index: Index, record: SliceRecord) -> dict[str, Any]:
+    assert record.extent is not None  # others are not kept
+    rows, columns = record.extent
+    return {
+        "index": list(index),
+        "extent": [rows.start, columns.start, rows.stop, columns.stop],
+        "origin": str(record.origin),
+        "confidence": None if isnan(record.confidence) else round(record.confidence, 6),
+        **({"stop": record.stop} if record.stop else {}),
+    }
+
+
+def _parse_record(entry: Mapping[str, Any]) -> SliceRecord:
+    top, left, bottom, right = (int(n) for n in entry["extent"])
+    confidence = entry["confidence"]
+    return SliceRecord(
+        (slice(top, bottom), slice(left, right)),
+        Origin(entry["origin"]),
+        float("nan") if confidence is None else float(confidence),
+        str(entry.get("stop", "")),
+    )
+
+
+def _format_change(change: Change) -> dict[str, Any]:
+    asked = [
+        {"id": object_id, "planes": format_planes(planes)}
+        for object_id, planes in change.asked.items()
+    ]
+    return {
+        "verb": str(change.verb),
+        "ids": list(change.object_ids),
+        **({"objects": asked} if asked else {}),
+        **change.details,
+    }
+
+
+def _parse_change(entry: Mapping[str, Any]) -> Change:
+    details = dict(entry)
+    asked = {int(one["id"]): parse_planes(one["planes"]) for one in details.pop("objects", [])}
+    return Change(
+        Verb(details.pop("verb")),
+        tuple(int(object_id) for object_id in details.pop("ids")),
+        (),
+        {},
+        {},
+        asked=asked,
+        details=details,
+    )

@@ -1,0 +1,1 @@
+"""Segmentation and re-runs without a screen."""

@@ -1,0 +1,187 @@
+"""Doing again, by script, what was done in a session: the same labels without a screen."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.annotation.history import Change, Key, Verb
+from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
+from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
+from napari_promptable.annotation.session import (
+    SegmentationSession,
+    answer_open_questions,
+)
+from napari_promptable.annotation.session_json import parse_changes
+from napari_promptable.errors import PromptError
+from napari_promptable.files.prompts_json import PromptDocument
+from napari_promptable.planes import (
+    Channel,
+    Index,
+    PlaneAxes,
+    SliceLine,
+    from_ranges,
+    read_plane,
+)
+from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
+
+LoadModel = Callable[[str], PromptableModel]
+"""Loads a model by registry name, or from the path of its weights."""
+
+
+def replay_document(
+    load_model: LoadModel,
+    image: Any,
+    document: PromptDocument,
+    *,
+    cache: EmbeddingCache | None = None,
+    labels: LabelsArray | None = None,
+    progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
+) -> LabelsArray:
+    """Do everything again that a saved session has done to its labels.
+
+    Objects that have prompts but were never committed are committed in the end.
+
+    Parameters
+    ----------
+    load_model : callable
+        Loads a model by name; each is loaded once.
+    image : array of any kind
+        With the document's shape, or that and an RGB axis at the end; only planes that are
+        needed are read.
+    document : PromptDocument
+        From `document_of`.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for, and kept.
+    labels : LabelsArray, optional
+        What to write to, of the image's shape, all background. By default a new array in
+        memory.
+    progress : callable, optional
+        Wraps the changes that are iterated over, as tqdm does.
+
+    Returns
+    -------
+    LabelsArray, shape of the image without RGB axis
+        `labels`, or an ndarray of uint32: what the session's labels hold, if they were empty
+        when it began.
+
+    Raises
+    ------
+    PromptError
+        If the image has another shape, or what was done cannot be done on it.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    planes.check_image(tuple(image.shape))
+    labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
+    cache = EmbeddingCache() if cache is None else cache
+    session = SegmentationSession(planes, labels)
+    replay = _Replay(functools.cache(load_model), image, document.model, session, cache)
+    changes = parse_changes(document)
+    for change in progress([*changes, *_open_commits(document, changes)]):
+        replay.do(change)
+    return labels
+
+
+def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[Change]:
+    """Commits of the objects that were prompted only."""
+    known = {object_id for change in changes for object_id in change.object_ids}
+    return [
+        Change(Verb.COMMIT, (object_id,), (), {}, {}, asked={object_id: prompts})
+        for object_id, prompts in document.objects.items()
+        if prompts and object_id not in known
+    ]
+
+
+class _Replay:
+    """A session to which changes are made again."""
+
+    def __init__(
+        self,
+        load_model: LoadModel,
+        image: Any,
+        model: str,
+        session: SegmentationSession,
+        cache: EmbeddingCache,
+    ) -> None:
+        self._load_model, self._image, self._model_name = load_model, image, model
+        self._session, self._planes = session, session.planes
+        self._cache = cache
+
+    def do(self, change: Change) -> None:
+        """Make a change again."""
+        session, ids = self._session, change.object_ids
+        session.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
+        if change.verb is Verb.COMMIT:
+            self._commit(change)
+        elif change.verb is Verb.PROPAGATE:
+            self._propagate(change)
+        elif change.verb is Verb.DELETE:
+            session.delete_objects(ids)
+        elif change.verb is Verb.MERGE:
+            session.merge_objects(ids, into=ids[0])
+        else:
+            session.relabel_object(ids[1], ids[0])
+
+    def _model(self, change: Change) -> PromptableModel:
+        return self._load_model(str(change.details.get("model", self._model_name)))
+
+    def _reader(self, change: Change) -> Callable[[Index], npt.NDArray[np.generic]]:
+        """What reads planes as the model saw them."""
+        channel = Channel.from_plain(change.details.get("channel"))
+        return lambda index: read_plane(self._image, self._planes, index, channel)
+
+    def _commit(self, change: Change) -> None:
+        """Answer prompts and commit the answers, object by object."""
+        model, read = self._model(change), self._reader(change)
+        for object_id, prompts in change.asked.items():
+            self._session.select_object(object_id)
+            self._session.replace_prompts(prompts)
+            answer_open_questions(self._session, model, model.model_id, read, self._cache)
+            self._session.commit()
+
+    def _propagate(self, change: Change) -> None:
+        """Propagate objects again, and write the slices that were written."""
+        model, read = self._model(change), self._reader(change)
+        line, written = self._line(change)
+        settings = PropagationSettings.from_dict(change.details["settings"])
+
+        def embed(position: int) -> ImageEmbedding:
+            plane = read(line.at(position))
+            return self._cache.embed(model, model.model_id, plane)
+
+        for object_id, prompts in change.asked.items():
+            self._session.select_object(object_id)
+            self._session.replace_prompts(prompts)
+        objects = {i: prompts_on(line, prompts) for i, prompts in change.asked.items()}
+        masks = VolumeMasks()
+        for value in propagate_prompts(model, embed, line.length, objects, settings):
+            masks.add(value)
+        found = to_slice_masks(masks, line)
+        nothing = SliceMask(np.zeros(self._planes.plane_shape, bool))
+        chosen = {key: mask for key, mask in found.items() if key in written}
+        chosen |= dict.fromkeys(written - found.keys(), nothing)
+        self._session.commit_masks(chosen)
+
+    def _line(self, change: Change) -> tuple[SliceLine, set[Key]]:
+        """Where a propagation went, and what it wrote."""
+        try:
+            place = int(change.details["axis"])
+            index = list(map(int, change.details["others"]))
+            index.insert(place, 0)
+            line = SliceLine.through(self._planes, place, tuple(index))
+            written = {
+                (int(object_id), line.at(position))
+                for object_id, ranges in change.details["slices"].items()
+                for position in from_ranges(ranges)
+            }
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise PromptError(f"a propagation cannot be repeated ({error!r})") from error
+        return line, written

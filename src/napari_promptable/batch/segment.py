@@ -1,0 +1,256 @@
+"""Prompts of a document → labels, as the dock widget would make them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.annotation.patches import LabelsArray
+from napari_promptable.annotation.session import SegmentationSession, answer_open_questions
+from napari_promptable.errors import PromptError
+from napari_promptable.files.prompts_json import PromptDocument
+from napari_promptable.masks import Prediction
+from napari_promptable.planes import Index, PlaneAxes, SliceLine
+from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.propagation.volume import Progress, propagate
+
+_MAX_BYTES_IN_MEMORY = 2**29  # of labels
+_CHUNK = 1024  # rows and columns
+
+ObjectIds = Iterable[int]
+Report = Callable[[int, Index, Prediction, int], None]
+"""Called with object id, plane, candidates and the chosen one before they are committed."""
+
+
+def segment_document(
+    model: PromptableModel,
+    image: Any,
+    document: PromptDocument,
+    *,
+    cache: EmbeddingCache | None = None,
+    labels: LabelsArray | None = None,
+    report: Report | None = None,
+    progress: Callable[[ObjectIds], ObjectIds] = iter,
+) -> LabelsArray:
+    """Segment all objects of a prompts.json, in its order.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What answers.
+    image : array of any kind
+        With the document's shape, or that and an RGB axis at the end; only planes with
+        prompts are read.
+    document : PromptDocument
+        The prompts.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for and kept.
+    labels : LabelsArray, optional
+        What to write to, of the image's shape, all background; see `room_for_labels`. By
+        default a new array in memory.
+    report : callable, optional
+        See `Report`.
+    progress : callable, optional
+        Wraps the object ids that are iterated over, as tqdm does.
+
+    Returns
+    -------
+    LabelsArray, shape of the image without RGB axis
+        `labels`, or an ndarray of uint32. 0 is background; objects keep the pixels that
+        earlier ones have.
+
+    Raises
+    ------
+    PromptError
+        If the image has another shape, or prompts cannot be answered.
+    CacheError
+        If the cache's store is damaged or cannot be written.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    planes.check_image(tuple(image.shape))
+    labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
+    session = SegmentationSession(planes, labels)
+    cache = EmbeddingCache() if cache is None else cache
+
+    def read_plane(index: Index) -> npt.NDArray[np.generic]:
+        return np.asarray(image[planes.region(index)])
+
+    for object_id in progress(document.objects):
+        session.select_object(object_id)
+        session.replace_prompts(_answerable(object_id, document))
+        answer_open_questions(session, model, model.model_id, read_plane, cache)
+        if report is not None:
+            for index in document.objects[object_id]:
+                prediction, candidate = session.prediction(index), session.candidate(index)
+                if prediction is not None and candidate is not None:
+                    report(object_id, index, prediction, candidate)
+        session.commit()
+    return labels
+
+
+@contextmanager
+def room_for_labels(shape: tuple[int, ...]) -> Iterator[LabelsArray]:
+    """Give an empty labels array: in memory, or of a large volume in a temporary zarr folder.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image, without RGB axis.
+
+    Yields
+    ------
+    LabelsArray of uint32
+        All background; gone in the end if it is a folder.
+    """
+    if 4 * math.prod(shape) <= _MAX_BYTES_IN_MEMORY:
+        yield np.zeros(shape, np.uint32)
+        return
+    import zarr
+
+    chunks = (1,) * (len(shape) - 2) + tuple(min(length, _CHUNK) for length in shape[-2:])
+    with TemporaryDirectory(prefix="napari-promptable-") as folder:
+        yield zarr.create_array(folder, shape=shape, chunks=chunks, dtype="uint32")
+
+
+def propagate_document(
+    model: PromptableModel,
+    image: Any,
+    document: PromptDocument,
+    settings: PropagationSettings,
+    *,
+    axis: int | None = None,
+    cache: EmbeddingCache | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.uint32]:
+    """Propagate all objects of a prompts.json; gives the same labels as `propagate`.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What answers.
+    image : array of any kind
+        With the document's shape, or that and an RGB axis at the end; read plane by plane.
+    document : PromptDocument
+        The prompts.
+    settings : PropagationSettings
+        Range, prompts and stop rules.
+    axis : int, optional
+        The axis to go along; may be left out where only one axis is not in the planes.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked for and kept.
+    progress : callable, optional
+        As in `propagate`, for each volume in turn if the image has more than three axes.
+
+    Returns
+    -------
+    ndarray of uint32, shape of the image without RGB axis
+        0 is background.
+
+    Raises
+    ------
+    PromptError
+        If the image has another shape, there is no such axis, or as `propagate`.
+    CacheError
+        If the cache's store is damaged or cannot be written.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    planes.check_image(tuple(image.shape))
+    number = _number_of_axis(planes, axis)
+    labels = np.zeros(planes.shape, np.uint32)
+    segmenter = model if cache is None else CachedSegmenter(model, cache)
+    volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
+    for object_id in document.objects:
+        for index, prompts in _answerable(object_id, document).items():
+            if not prompts.is_empty:
+                volume = volumes.setdefault(SliceLine.through(planes, number, index), {})
+                volume.setdefault(object_id, {})[index[number]] = prompts
+    for line, objects in volumes.items():
+        volume_of_line = _Volume(image, planes, line)
+        result = propagate(segmenter, volume_of_line, objects, settings, progress)
+        for position, plane in enumerate(result.labels):
+            labels[planes.region(line.at(position))] = plane
+    return labels
+
+
+def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
+    """Find which of the axes that are not in the planes is meant; PromptError if unclear."""
+    others = planes.other_axes
+    if not others:
+        raise PromptError(
+            f"an image of shape {planes.shape} has no axis besides its plane; leave the "
+            "propagation out"
+        )
+    if axis is None and len(others) == 1:
+        axis = others[0]
+    if axis not in others:
+        raise PromptError(
+            f"axis {axis} was given to propagate along; besides the planes there are axes "
+            f"{', '.join(map(str, others))} of shape {planes.shape}: name one of them"
+        )
+    return others.index(axis)
+
+
+class CachedSegmenter:
+    """A model that takes embeddings from a cache, where they are there.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        What encodes and answers.
+    cache : EmbeddingCache
+        Where embeddings are looked for and kept.
+    """
+
+    def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
+        self._model, self._cache = model, cache
+        self.predict, self.predict_each = model.predict, model.predict_each
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Encode a plane, or take its embedding from the cache."""
+        return self._cache.embed(self._model, self._model.model_id, image, contrast_limits)
+
+
+class _Volume:
+    """The planes of an n-D image along one axis, each read when it is asked for.
+
+    Parameters
+    ----------
+    image : array of any kind
+        All of it.
+    planes : PlaneAxes
+        How it is cut.
+    line : SliceLine
+        Which planes.
+    """
+
+    def __init__(self, image: Any, planes: PlaneAxes, line: SliceLine) -> None:
+        self._image, self._planes, self._line = image, planes, line
+        colours = tuple(image.shape[len(planes.shape) :])
+        self.shape = (line.length, *planes.plane_shape, *colours)
+
+    def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
+        return np.asarray(self._image[self._planes.region(self._line.at(position))])
+
+
+def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:
+    """Prompts of one object; PromptError if a plane has background clicks only."""
+    for index, prompts in document.objects[object_id].items():
+        if not prompts.is_empty and not prompts.is_answerable:
+            raise PromptError(
+                f"object {object_id} has only background clicks on plane {list(index)}; add a "
+                "foreground click or a box"
+            )
+    return dict(document.objects[object_id])

@@ -1,0 +1,176 @@
+"""Finding images with their labels: pairs of files, folders, folders with a manifest.csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.images import read_image
+
+MANIFEST = "manifest.csv"
+"""Table in a folder of labelled images, with the columns file, label and, if there are any,
+dataset and split."""
+
+_IMAGE_END, _LABEL_END = "_img", "_lbl"
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """An image and the labels of its objects.
+
+    Attributes
+    ----------
+    dataset : str
+        Which collection it belongs to, or "".
+    image_path, label_path : Path
+        The two files.
+    """
+
+    dataset: str
+    image_path: Path
+    label_path: Path
+
+    def planes(self) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[np.integer[Any]]]]:
+        """Read the plane, or the planes of a stack.
+
+        Yields
+        ------
+        name : str
+            File name, with the index of the plane in a stack.
+        image : ndarray, shape (H, W) or (H, W, 3)
+            Pixels.
+        labels : ndarray of int, shape (H, W)
+            0 is background.
+
+        Raises
+        ------
+        ImageFormatError
+            If a file cannot be read, or the two do not belong together.
+        """
+        image, labels = np.asarray(read_image(self.image_path)), self._read_labels()
+        is_rgb = image.ndim == labels.ndim + 1 and image.shape[-1] in (3, 4)
+        if image.shape[: labels.ndim] != labels.shape or not (
+            is_rgb or image.ndim == labels.ndim
+        ):
+            raise ImageFormatError(
+                f"{self.image_path} has shape {image.shape}, its labels {self.label_path} "
+                f"{labels.shape}; give labels with one value per pixel"
+            )
+        for index in np.ndindex(labels.shape[:-2]):
+            suffix = f"[{', '.join(map(str, index))}]" if index else ""
+            yield self.image_path.name + suffix, image[index], labels[index]
+
+    def _read_labels(self) -> npt.NDArray[np.integer[Any]]:
+        labels = np.asarray(read_image(self.label_path))
+        if labels.ndim < 2 or labels.dtype.kind not in "bui":
+            raise ImageFormatError(
+                f"{self.label_path} has shape {labels.shape} and dtype {labels.dtype}; labels "
+                "are whole numbers, one per pixel, 0 for the background"
+            )
+        return labels.astype(np.int64)
+
+
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    """Read a folder's manifest.csv; ImageFormatError where it is missing or incomplete."""
+    path = folder / MANIFEST
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise ImageFormatError(f"{path} cannot be read ({error.strerror})") from error
+    if rows and not {"file", "label"} <= rows[0].keys():
+        raise ImageFormatError(f"{path} has no columns named file and label; add them")
+    return rows
+
+
+def find_labelled_files(
+    images: str | Path, labels: str | Path, split: str | None = None
+) -> list[LabelledFile]:
+    """Pair images with labels.
+
+    Parameters
+    ----------
+    images, labels : str or Path
+        Two files, or two folders, which may be the same. In a folder with a `MANIFEST` it tells
+        the pairs; else NAME_img.EXT belongs to NAME_lbl.EXT, and other files to those of the
+        same name before the ending.
+    split : str, optional
+        Only rows of the manifest with this value in the column split.
+
+    Returns
+    -------
+    list of LabelledFile
+        In the manifest's order, else by name.
+
+    Raises
+    ------
+    ImageFormatError
+        If something is missing, or nothing is found.
+    """
+    images, labels = Path(images), Path(labels)
+    for path in (images, labels):
+        if not path.exists():
+            raise ImageFormatError(f"there is no file or folder {path}; check the path")
+    if (images / MANIFEST).is_file():
+        return _from_manifest(images, labels, split)
+    if split is not None:
+        raise ImageFormatError(
+            f"a split was asked for, but {images} has no {MANIFEST} that tells the splits"
+        )
+    if images.is_dir() and labels.is_dir() and not _is_zarr(images):
+        return _from_folders(images, labels)
+    return [LabelledFile("", images, labels)]
+
+
+def _from_manifest(images: Path, labels: Path, split: str | None) -> list[LabelledFile]:
+    rows = read_manifest(images)
+    found = [
+        LabelledFile(row.get("dataset") or "", images / row["file"], labels / row["label"])
+        for row in rows
+        if split is None or row.get("split") == split
+    ]
+    if not found:
+        splits = sorted({row.get("split") or "" for row in rows})
+        raise ImageFormatError(
+            f"{images / MANIFEST} has no image in split {split!r}; it has: {', '.join(splits)}"
+        )
+    return found
+
+
+def _from_folders(images: Path, labels: Path) -> list[LabelledFile]:
+    label_paths = {
+        path.stem.removesuffix(_LABEL_END): path
+        for path in _files_of(labels)
+        if images != labels or path.stem.endswith(_LABEL_END)
+    }
+    found = [
+        LabelledFile("", path, label_paths[name])
+        for path in _files_of(images)
+        if path not in label_paths.values()
+        and (name := path.stem.removesuffix(_IMAGE_END)) in label_paths
+    ]
+    if not found:
+        raise ImageFormatError(
+            f"no image in {images} has labels in {labels}; name them NAME{_IMAGE_END}.EXT and "
+            f"NAME{_LABEL_END}.EXT, or alike in two folders"
+        )
+    return found
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and (path.is_file() or _is_zarr(path))
+    ]
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and path.suffix == ".zarr"

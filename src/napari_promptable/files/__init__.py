@@ -1,0 +1,1 @@
+"""Images and prompt files on disk."""

@@ -1,0 +1,1 @@
+"""What the buttons and keys of the widget do."""

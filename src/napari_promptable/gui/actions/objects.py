@@ -1,0 +1,124 @@
+"""What the user can do with objects that are in the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.planes import Index
+
+
+class ObjectActions:
+    """Verbs for objects in the labels layer, whoever made them.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Image, layers and session.
+    actions : Actions
+        What reports success and errors.
+    """
+
+    def __init__(self, workspace: Workspace, actions: Actions) -> None:
+        self._workspace = workspace
+        self._actions = actions
+
+    @property
+    def _session(self) -> SegmentationSession | None:
+        return self._workspace.session
+
+    def go_to(self, object_id: int) -> None:
+        """Show a slice on which an object is: the one in view, or else its largest."""
+        if self._session is None:
+            return
+        records = self._session.objects_in_labels.records_of(object_id)
+        index = self._workspace.visible_index()
+        if records and index not in records:
+            self._workspace.show_plane(max(records, key=lambda i: _area(records[i].extent)))
+
+    def refine(self, object_id: int) -> None:
+        """Correct an object by clicks, on the slice in view or one on which it is."""
+        if self._session is None:
+            return
+        self.go_to(object_id)
+        index = self._workspace.visible_index()
+        if index is None:
+            return
+        self._actions.perform(self._session.refine_object, object_id, index)
+        if self._session.current_object == object_id:
+            self._actions.noted.emit(
+                f"Object {object_id}: add + and − clicks where it is wrong, then commit (C)."
+            )
+
+    def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
+        """Correct the object at a position on a plane."""
+        target, layers = self._workspace.target, self._workspace.layers
+        if target is None or layers is None:
+            return
+        row, column = (int(i) for i in np.rint(point_yx))
+        region = layers.planes.region(index, slice(row, row + 1), slice(column, column + 1))
+        object_id = int(np.asarray(target.data[region]).item())
+        if object_id == 0:
+            self._actions.noted.emit("There is no object under the pointer to pick.")
+        else:
+            self.refine(object_id)
+
+    def refine_selected(self, object_ids: Sequence[int]) -> None:
+        """Correct the object that is selected in the list."""
+        if len(object_ids) == 1:
+            self.refine(object_ids[0])
+        else:
+            self._actions.noted.emit(
+                "Point at an object and press P, or select one in the list of objects."
+            )
+
+    def delete(self, object_ids: Sequence[int]) -> None:
+        """Make objects background."""
+        if self._session is not None:
+            self._actions.perform(self._session.delete_objects, list(object_ids))
+            self._actions.noted.emit(f"{_name(object_ids)} deleted. ↶ brings it back.")
+
+    def merge(self, object_ids: Sequence[int]) -> None:
+        """Make one object of several; it has the lowest of their ids."""
+        if self._session is not None and len(object_ids) > 1:
+            into = min(object_ids)
+            self._actions.perform(self._session.merge_objects, list(object_ids), into)
+            self._actions.noted.emit(f"{_name(object_ids)} are object {into} now.")
+
+    def relabel(self, object_id: int, new_id: int) -> None:
+        """Give an object another id."""
+        session = self._session
+        if session is None:
+            return
+        if self._actions.perform(session.relabel_object, object_id, new_id) is not None:
+            self._actions.noted.emit(f"Object {object_id} is object {new_id} now.")
+
+    def rename_class(self, object_ids: Sequence[int], name: str) -> None:
+        """Say what objects are."""
+        if self._session is not None:
+            self._session.rename_class(list(object_ids), name)
+
+    def set_policy(self, policy: str) -> None:
+        """Say what happens where a new object meets others."""
+        if self._session is not None:
+            self._session.policy = OverlapPolicy(policy)
+
+
+def _area(extent: tuple[slice, slice] | None) -> int:
+    return 0 if extent is None else _length(extent[0]) * _length(extent[1])
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _name(object_ids: Sequence[int]) -> str:
+    """Name some objects, such as "Objects 2 and 5"."""
+    *most, last = map(str, object_ids)
+    return f"Objects {', '.join(most)} and {last}" if most else f"Object {last}"

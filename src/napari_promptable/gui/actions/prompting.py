@@ -1,0 +1,199 @@
+"""What the user can do, whether by button, key or mouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psygnal import Signal
+
+from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.questions import Answer
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.session_json import document_of, state_of
+from napari_promptable.errors import PromptableError
+from napari_promptable.files.prompts_json import write_prompts
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.scheduler import Scheduler
+
+_UNDONE = {
+    Verb.COMMIT: "The last commit is taken back; its prompts are here to be changed.",
+    Verb.PROPAGATE: "The propagation is taken back; the prompts are as they were.",
+    Verb.DELETE: "The deleted objects are back.",
+    Verb.MERGE: "The merged objects are apart again.",
+    Verb.RELABEL: "The object has its former id again.",
+}
+
+
+class Actions:
+    """Turns what the user does into verbs of the session, the layers and the scheduler.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Image, layers and session.
+    scheduler : Scheduler
+        What computes.
+
+    Attributes
+    ----------
+    acted : psygnal.Signal
+        Emitted when something may have changed.
+    noted : psygnal.Signal
+        Emits a sentence for the user, empty when the last one no longer holds.
+    failed : psygnal.Signal
+        Emits the error of what the user tried.
+    """
+
+    acted = Signal()
+    noted = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self, workspace: Workspace, scheduler: Scheduler) -> None:
+        self._workspace = workspace
+        self._scheduler = scheduler
+
+    @property
+    def _session(self) -> SegmentationSession | None:
+        return self._workspace.session
+
+    def perform(self, verb: Any, *arguments: Any) -> Any:
+        """Call a verb of the session; its errors become notifications."""
+        self.noted.emit("")
+        try:
+            return verb(*arguments)
+        except PromptableError as error:
+            self.failed.emit(error)
+            return None
+        finally:
+            self.acted.emit()
+            self._scheduler.engine.wake()
+
+    def read_prompts(self) -> None:
+        """Take over what is on the prompt layers."""
+        if self._session is not None and self._workspace.layers is not None:
+            self.perform(self._session.replace_prompts, self._workspace.layers.read())
+            self._workspace.layers.set_refined(None)
+
+    def select_object(self, object_id: int) -> None:
+        """Work on another object."""
+        if self._session is not None:
+            self.perform(self._session.select_object, object_id)
+
+    def new_object(self) -> None:
+        """Begin another object."""
+        if self._session is not None:
+            self.perform(self._session.new_object)
+
+    def activate_tool(self, name: str) -> None:
+        """Select the layer and mode of a tool."""
+        if self._workspace.layers is not None:
+            self._workspace.layers.activate_tool(name)
+
+    def toggle_sign(self) -> None:
+        """Switch the next click between positive and negative."""
+        if self._workspace.layers is not None:
+            self._workspace.layers.toggle_sign()
+
+    def segment(self) -> None:
+        """Answer the prompts now."""
+        self.noted.emit("")
+        self._scheduler.segment()
+
+    def set_live(self, is_live: bool) -> None:
+        """Answer prompts by themselves, or only when asked to."""
+        self._scheduler.is_live = is_live
+        self._scheduler.engine.wake()
+        self.acted.emit()
+
+    def commit(self) -> None:
+        """Write the object into the target."""
+        if self._session is None or not self.can_write():
+            return
+        commit = self.perform(self._session.commit)
+        if commit is not None:
+            self.noted.emit(
+                f"Object {commit.object_ids[0]} is committed. Go on with the next one."
+            )
+
+    def can_write(self) -> bool:
+        """Whether ids of new objects are known to be free; says so if they are not yet."""
+        unseen = self._workspace.num_unseen_labels
+        if unseen:
+            self.noted.emit(
+                f"The labels are still being looked through ({unseen} slices are left), so "
+                "that no two objects get one id. Try again in a moment."
+            )
+        return not unseen
+
+    def undo(self) -> None:
+        """Take the last change of the labels back."""
+        change = None if self._session is None else self.perform(self._session.undo)
+        if change is not None:
+            self.noted.emit(_UNDONE[change.verb])
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        change = None if self._session is None else self.perform(self._session.redo)
+        if change is not None:
+            self.noted.emit("Done again.")
+
+    def boxes_to_objects(self) -> None:
+        """Commit one object for each box of the current one."""
+        session = self._session
+        questions = [] if session is None else session.questions_by_box()
+        if session is None or not questions:
+            self.noted.emit("Drag a box around each object first (▭ box).")
+            return
+
+        if not self.can_write():
+            return
+
+        def deliver(answers: list[Answer]) -> None:
+            if session is self._session:
+                commit = self.perform(session.commit_answers, answers)
+                if commit is not None:
+                    self.noted.emit(f"{len(commit.object_ids)} objects are committed.")
+
+        self._scheduler.answer(questions, deliver)
+
+    def save_prompts(self, path: str, model: str) -> None:
+        """Write the prompts of all objects to a prompts.json."""
+        if self._session is None or self._workspace.image is None:
+            return
+        document = document_of(state_of(self._session), self._workspace.image.name, model)
+        if self.perform(write_prompts, document, path) is not None:
+            self.noted.emit(f"Prompts of {len(document.objects)} objects are saved in {path}.")
+
+    def choose_candidate(self, candidate: int) -> None:
+        """Choose a candidate on the plane in view; the next click corrects it."""
+        index = self._workspace.visible_index()
+        if self._session is None or index is None or self._session.prediction(index) is None:
+            return
+        self.perform(self._session.choose_candidate, index, candidate)
+        if self._workspace.layers is not None:
+            self._workspace.layers.set_refined(candidate)
+
+    def next_candidate(self) -> None:
+        """Choose the candidate after the chosen one."""
+        index = self._workspace.visible_index()
+        if self._session is None or index is None:
+            return
+        prediction, chosen = self._session.prediction(index), self._session.candidate(index)
+        if prediction is not None and chosen is not None:
+            self.choose_candidate((chosen + 1) % len(prediction))
+
+    def preview_candidate(self, candidate: int) -> None:
+        """Show a candidate that is pointed at, or (−1) the chosen one again."""
+        index, layers = self._workspace.visible_index(), self._workspace.layers
+        if self._session is None or index is None or layers is None:
+            return
+        prediction = self._session.prediction(index)
+        if prediction is not None and 0 <= candidate < len(prediction):
+            layers.show_mask(index, prediction.mask(candidate))
+        else:
+            layers.show_mask(index, self._session.mask(index))
+
+    def cancel(self) -> None:
+        """Stop what is being computed."""
+        self._scheduler.cancel()
+        self.noted.emit("Cancelled. Press Segment (S) to start again.")

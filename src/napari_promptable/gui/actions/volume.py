@@ -1,0 +1,317 @@
+"""What the user can do with a stack: propagate, look at what came of it, go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from psygnal import Signal
+
+from napari_promptable.annotation.history import Key, Origin, Prompts, Verb
+from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
+from napari_promptable.annotation.review import Review, next_doubtful, review_record
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.errors import PromptableError
+from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.panels.volume import VolumePanel
+from napari_promptable.gui.work.propagation import PropagationRun
+from napari_promptable.gui.work.scheduler import Scheduler
+from napari_promptable.planes import SliceLine, to_ranges
+from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation.chains import PropagatedMask
+from napari_promptable.propagation.settings import PropagationSettings
+
+
+class VolumeActions:
+    """Verbs for stacks, and what the volume panel shows.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Image, layers and session.
+    scheduler : Scheduler
+        What computes.
+    actions : Actions
+        What reports success and errors.
+    panel : VolumePanel
+        Controls.
+
+    Attributes
+    ----------
+    shown_changed : psygnal.Signal
+        Emitted when the panel is to be shown for a stack, or hidden.
+    """
+
+    shown_changed = Signal(bool)
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        scheduler: Scheduler,
+        actions: Actions,
+        panel: VolumePanel,
+    ) -> None:
+        self._workspace, self._scheduler = workspace, scheduler
+        self._actions, self._panel = actions, panel
+        self._reviewed: int | None = None
+        self._run: PropagationRun | None = None
+        self._asked: Prompts = {}
+
+    @property
+    def _session(self) -> SegmentationSession | None:
+        return self._workspace.session
+
+    # which slices
+
+    def follow_session(self) -> None:
+        """Offer the axes of another session's image."""
+        self._run = self._reviewed = None
+        self._scheduler.drop_propagation()
+        self._panel.hide_question()
+        axes: list[tuple[str, int]] = []
+        if self._session is not None and self._workspace.image is not None:
+            labels = self._workspace.image.axis_labels
+            planes = self._session.planes
+            axes = [(labels[i], i) for i in planes.other_axes if planes.shape[i] > 1]
+        self._panel.set_axes(axes)
+        self.choose_axis()
+        self.shown_changed.emit(bool(axes))
+
+    def choose_axis(self, _axis: int = 0) -> None:
+        """Offer the slices of the chosen axis."""
+        line = self.line()
+        self._panel.set_length(1 if line is None else line.length)
+        self.show_review()
+
+    def line(self) -> SliceLine | None:
+        """Slices along the chosen axis through the plane in view."""
+        index, axis = self._workspace.visible_index(), self._panel.axis
+        if self._session is None or index is None or axis < 0:
+            return None
+        planes = self._session.planes
+        return SliceLine(planes.other_axes.index(axis), index, planes.shape[axis])
+
+    # propagation
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a propagation is going on, or waits for a decision."""
+        return self._run is not None
+
+    def propagate(self) -> None:
+        """Carry the current object, or all, from the prompted slices to the others."""
+        line, session = self.line(), self._session
+        if line is None or session is None or not self._actions.can_write():
+            return
+        if self._run is not None:
+            self._actions.noted.emit("Wait for the other propagation, or keep or discard it.")
+            return
+        ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
+        objects = {i: at for i in ids if (at := prompts_on(line, session.prompts_of(i)))}
+        if not objects:
+            self._actions.noted.emit(
+                "Click the object on one slice first (or draw a box); then propagate it."
+            )
+            return
+        settings = self._panel.settings()
+        changed = self._changed_slices(session, line, objects, settings)
+        if changed is not None and not any(changed.values()):
+            self._actions.noted.emit(
+                "Nothing has changed since the last propagation; correct a slice first."
+            )
+            return
+        self._reviewed = next(iter(objects))
+        self._asked = {i: dict(session.prompts_of(i)) for i in objects}
+        self._run = PropagationRun(line, objects, settings, changed)
+        self._actions.noted.emit("")
+        self._scheduler.propagate(self._run, self._show_found, self._finish, self._fail)
+
+    def _changed_slices(
+        self,
+        session: SegmentationSession,
+        line: SliceLine,
+        objects: Mapping[int, Mapping[int, PlanePrompts]],
+        settings: PropagationSettings,
+    ) -> dict[int, Collection[int]] | None:
+        """Slices whose prompts changed since the last propagation of just these objects.
+
+        None where everything is to be done: it was another propagation, or none.
+        """
+        details = _details(line, settings)
+        for change in reversed(session.changes):
+            is_same = (
+                change.verb is Verb.PROPAGATE and details.items() <= change.details.items()
+            )
+            if not set(change.object_ids) & set(objects):
+                continue
+            if change.verb is Verb.COMMIT:
+                continue
+            is_whole = is_same and change.details["is_complete"]
+            if not is_whole or set(change.object_ids) != set(objects):
+                return None
+            return {
+                object_id: [
+                    position
+                    for position in range(line.length)
+                    if change.asked[object_id].get(line.at(position)) != at.get(position)
+                ]
+                for object_id, at in objects.items()
+            }
+        return None
+
+    def _show_found(self, values: list[PropagatedMask]) -> None:
+        """Show what was found; it is not committed yet."""
+        run, layers = self._run, self._workspace.layers
+        if run is None or layers is None:
+            return
+        for position in dict.fromkeys(value.position for value in values):
+            masks = [value.mask for value in run.masks.on_slice(position).values()]
+            layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
+        self.show_review()
+
+    def _finish(self) -> None:
+        """Commit what was found, as one change."""
+        run, session = self._run, self._session
+        self._run = None
+        if run is None or session is None:
+            return
+        found = to_slice_masks(run.masks, run.line)
+        empty = np.zeros(session.planes.plane_shape, bool)
+        for object_id, index in run.slices_done_again() - found.keys():
+            record = session.objects_in_labels.records_of(object_id).get(index)
+            if record is not None and record.origin is Origin.PROPAGATED:
+                found[object_id, index] = SliceMask(empty, Origin.PROPAGATED)
+        self._commit(run, found, is_complete=True)
+
+    def _commit(
+        self, run: PropagationRun, found: Mapping[Key, SliceMask], *, is_complete: bool
+    ) -> None:
+        session = self._session
+        self._clear_preview(run)
+        if session is None:
+            return
+        written: dict[int, list[int]] = {}
+        for object_id, index in found:
+            written.setdefault(object_id, []).append(index[run.line.place])
+        slices = {str(object_id): to_ranges(at) for object_id, at in written.items()}
+        details = _details(run.line, run.settings)
+        details |= {"slices": slices, "is_complete": is_complete}
+        change = self._actions.perform(session.commit_masks, found, details, self._asked)
+        if change is not None:
+            count = len({index for _, index in found})
+            doubtful = sum(review.is_doubtful for review in self.reviews().values())
+            self._actions.noted.emit(
+                f"{count} slices are committed"
+                + (f", {doubtful} are doubtful: press D to see them." if doubtful else ".")
+            )
+        self.show_review()
+
+    def _fail(self, error: PromptableError | None) -> None:
+        """Ask what to do with what is done, after an error (None: it was cancelled)."""
+        run = self._run
+        if error is not None:
+            self._actions.failed.emit(error)
+        if run is None:
+            return
+        count = len({value.position for value in run.masks})
+        if count:
+            self._panel.ask_to_keep(count)
+        else:
+            self._run = None
+
+    def keep(self, is_kept: bool) -> None:
+        """Commit the slices that were done before the propagation ended, or forget them."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        if is_kept:
+            found = to_slice_masks(run.masks, run.line)
+            self._commit(run, found, is_complete=False)
+        else:
+            self._clear_preview(run)
+            self.show_review()
+
+    def _clear_preview(self, run: PropagationRun) -> None:
+        """Show the current object's answers again, where the run has shown its masks."""
+        layers, session = self._workspace.layers, self._session
+        if layers is not None and session is not None:
+            for position in {value.position for value in run.masks}:
+                index = run.line.at(position)
+                layers.show_mask(index, session.mask(index))
+
+    # review
+
+    def review(self, object_id: int) -> None:
+        """Show how sure an object is on each slice."""
+        self._reviewed = object_id
+        self.show_review()
+
+    def reviews(self) -> dict[int, Review]:
+        """How sure the reviewed object is, by slice; what is being propagated counts too."""
+        line, object_id = self.line(), self._object_to_review()
+        if line is None or self._session is None or object_id is None:
+            return {}
+        reviews = {
+            position: review_record(record)
+            for index, record in self._session.objects_in_labels.records_of(object_id).items()
+            if (position := line.position_of(index)) is not None
+        }
+        for value in [] if self._run is None else self._run.masks:
+            if value.object_id == object_id:
+                reviews[value.position] = Review(
+                    value.confidence, value.is_anchor, str(value.stop or "")
+                )
+        return reviews
+
+    def _object_to_review(self) -> int | None:
+        """The object that was chosen, or else the current one."""
+        session = self._session
+        if session is None:
+            return None
+        current = session.current_object
+        if self._reviewed is None or session.objects_in_labels.records_of(current):
+            return current
+        return self._reviewed
+
+    def show_review(self) -> None:
+        """Show the strip anew."""
+        line = self.line()
+        if line is not None:
+            current = line.index[line.place]
+            self._panel.strip.set_slices(line.length, current, self.reviews())
+
+    def go_to(self, position: int) -> None:
+        """Show a slice, and work on the object that is reviewed there."""
+        line, object_id = self.line(), self._object_to_review()
+        if line is None or self._session is None or object_id is None:
+            return
+        if self._session.objects_in_labels.records_of(object_id):
+            self._actions.select_object(object_id)
+        self._workspace.show_plane(line.at(position))
+
+    def next_doubtful(self) -> None:
+        """Show the next slice that somebody should look at."""
+        line = self.line()
+        if line is None:
+            return
+        reviews = self.reviews()
+        position = next_doubtful(reviews, line.index[line.place])
+        if position is None:
+            self._actions.noted.emit("No slice of this object is doubtful.")
+            return
+        self.go_to(position)
+        self._actions.noted.emit(_describe(position, reviews[position]))
+
+
+def _details(line: SliceLine, settings: PropagationSettings) -> dict[str, object]:
+    """What is needed to do a propagation again."""
+    values = settings.to_dict()
+    return {"axis": line.place, "others": list(line.others), "settings": values}
+
+
+def _describe(position: int, review: Review) -> str:
+    """Say what is doubtful about a slice."""
+    reason = f"the propagation stopped: {review.stop}" if review.stop else "a low confidence"
+    return f"Slice {position}: {reason}. Correct it by clicks, then propagate again."

@@ -1,0 +1,242 @@
+"""The layers of one annotation job: clicks, boxes and preview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from psygnal import Signal
+
+from napari_promptable.gui.layers.adapters import (
+    NEGATIVE,
+    POSITIVE,
+    copy_transform,
+    make_boxes_layer,
+    make_points_layer,
+    make_preview_layer,
+    next_click,
+    read_layers,
+    refines_code,
+    set_default_features,
+    set_next_click,
+    show_signs,
+    write_layers,
+)
+from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PlanePrompts
+
+_TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
+_EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
+_MODES = {
+    "positive": "add",
+    "negative": "add",
+    "box": "add_rectangle",
+    "outline": "add_polygon_lasso",
+}
+
+
+class PromptLayers:
+    """Makes, reads, writes and removes the layers; each may go at any time.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where they are shown.
+    image : Image
+        What they lie on.
+    planes : PlaneAxes
+        How the image is cut.
+    keys : dict of str to callable
+        Keys bound on our layers, and what they do.
+
+    Attributes
+    ----------
+    edited : psygnal.Signal
+        Emitted when the user added, moved, changed or removed prompts.
+    tool_changed : psygnal.Signal
+        Emits the name of the tool that became active.
+    """
+
+    edited = Signal()
+    tool_changed = Signal(str)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        planes: PlaneAxes,
+        keys: Mapping[str, Callable[[Any], None]],
+    ) -> None:
+        self.image = image
+        self.planes = planes
+        self._viewer = viewer
+        self._keys = keys
+        self._object_id = 1
+        self._is_silent = False
+        self._shown: dict[Index, tuple[slice, slice]] = {}
+        self.points: Points | None = None
+        self.boxes: Shapes | None = None
+        self.preview: Labels | None = None
+        for name in _TRANSFORM_EVENTS:
+            getattr(image.events, name).connect(self._follow_image)
+        viewer.layers.events.removed.connect(self._forget_removed)
+
+    # making and removing
+
+    def ensure_layers(self) -> None:
+        """Make the layers that are missing, the preview lowest."""
+        if self.preview is None:
+            self.preview = make_preview_layer(self.image, self.planes)
+            self._add(self.preview)
+        if self.boxes is None:
+            self.boxes = make_boxes_layer(self.image, self.planes, self._object_id)
+            self._add(self.boxes)
+            self.boxes.events.data.connect(self._report_edit)
+        if self.points is None:
+            self.points = make_points_layer(self.image, self.planes, self._object_id)
+            self._add(self.points)
+            self.points.events.data.connect(self._report_edit)
+            self.points.events.features.connect(self._report_features)
+
+    def _add(self, layer: Layer) -> None:
+        self._viewer.add_layer(layer)
+        self.bind_keys(layer)
+
+    def bind_keys(self, layer: Layer) -> None:
+        """Let our keys work while this layer is active, but for keys the user has bound."""
+        taken = {str(key) for key in layer.keymap}
+        for key, action in self._keys.items():
+            if key not in taken:
+                layer.bind_key(key, action)
+
+    def unbind_keys(self, layer: Layer) -> None:
+        """Take our keys from a layer."""
+        for key, action in list(layer.keymap.items()):
+            if action in self._keys.values():
+                layer.bind_key(key, None)
+
+    def close(self) -> None:
+        """Leave the viewer: no callback, no key and no tool layer of ours stays."""
+        self._viewer.layers.events.removed.disconnect(self._forget_removed)
+        for name in _TRANSFORM_EVENTS:
+            getattr(self.image.events, name).disconnect(self._follow_image)
+        layers = (self.points, self.boxes, self.preview)
+        self.points = self.boxes = self.preview = None
+        for layer in layers:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _forget_removed(self, event: Any) -> None:
+        """Take note that the user deleted one of our layers."""
+        if event.value is self.preview:
+            self.preview = None
+            self._shown.clear()
+        elif event.value is self.points:
+            self.points = None
+            self._report_edit()
+        elif event.value is self.boxes:
+            self.boxes = None
+            self._report_edit()
+
+    def _follow_image(self) -> None:
+        """Stay where the image is."""
+        for layer in (self.points, self.boxes, self.preview):
+            if layer is not None:
+                copy_transform(self.image, layer)
+
+    # prompts
+
+    @contextmanager
+    def _silence(self) -> Any:
+        was_silent, self._is_silent = self._is_silent, True
+        try:
+            yield
+        finally:
+            self._is_silent = was_silent
+
+    def _report_edit(self, event: Any = None) -> None:
+        if not self._is_silent and getattr(event, "action", None) in _EDITED:
+            self.edited.emit()
+
+    def _report_features(self, event: Any = None) -> None:
+        """Show signs that were changed in the feature table, then report them."""
+        if not self._is_silent and self.points is not None:
+            with self._silence():
+                show_signs(self.points)
+                if self.points.mode == "add":  # in other modes it may be about to be moved
+                    self.points.selected_data = set()  # napari's highlight would hide the sign
+            self.edited.emit()
+
+    def read(self) -> dict[Index, PlanePrompts]:
+        """Read the current object's prompts by plane."""
+        return read_layers(
+            self.points, self.boxes, self._to_image, self.planes, self._object_id
+        )
+
+    def write(self, object_id: int, prompts: Mapping[Index, PlanePrompts]) -> None:
+        """Show another object's prompts, or this one's anew."""
+        self._object_id = object_id
+        with self._silence():
+            write_layers(self.points, self.boxes, self.planes, object_id, prompts)
+
+    def set_refined(self, candidate: int | None) -> None:
+        """Note on the clicks to come which candidate they correct."""
+        if self.points is not None:
+            with self._silence():
+                set_default_features(self.points, refines=refines_code(candidate))
+
+    def _to_image(
+        self, layer: Layer, positions: npt.NDArray[Any]
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Take positions on a layer to image pixels, wherever both lie in the world."""
+        return np.array([self.image.world_to_data(layer.data_to_world(p)) for p in positions])
+
+    # tools
+
+    def activate_tool(self, name: str) -> None:
+        """Select the right layer in the right mode."""
+        self.ensure_layers()
+        assert self.points is not None and self.boxes is not None
+        is_click = name in (POSITIVE, NEGATIVE)
+        if is_click:
+            with self._silence():
+                set_next_click(self.points, name)
+        layer = self.points if is_click else self.boxes
+        self._viewer.layers.selection.active = layer
+        layer.mode = _MODES[name]
+        self.tool_changed.emit(name)
+
+    def toggle_sign(self) -> None:
+        """Make the next click negative if it would be positive, and the other way round."""
+        is_negative = self.points is not None and next_click(self.points) == NEGATIVE
+        self.activate_tool(POSITIVE if is_negative else NEGATIVE)
+
+    # preview
+
+    def show_mask(self, index: Index, mask: BoolArray | None) -> None:
+        """Show a candidate on a plane, or nothing."""
+        former = self._shown.pop(index, None)
+        if self.preview is None:
+            if mask is None:
+                return
+            self.ensure_layers()
+        assert self.preview is not None
+        if former is not None:
+            self.preview.data[self.planes.region(index, *former)] = 0
+        extent = None if mask is None else mask_region(mask)
+        if mask is not None and extent is not None:
+            self.preview.data[self.planes.region(index, *extent)] = mask[extent]
+            self._shown[index] = extent
+        is_empty = not self._shown  # the thumbnail costs too much while masks come and go
+        self.preview.refresh(thumbnail=is_empty, highlight=False, extent=False)
+
+    def clear_preview(self) -> None:
+        """Show no candidate on any plane."""
+        for index in list(self._shown):
+            self.show_mask(index, None)

@@ -1,0 +1,58 @@
+"""The status line: what the user can do next."""
+
+from __future__ import annotations
+
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.planes import Index
+
+NO_IMAGE = "Open an image, or try one of File → Open Sample → Promptable segmentation."
+NO_PLANE = "Show the image in 2D (the square button below the layer list) to segment it."
+START = "Click inside an object, or drag a box."
+ONLY_NEGATIVE = "Click inside the object too (T switches to +)."
+WAITING = "Your prompts are kept and answered as soon as the slice is encoded."
+SEGMENT_NEXT = "Press Segment (S) to see the mask."
+COMMIT_NEXT = "Commit (C), correct with + and − clicks (T switches), or try the next mask (M)."
+MANY_BOXES = "Commit (C) makes one object of all boxes, Boxes → objects one of each."
+ELSEWHERE = "This object has a mask on another slice; add a click here, or commit it (C)."
+
+
+def describe_next_step(
+    session: SegmentationSession | None,
+    index: Index | None,
+    *,
+    has_image: bool,
+    is_busy: bool,
+    is_live: bool,
+) -> str:
+    """Say what to do next.
+
+    Parameters
+    ----------
+    session : SegmentationSession or None
+        The annotation job.
+    index : Index or None
+        The plane in view.
+    has_image : bool
+        Whether there is an image at all.
+    is_busy : bool
+        Whether something is being computed.
+    is_live : bool
+        Whether prompts are answered by themselves.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    if not has_image:
+        return NO_IMAGE
+    if session is None or index is None:
+        return NO_PLANE
+    prompts = session.prompts_of(session.current_object).get(index)
+    if prompts is None:
+        return ELSEWHERE if session.has_answer else START
+    if not prompts.is_answerable:
+        return ONLY_NEGATIVE
+    if session.prediction(index) is not None:
+        return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
+    return WAITING if is_busy or is_live else SEGMENT_NEXT

@@ -1,0 +1,1 @@
+"""Automatic saving and recovery of sessions."""

@@ -1,0 +1,1 @@
+"""Background work: what runs next, and in which thread."""

@@ -1,0 +1,123 @@
+"""Attention between few tokens and many cells, for inference: only tokens are projected.
+
+Both classes take the place of an `Attention` of the mask decoder and give the same answer, but
+for rounding. T is the number of tokens, K that of cells, C their width, D that of a head.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from napari_promptable.models.cpu.cells import Cells
+from napari_promptable.models.mask_decoder import Attention, ImageAttention
+
+
+class _Projection:
+    """A linear layer from or to the heads of an attention layer.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (heads, D, C)
+        Of each head.
+    bias : Tensor, shape (heads, 1, D)
+        Of each head.
+    """
+
+    def __init__(self, layer: nn.Linear, num_heads: int) -> None:
+        self.weight = layer.weight.detach().unflatten(0, (num_heads, -1))
+        self.bias = layer.bias.detach().reshape(num_heads, 1, -1)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Map (N, T, C) to (N, heads, T, D)."""
+        heads: Tensor = tokens[:, None] @ self.weight.transpose(1, 2) + self.bias
+        return heads
+
+
+class TokenToImageAttention(nn.Module):
+    """Tokens look at cells.
+
+    (query W_k) · cell is query · (W_k cell), so that the keys' projection moves to the queries;
+    its bias adds the same to all scores of a query, which a softmax does not see. Values are
+    projected after the weighted sum, and its weights add up to 1, so that their bias stays.
+
+    Parameters
+    ----------
+    attention : ImageAttention
+        The layer to prepare.
+    cells : Cells
+        How the cells are gone through.
+    """
+
+    def __init__(self, attention: ImageAttention, cells: Cells) -> None:
+        super().__init__()
+        self.attention, self.cells = attention, cells
+        heads = attention.num_heads
+        self.q, self.k, self.v = (
+            _Projection(layer, heads)
+            for layer in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        self.head_dim = self.q.weight.shape[1]
+
+    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
+        """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
+        if q.shape[1] >= self.head_dim:  # many tokens: projecting the cells is less work
+            return self.attention(q, image, image_pe)  # type: ignore[no-any-return]
+        queries = (self.head_dim**-0.5 * self.q(q)) @ self.k.weight  # (N, heads, T, C)
+        rows = queries.reshape(len(image), -1, queries.shape[-1])
+
+        def look(cells: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
+            scores = torch.matmul(rows, (cells + positions).transpose(1, 2))
+            highest = scores.amax(-1, keepdim=True)
+            weights = scores.sub_(highest).exp_()
+            return highest, weights.sum(-1, keepdim=True), torch.matmul(weights, cells)
+
+        looks = self.cells.in_parts(look, image, image_pe)
+        highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
+        factors = (highest - highest.amax(0)).exp_()
+        sums = ((factors * sums).sum(0) / (factors * totals).sum(0)).view(queries.shape)
+        attended = sums @ self.v.weight.transpose(1, 2) + self.v.bias
+        return self.attention.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class ImageToTokenAttention(nn.Module):
+    """Cells look at tokens.
+
+    The projections of the cells' queries and of the output move to the tokens' keys and values.
+    The weights of a cell add up to 1 in every head, so that the output's bias can be shared out
+    among the values.
+
+    Parameters
+    ----------
+    attention : Attention
+        The layer to prepare.
+    """
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.attention = attention
+        heads = attention.num_heads
+        self.q, self.k, self.v = (
+            _Projection(layer, heads)
+            for layer in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        out = attention.out_proj
+        self.out_weight = out.weight.detach().T.unflatten(0, (heads, -1)).contiguous()
+        self.out_bias = out.bias.detach() / heads
+        self.head_dim = self.q.weight.shape[1]
+
+    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what lets cells (N or 1, K, C) attend to tokens (N, T, C): (N, K, C)."""
+        if k.shape[1] >= self.head_dim:
+            return self.attention.towards(k, v)
+        keys = self.head_dim**-0.5 * self.k(k)  # (N, heads, T, D)
+        rows = (keys @ self.q.weight).flatten(1, 2)  # (N, heads × T, C)
+        offsets = (keys @ self.q.bias.transpose(1, 2)).flatten(1, 2)  # (N, heads × T, 1)
+        values = (self.v(v) @ self.out_weight + self.out_bias).flatten(1, 2)
+
+        def attend(q: Tensor) -> Tensor:
+            scores = torch.baddbmm(offsets, rows, q.transpose(1, 2).expand(len(rows), -1, -1))
+            weights = scores.unflatten(1, keys.shape[1:3]).softmax(dim=2).flatten(1, 2)
+            return torch.bmm(weights.transpose(1, 2), values)
+
+        return attend

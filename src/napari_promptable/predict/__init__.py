@@ -1,0 +1,1 @@
+"""Encode a plane once, then answer prompts often."""

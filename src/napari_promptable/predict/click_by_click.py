@@ -1,0 +1,213 @@
+"""From all prompts of an object on a plane to an answer, click by click.
+
+The answer is a function of the prompts alone: boxes, outlines and masks first, then the clicks
+in their order, each with the logits of the answer before it. A live session keeps the steps
+and computes the new ones only; a script that reads the same prompts gets the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import PromptError
+from napari_promptable.masks import (
+    BoolArray,
+    Prediction,
+    mask_to_box_yxyx,
+    mask_to_logits,
+    polygon_to_mask,
+)
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.prompts import FOREGROUND, PlanePrompts, PromptSet
+
+_NO_BOXES = np.empty((0, 4), np.float32)
+
+
+class Segmenter(Protocol):
+    """What answers prompts; `PromptableModel` is one."""
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Encode one plane."""
+        ...
+
+    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
+        """Answer one object's prompts with candidates."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The answer to the first prompts of a plane.
+
+    Attributes
+    ----------
+    prompts : PlanePrompts
+        Those that were answered.
+    prediction : Prediction
+        The answer.
+    """
+
+    prompts: PlanePrompts
+    prediction: Prediction
+
+
+def answer_prompts(
+    segmenter: Segmenter,
+    embedding: ImageEmbedding,
+    prompts: PlanePrompts,
+    known: tuple[Step, ...] = (),
+) -> tuple[Step, ...]:
+    """Answer all prompts of one object on one plane.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    embedding : ImageEmbedding
+        Of the plane.
+    prompts : PlanePrompts
+        What is asked; `is_answerable`.
+    known : tuple of Step, optional
+        Earlier return value for this plane; steps that still hold are not computed again.
+
+    Returns
+    -------
+    tuple of Step
+        One per click, preceded by one for boxes and outlines; the last holds the answer.
+
+    Raises
+    ------
+    EmbeddingMismatchError, PromptError
+        As `predict_masks`.
+    """
+    parts = list(_split(prompts, embedding))
+    if len(parts) > 1:
+        if known and known[-1].prompts.has_same_prompts(prompts):
+            return known
+        answers = [_replay(segmenter, embedding, part, ())[-1].prediction for part in parts]
+        return (Step(prompts, _unite(answers)),)
+    return _replay(segmenter, embedding, parts[0], known)
+
+
+def chosen_candidate(prompts: PlanePrompts, prediction: Prediction) -> int:
+    """Index of the candidate that the prompts name, else the one that is offered."""
+    if prompts.candidate is not None and prompts.candidate < len(prediction):
+        return prompts.candidate
+    return prediction.default
+
+
+def _replay(
+    segmenter: Segmenter,
+    embedding: ImageEmbedding,
+    prompts: PlanePrompts,
+    known: tuple[Step, ...],
+) -> tuple[Step, ...]:
+    """Answer ever longer beginnings of the prompts, each with the logits before it."""
+    steps: list[Step] = []
+    for prefix in _prefixes(prompts):
+        number = len(steps)
+        if number < len(known) and known[number].prompts.has_same_prompts(prefix):
+            steps.append(known[number])
+            continue
+        if prefix.mask is not None and len(prefix.points_yx) == 0:
+            steps.append(Step(prefix, _as_it_is(prefix.mask, embedding)))
+            continue
+        question = _to_prompt_set(prefix, embedding)
+        if steps:
+            previous = steps[-1].prediction
+            refined = prefix.refines[-1]
+            candidate = previous.default if refined is None else refined
+            logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
+            question = replace(question, mask_logits=logits)
+        steps.append(Step(prefix, segmenter.predict(embedding, question)))
+    return tuple(steps)
+
+
+def _as_it_is(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:
+    """One candidate, a mask that is to be corrected."""
+    if mask.shape != embedding.original_size:
+        raise PromptError(
+            f"the mask prompt has shape {mask.shape}, the image {embedding.original_size}; "
+            "give a mask of the image's size"
+        )
+    logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
+    return Prediction(mask[None], np.ones(1, np.float32), logits[None])
+
+
+def _prefixes(prompts: PlanePrompts) -> Iterator[PlanePrompts]:
+    """Beginnings that can be answered: boxes and outlines, then one more click each."""
+    for count in range(len(prompts.points_yx) + 1):
+        prefix = prompts.with_points(slice(count))
+        if prefix.is_answerable:
+            yield prefix
+
+
+def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSet:
+    """Prompts with at most one box or outline; an outline is a mask and its box."""
+    box, logits = None, None
+    if len(prompts.boxes_yxyx):
+        box = prompts.boxes_yxyx[0]
+    elif prompts.polygons_yx:
+        mask = polygon_to_mask(prompts.polygons_yx[0], embedding.original_size)
+        box = mask_to_box_yxyx(mask)
+        logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
+    return PromptSet(prompts.points_yx, prompts.point_labels, box, logits)
+
+
+def _split(prompts: PlanePrompts, embedding: ImageEmbedding) -> Iterator[PlanePrompts]:
+    """One part per region, with the positive clicks inside it and all negative ones.
+
+    Regions are boxes, outlines and masks. Positive clicks outside of all of them make a part
+    of their own.
+    """
+    if prompts.num_regions <= 1:
+        yield prompts
+        return
+    is_positive = prompts.point_labels == FOREGROUND
+    is_free = is_positive.copy()
+    clicks = replace(prompts, boxes_yxyx=_NO_BOXES, polygons_yx=(), mask=None)
+    for box, region in _regions(prompts, clicks, embedding.original_size):
+        is_inside = _is_inside(prompts.points_yx, box)
+        is_free &= ~is_inside
+        yield region.with_points(is_inside | ~is_positive)
+    if is_free.any():
+        yield clicks.with_points(is_free | ~is_positive)
+
+
+def _regions(
+    prompts: PlanePrompts, clicks: PlanePrompts, size: tuple[int, int]
+) -> Iterator[tuple[npt.NDArray[np.float32], PlanePrompts]]:
+    """Box of each box, outline and mask, and it with all clicks."""
+    for box in prompts.boxes_yxyx:
+        yield box, replace(clicks, boxes_yxyx=box[None])
+    for polygon in prompts.polygons_yx:
+        mask = polygon_to_mask(polygon, size)
+        yield mask_to_box_yxyx(mask), replace(clicks, polygons_yx=(polygon,))
+    if prompts.mask is not None:
+        yield mask_to_box_yxyx(prompts.mask), replace(clicks, mask=prompts.mask)
+
+
+def _is_inside(
+    points_yx: npt.NDArray[np.float32], box: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    is_inside: npt.NDArray[np.bool_] = (points_yx >= box[:2]) & (points_yx <= box[2:])
+    return np.asarray(is_inside.all(axis=1))
+
+
+def _unite(answers: list[Prediction]) -> Prediction:
+    """One candidate: the union of the parts, no more certain than the least certain."""
+    chosen = [(answer, answer.default) for answer in answers]
+    return Prediction(
+        np.logical_or.reduce([answer.mask(i) for answer, i in chosen])[None],
+        np.min([answer.predicted_iou[i] for answer, i in chosen])[None],
+        np.max([answer.low_res_logits[i] for answer, i in chosen], axis=0)[None],
+    )

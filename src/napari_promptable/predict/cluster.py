@@ -1,0 +1,368 @@
+"""Encoding on the workers of a dask.distributed scheduler: volumes, or single planes.
+
+Every worker opens the image itself, loads the model once, and writes to the store itself; a
+task is one plane. Doing one twice does no harm, so tasks of lost workers are simply repeated.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import (
+    CancelledError,
+    ClusterError,
+    EmbeddingMismatchError,
+    PromptableError,
+)
+from napari_promptable.files.images import read_image
+from napari_promptable.masks import Prediction
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.encode_planes import embed_planes
+from napari_promptable.prompts import PromptSet
+from napari_promptable.transforms import to_rgb8
+from napari_promptable.weights.registry import MODELS
+
+if TYPE_CHECKING:
+    from napari_promptable.predict.predictor import PromptableModel
+
+_CONNECT_S = 5  # to wait for an answer of a scheduler
+_WORKER_S = 30  # to wait for the first worker
+_RETRIES = 3  # of a plane whose encoding failed
+_POLL_S = 0.1  # between two questions whether to go on
+_POLLS_TO_CHECK = 100  # until it is asked again whether there are workers
+_MAX_LOCAL_WORKERS = 4  # each holds a model
+_NO_WORKERS = "the scheduler has no workers; start some with the command dask worker ADDRESS"
+
+_loading = threading.Lock()
+
+
+def embed_volume(
+    image_path: str | Path,
+    cache_path: str | Path,
+    *,
+    model: str = "tiny",
+    address: str | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    dtype: str | None = None,
+    max_bytes: int | None = None,
+    num_workers: int | None = None,
+) -> Iterator[tuple[Index, bool]]:
+    """Encode the planes of an image that are not in a store yet, on many processes.
+
+    Whoever iterates may stop after any plane; what is encoded stays, and the next call goes on
+    from there. Planes that were on a worker that is lost are encoded by another.
+
+    Parameters
+    ----------
+    image_path : str or Path
+        As for `napari_promptable.files.images.read_image`, on a disk that all workers see; for
+        large volumes, zarr or OME-Zarr.
+    cache_path : str or Path
+        See `EmbeddingStore`; on a disk that all workers see.
+    model : str, default "tiny"
+        Registry name, or the path of a weights file that all workers see.
+    address : str, optional
+        Of the scheduler, such as "tcp://192.168.0.7:8786"; by default, processes are started
+        on this computer.
+    device, precision : str
+        As in `load_model`, on the workers.
+    dtype, max_bytes
+        As for `EmbeddingStore`.
+    num_workers : int, optional
+        Processes to start where there is no address; as many as cores by default, at most 4.
+
+    Yields
+    ------
+    index : Index
+        The plane that is now in the store, in the order in which they are completed.
+    was_encoded : bool
+        False if it had been there.
+
+    Raises
+    ------
+    ClusterError
+        If dask.distributed is not installed, there is no scheduler at the address, it has no
+        workers, or several were lost with the same plane.
+    CacheError, CheckpointError, DeviceError, ImageFormatError, UnknownModelError
+        As the store, the model and the image raise them, here or on a worker.
+    """
+    planes = PlaneAxes.of_image(tuple(read_image(image_path).shape))
+    EmbeddingStore(cache_path, dtype=dtype)  # its errors come before any process is started
+    with _connect(address, num_workers) as client, _errors_named():
+        import distributed
+
+        futures = client.map(
+            _embed_on_worker,
+            list(planes.indices()),
+            image_path=str(Path(image_path).absolute()),
+            cache_path=str(Path(cache_path).absolute()),
+            max_bytes=max_bytes,
+            weights=_Weights(_as_source(model), device, precision),
+            pure=False,
+            retries=_RETRIES,
+        )
+        for future in distributed.as_completed(futures, loop=client.loop):
+            yield future.result()
+            future.release()
+
+
+class RemoteSegmenter:
+    """A model whose image encoder runs on a worker, and all else here.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        Answers prompts, in this process.
+    address : str
+        Of the scheduler.
+    name_or_path : str, optional
+        The same model, for the worker: a registry name or the path of a weights file that the
+        worker sees. By default the model's name.
+    device : str, default "auto"
+        Of the worker.
+
+    Raises
+    ------
+    ClusterError
+        If dask.distributed is not installed or there is no scheduler at the address.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        address: str,
+        name_or_path: str | None = None,
+        device: str = "auto",
+    ) -> None:
+        precision = "bfloat16" if model.model_id.endswith("-bfloat16") else "float32"
+        self._weights = _Weights(_as_source(name_or_path or model.name), device, precision)
+        self._model = model
+        self._exits = ExitStack()
+        self._client = self._exits.enter_context(_connect(address, None))
+
+    @property
+    def model_id(self) -> str:
+        """Which weights."""
+        return self._model.model_id
+
+    def close(self) -> None:
+        """Leave the scheduler."""
+        self._exits.close()
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> ImageEmbedding:
+        """Encode a plane on a worker.
+
+        Parameters
+        ----------
+        image, contrast_limits
+            As in `encode_image`; 8-bit RGB is what travels.
+        is_cancelled : callable, optional
+            Asked ten times a second; True gives up waiting.
+
+        Returns
+        -------
+        ImageEmbedding
+            As if it had been made here.
+
+        Raises
+        ------
+        ClusterError
+            If there are no workers, or scheduler or workers are lost.
+        EmbeddingMismatchError
+            If the worker has other weights under this name.
+        CancelledError
+            If it was given up.
+        ImageFormatError
+            As in `encode_image`.
+        """
+        rgb = to_rgb8(image, contrast_limits)
+        with _errors_named():
+            future = self._client.submit(
+                _encode_on_worker, rgb, self._weights, pure=False, retries=_RETRIES
+            )
+            self._wait(future, is_cancelled)
+            values, sizes = future.result()
+        if sizes["model_id"] != self.model_id:
+            raise EmbeddingMismatchError(
+                f"the worker's weights are {sizes['model_id']}, those here {self.model_id}; "
+                "give name_or_path of the same file"
+            )
+        return ImageEmbedding(
+            np.moveaxis(values, -1, 0),
+            **sizes,
+            image=rgb if self._model.looks_closer else None,
+        )
+
+    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
+        """Answer prompts here, see `predict_candidates`."""
+        return self._model.predict(embedding, prompts)
+
+    def predict_each(
+        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+    ) -> list[Prediction]:
+        """Answer prompts of many objects here."""
+        return self._model.predict_each(embedding, prompts)
+
+    def _wait(self, future: Any, is_cancelled: Callable[[], bool]) -> None:
+        """Wait for a worker, as long as there is one and it is wanted."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        for poll in itertools.count(1):
+            if done.wait(_POLL_S):
+                return
+            if is_cancelled():
+                future.cancel()
+                raise CancelledError("encoding was cancelled")
+            if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
+                future.cancel()
+                raise ClusterError(_NO_WORKERS)
+
+
+class _Weights(NamedTuple):
+    """Which model a worker loads."""
+
+    source: str
+    device: str
+    precision: str
+
+
+def _as_source(name_or_path: str | Path) -> str:
+    """Model names as they are, paths made absolute."""
+    if str(name_or_path) in MODELS or not Path(name_or_path).exists():
+        return str(name_or_path)
+    return str(Path(name_or_path).absolute())
+
+
+@contextmanager
+def _connect(address: str | None, num_workers: int | None) -> Iterator[Any]:
+    """Give a client with at least one worker."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise ClusterError(
+            "dask.distributed is not installed; run pip install "
+            '"napari-promptable[distributed]"'
+        ) from error
+    with ExitStack() as exits:
+        target: Any = address
+        if address is None:
+            target = exits.enter_context(
+                distributed.LocalCluster(
+                    n_workers=num_workers or min(os.cpu_count() or 1, _MAX_LOCAL_WORKERS),
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address=":0",
+                )
+            )
+        try:
+            client = exits.enter_context(
+                distributed.Client(target, timeout=_CONNECT_S, set_as_default=False)
+            )
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"there is no scheduler at {address} ({error}); start one with the command "
+                "dask scheduler, and give the address that it prints"
+            ) from error
+        try:
+            client.wait_for_workers(1, timeout=_WORKER_S)
+        except TimeoutError as error:
+            raise ClusterError(_NO_WORKERS) from error
+        yield client
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """Raise ClusterError for what comes from the cluster rather than from the work."""
+    import distributed
+
+    try:
+        yield
+    except PromptableError:
+        raise
+    except distributed.KilledWorker as error:
+        raise ClusterError(
+            f"several workers were lost with the same plane ({error}); give workers more "
+            "memory, or choose a smaller model"
+        ) from error
+    except (OSError, concurrent.futures.CancelledError) as error:
+        raise ClusterError(
+            f"the connection to the scheduler was lost ({error}); start it again, and run "
+            "this again: what is encoded stays"
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        raise ClusterError(
+            f"a worker failed ({error}); install the same versions of napari-promptable and "
+            "distributed on all computers, and look at the worker's log"
+        ) from error
+
+
+# on the workers
+
+
+def _embed_on_worker(
+    index: Index, image_path: str, cache_path: str, max_bytes: int | None, weights: _Weights
+) -> tuple[Index, bool]:
+    """Encode one plane into the store."""
+    image = _kept(_open_image, image_path)
+    model = _kept(_load_model, weights.source, weights.device, weights.precision)
+    planes = PlaneAxes.of_image(tuple(image.shape))
+    [done] = embed_planes(
+        model,
+        model.model_id,
+        lambda index: np.asarray(image[planes.region(index)]),
+        [index],
+        EmbeddingStore(cache_path, max_bytes=max_bytes),
+    )
+    return done
+
+
+def _encode_on_worker(
+    rgb: npt.NDArray[np.uint8], weights: _Weights
+) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    """Encode one plane; an embedding as plain values, its channels last."""
+    model = _kept(_load_model, weights.source, weights.device, weights.precision)
+    embedding = model.encode(rgb, (0, 255))
+    sizes = {
+        name: getattr(embedding, name)
+        for name in ("original_size", "input_size", "model_id", "low_res_size", "low_res_valid")
+    }
+    return np.moveaxis(embedding.features, 0, -1), sizes
+
+
+def _kept(load: Callable[..., Any], source: str, *options: str) -> Any:
+    """Load a file once per process and version of the file."""
+    changed = os.stat(source).st_mtime_ns if os.path.exists(source) else None
+    with _loading:
+        return load(source, changed, *options)
+
+
+@lru_cache(maxsize=1)
+def _open_image(path: str, _changed: int | None) -> Any:
+    return read_image(path)
+
+
+@lru_cache(maxsize=1)
+def _load_model(source: str, _changed: int | None, device: str, precision: str) -> Any:
+    from napari_promptable.predict.predictor import load_model
+
+    return load_model(source, device=device, precision=precision)

@@ -1,0 +1,327 @@
+"""Embeddings on disk: a zarr group, one array of one chunk per plane.
+
+An entry is a folder that is written under a temporary name and gets its own in one step, so
+it is there complete or not at all, however the process ended and however many write at once.
+Its file ``xxh128`` holds a hash of what is in the other files: whatever a failing disk or
+another program changed is noticed. What was checked is then used, so that nothing can happen
+in between; the chunk is not compressed, that is, its bytes are the features.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from napari_promptable.errors import CacheError
+from napari_promptable.predict.embeddings import ImageEmbedding
+
+FORMAT, VERSION = "napari-promptable/embeddings", 1
+DTYPES = ("float32", "float16")
+"""What `EmbeddingStore` takes."""
+
+_METADATA, _CHUNK, _HASH = "zarr.json", "c/0/0/0", "xxh128"
+_TEMPORARY = ".tmp-"
+_LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
+_SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
+
+
+class _Entry(NamedTuple):
+    """One embedding on disk."""
+
+    last_used_ns: int
+    path: Path
+    nbytes: int
+
+
+class EmbeddingStore:
+    """A folder of embeddings by `napari_promptable.predict.embeddings.plane_key`.
+
+    It is made when it is not there. Threads and processes, also of several computers, may read
+    and write at once.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder, by custom named ``….zarr``.
+    max_bytes : int, optional
+        When more is on disk, the least recently used embeddings are deleted, but for the
+        newest. No limit by default.
+    dtype : {"float32", "float16"}, optional
+        How features are stored; float16 takes half the space, and masks change a little. By
+        default that of the store, float32 for a new one.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    dtype : str
+        How features are stored.
+
+    Raises
+    ------
+    CacheError
+        If there is something else at the path, a store of another version or dtype, or it
+        cannot be read or made. What is there is left alone.
+    """
+
+    def __init__(
+        self, path: str | Path, *, max_bytes: int | None = None, dtype: str | None = None
+    ) -> None:
+        if dtype not in (None, *DTYPES):
+            raise CacheError(f"dtype {dtype!r} was given; choose one of {', '.join(DTYPES)}")
+        self.path = Path(path)
+        self._max_bytes = max_bytes
+        with self._errors_named("opened"):
+            if self._is_new():
+                self._create(dtype or DTYPES[0])
+            self.dtype = self._read_dtype()
+            self._delete_leftovers()
+        if dtype not in (None, self.dtype):
+            raise CacheError(
+                f"{self.path} holds {self.dtype}, {dtype} was asked for; leave that out, or "
+                "name another folder"
+            )
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is an embedding of this name."""
+        return (self.path / str(key)).is_dir()
+
+    def __len__(self) -> int:
+        """Count the embeddings."""
+        return len(self._entries())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk, without metadata."""
+        return sum(entry.nbytes for entry in self._entries())
+
+    def get(self, key: str, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding | None:
+        """Read an embedding.
+
+        Parameters
+        ----------
+        key : str
+            From `napari_promptable.predict.embeddings.plane_key`.
+        rgb : ndarray of uint8, shape (H, W, 3)
+            What the key was made of, for models that look at parts of a plane.
+
+        Returns
+        -------
+        ImageEmbedding or None
+            None if there is no such embedding.
+
+        Raises
+        ------
+        CacheError
+            If it is damaged or cannot be read.
+        """
+        path = self.path / key
+        with self._errors_named("read"):
+            try:
+                metadata, chunk, checksum = (
+                    (path / name).read_bytes() for name in (_METADATA, _CHUNK, _HASH)
+                )
+            except FileNotFoundError as error:
+                if not path.exists():
+                    return None
+                raise _damaged(path) from error
+            if checksum != _checksum(metadata, chunk):
+                raise _damaged(path)
+            with suppress(FileNotFoundError):  # deleted by another process
+                os.utime(path)
+        return _to_embedding(json.loads(metadata), chunk, rgb)
+
+    def put(self, key: str, embedding: ImageEmbedding) -> None:
+        """Write an embedding, unless there is one of this name.
+
+        Parameters
+        ----------
+        key : str
+            From `napari_promptable.predict.embeddings.plane_key`.
+        embedding : ImageEmbedding
+            What to write; its `tiles` are left out.
+
+        Raises
+        ------
+        CacheError
+            If it cannot be written, as when the disk is full; the others stay.
+        """
+        if key in self:
+            return
+        with self._errors_named("written"), self._temporary_folder() as folder:
+            _write_entry(folder, embedding, self.dtype)
+            self._move_in(folder, key)
+            self._delete_oldest()
+
+    # the folder
+
+    def _is_new(self) -> bool:
+        """Whether there is nothing, or nothing but what others write at this moment."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        return all(name.startswith(_TEMPORARY) for name in os.listdir(self.path))
+
+    def _create(self, dtype: str) -> None:
+        """Make an empty store; two processes that do it at once do the same."""
+        import zarr
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._temporary_folder() as folder:
+            attributes = {"format": FORMAT, "version": VERSION, "dtype": dtype}
+            zarr.create_group(folder, zarr_format=3, attributes=attributes)
+            os.replace(folder / _METADATA, self.path / _METADATA)
+
+    def _read_dtype(self) -> str:
+        """Read how features are stored; CacheError if the folder is no store."""
+        try:
+            attributes = json.loads((self.path / _METADATA).read_bytes())["attributes"]
+            kind, version = attributes["format"], attributes["version"]
+            dtype = str(attributes["dtype"])
+        except (ValueError, LookupError, TypeError, FileNotFoundError, NotADirectoryError):
+            kind, version, dtype = None, None, ""
+        if kind != FORMAT:
+            raise CacheError(
+                f"{self.path} is no embedding cache, or a damaged one; name a folder that "
+                "does not exist yet"
+            )
+        if version != VERSION or dtype not in DTYPES:
+            raise CacheError(
+                f"{self.path} is an embedding cache of version {version}, dtype {dtype}; this "
+                f"program knows version {VERSION} with {' and '.join(DTYPES)}: name another "
+                "folder"
+            )
+        return dtype
+
+    def _entries(self) -> list[_Entry]:
+        """Find what is there at this moment."""
+        entries = []
+        with self._errors_named("read"):
+            for folder in os.scandir(self.path):
+                if folder.name.startswith(".") or not folder.is_dir():
+                    continue
+                with suppress(FileNotFoundError):  # deleted by another process
+                    nbytes = os.stat(Path(folder.path, _CHUNK)).st_size
+                    used = folder.stat().st_mtime_ns
+                    entries.append(_Entry(used, Path(folder.path), nbytes))
+        return entries
+
+    def _move_in(self, folder: Path, key: str) -> None:
+        """Give a complete entry its name, unless another process was faster."""
+        try:
+            os.rename(folder, self.path / key)
+        except OSError:
+            if key not in self:
+                raise
+
+    def _delete_oldest(self) -> None:
+        """Delete the least recently used entries until the rest is small enough."""
+        if self._max_bytes is None:
+            return
+        entries = sorted(self._entries())
+        excess = sum(entry.nbytes for entry in entries) - self._max_bytes
+        for entry in entries[:-1]:
+            if excess <= 0:
+                break
+            excess -= entry.nbytes
+            with self._temporary_folder() as folder, suppress(FileNotFoundError):
+                os.rename(entry.path, folder / entry.path.name)
+
+    @contextmanager
+    def _temporary_folder(self) -> Iterator[Path]:
+        """Make a folder that is gone in the end, unless it was moved."""
+        folder = self.path / f"{_TEMPORARY}{uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _delete_leftovers(self) -> None:
+        """Delete what crashed processes left, but not what others are writing."""
+        for folder in self.path.glob(f"{_TEMPORARY}*"):
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > _LEFTOVER_AGE_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _errors_named(self, verb: str) -> Iterator[None]:
+        """Raise CacheError for what the operating system says."""
+        try:
+            yield
+        except CacheError:
+            raise
+        except OSError as error:
+            raise CacheError(
+                f"the embedding cache {self.path} cannot be {verb} "
+                f"({error.strerror or error}); free some space or name another folder"
+            ) from error
+
+
+def _write_entry(folder: Path, embedding: ImageEmbedding, dtype: str) -> None:
+    """Write features, all else that is needed, and the hash of both, down to the disk."""
+    import zarr
+
+    values = np.moveaxis(embedding.features, 0, -1)  # as the decoder reads them
+    if np.abs(values).max(initial=0) > np.finfo(dtype).max:
+        dtype = DTYPES[0]
+    attributes: dict[str, Any] = {name: getattr(embedding, name) for name in _SIZES}
+    attributes["model_id"] = embedding.model_id
+    attributes["with_image"] = embedding.image is not None
+    array = zarr.create_array(
+        folder,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=np.dtype(dtype).newbyteorder("<"),
+        compressors=None,
+        config={"write_empty_chunks": True},
+        zarr_format=3,
+        attributes=attributes,
+        dimension_names=("row", "column", "channel"),
+    )
+    array[...] = values
+    checksum = _checksum(*((folder / name).read_bytes() for name in (_METADATA, _CHUNK)))
+    (folder / _HASH).write_bytes(checksum)
+    for name in (_METADATA, _CHUNK, _HASH):
+        with open(folder / name, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _checksum(metadata: bytes, chunk: bytes) -> bytes:
+    """Hash an entry's files, hexadecimal."""
+    digest = xxhash.xxh128(metadata)
+    digest.update(chunk)
+    return digest.hexdigest().encode()
+
+
+def _to_embedding(
+    metadata: dict[str, Any], chunk: bytes, rgb: npt.NDArray[np.uint8]
+) -> ImageEmbedding:
+    """Build the value from an entry's files."""
+    stored = np.frombuffer(chunk, np.dtype(metadata["data_type"]).newbyteorder("<"))
+    values = stored.reshape(metadata["shape"]).astype(np.float32)
+    attributes = metadata["attributes"]
+    sizes: dict[str, Any] = {name: tuple(attributes[name]) for name in _SIZES}
+    return ImageEmbedding(
+        np.moveaxis(values, -1, 0),
+        **sizes,
+        model_id=attributes["model_id"],
+        image=rgb if attributes["with_image"] else None,
+    )
+
+
+def _damaged(path: Path) -> CacheError:
+    return CacheError(
+        f"the cached embedding {path} is damaged; delete that folder, and the plane is encoded "
+        "anew"
+    )

@@ -1,0 +1,240 @@
+"""Image embeddings: the value, its name, and a cache that keeps the newest in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from napari_promptable.predict.tiling import Tile
+from napari_promptable.transforms import to_rgb8
+
+_MAX_TILE_BYTES = 2**27
+"""Of the parts of one plane that are kept encoded; 128 tiles of the bundled model."""
+
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value", bound=_Sized)
+
+
+class SizedCache(Generic[Key, Value]):
+    """The most recently used values, up to a number of bytes; safe to share by threads.
+
+    Parameters
+    ----------
+    max_bytes : int, default 1 GiB
+        When more is held, the least recently used are dropped. One is always kept.
+    """
+
+    def __init__(self, max_bytes: int = 2**30) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
+        """Return the value of this name; make it first where it is not held."""
+        value = self.find(key)
+        if value is None:
+            value = make()
+            self.keep(key, value)
+        return value
+
+    def find(self, key: Key) -> Value | None:
+        """Return the value of this name, None if it is not held."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def keep(self, key: Key, value: Value) -> None:
+        """Hold a value, and drop the least recently used if there are too many."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > 1 and self.nbytes > self._max_bytes:
+                self._values.popitem(last=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        with self._lock:
+            return sum(value.nbytes for value in self._values.values())
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a value of this name is held."""
+        return key in self._values
+
+    def __len__(self) -> int:
+        """Count the values held."""
+        return len(self._values)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """What the image encoder made of one plane.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (C, rows, columns)
+        The image embedding.
+    original_size : (int, int)
+        Height and width of the plane in pixels.
+    input_size : (int, int)
+        Height and width after resizing, without padding.
+    model_id : str
+        Which weights made it, see `PromptableModel.model_id`.
+    low_res_size : (int, int)
+        Height and width of low-res logits.
+    low_res_valid : (int, int)
+        Rows and columns of these that hold image, the others are padding.
+    image : ndarray of uint8, shape (H, W, 3), or None
+        The plane itself, for models that look at parts of it (see
+        `napari_promptable.predict.tiling`); None for the others.
+    tiles : SizedCache of Tile to ndarray of float32
+        Embeddings of parts, each made when a prompt first needs it.
+    """
+
+    features: npt.NDArray[np.float32]
+    original_size: tuple[int, int]
+    input_size: tuple[int, int]
+    model_id: str
+    low_res_size: tuple[int, int]
+    low_res_valid: tuple[int, int]
+    image: npt.NDArray[np.uint8] | None = None
+    tiles: SizedCache[Tile, npt.NDArray[np.float32]] = field(
+        default_factory=lambda: SizedCache(_MAX_TILE_BYTES)
+    )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        image_bytes = 0 if self.image is None else self.image.nbytes
+        return self.features.nbytes + image_bytes + self.tiles.nbytes
+
+
+def plane_key(rgb: npt.NDArray[np.uint8], model_id: str) -> str:
+    """Name an embedding by the content it is made from.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+        The plane as it is encoded, after contrast: see
+        `napari_promptable.transforms.to_rgb8`.
+    model_id : str
+        Which weights.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits: the same for the same pixels, shape and weights, and only then.
+    """
+    return _hash(rgb, model_id)
+
+
+def _hash(array: npt.NDArray[np.generic], about: object) -> str:
+    """Hash an array, its shape and dtype, and what `repr` says of something else."""
+    digest = xxhash.xxh128(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((array.shape, array.dtype.str, about)).encode())
+    return digest.hexdigest()
+
+
+class Encoder(Protocol):
+    """What encodes planes; `PromptableModel` is one."""
+
+    def encode(
+        self,
+        image: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Encode one plane."""
+        ...
+
+
+class Storage(Protocol):
+    """Where embeddings outlive the process; `EmbeddingStore` is one."""
+
+    def get(self, key: str, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding | None:
+        """Read the embedding of a plane, None if there is none."""
+        ...
+
+    def put(self, key: str, embedding: ImageEmbedding) -> None:
+        """Write an embedding, unless it is there."""
+        ...
+
+
+class EmbeddingCache(SizedCache[str, ImageEmbedding]):
+    """Embeddings by `plane_key`: in memory, and below that in a store, if there is one.
+
+    Parameters
+    ----------
+    max_bytes : int, default 1 GiB
+        Of memory; see `SizedCache`.
+    store : EmbeddingStore, optional
+        Asked for what is not in memory; gets all that is encoded.
+    """
+
+    def __init__(self, max_bytes: int = 2**30, store: Storage | None = None) -> None:
+        super().__init__(max_bytes)
+        self.store = store
+        self._keys: dict[str, str] = {}
+
+    def embed(
+        self,
+        encoder: Encoder,
+        model_id: str,
+        plane: npt.NDArray[np.generic],
+        contrast_limits: tuple[float, float] | None = None,
+    ) -> ImageEmbedding:
+        """Take a plane's embedding from memory, else from the store, else encode the plane.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            The model.
+        model_id : str
+            Which weights it has.
+        plane, contrast_limits
+            As in `encode_image`.
+
+        Returns
+        -------
+        ImageEmbedding
+            Now in memory and in the store.
+
+        Raises
+        ------
+        CacheError
+            If the store's embedding is damaged, or it cannot be written; in the latter case it
+            is kept in memory, so that the next call succeeds.
+        ImageFormatError
+            As in `encode_image`.
+        """
+        as_given = _hash(plane, (contrast_limits, model_id))
+        key = self._keys.get(as_given)  # spares finding the contrast at every click
+        embedding = None if key is None else self.find(key)
+        if embedding is not None:
+            return embedding
+        rgb = to_rgb8(plane, contrast_limits)
+        key = self._keys[as_given] = plane_key(rgb, model_id)
+        embedding = self.find(key)
+        if embedding is None and self.store is not None:
+            embedding = self.store.get(key, rgb)
+        is_new = embedding is None
+        if embedding is None:
+            embedding = encoder.encode(rgb, (0, 255))
+        self.keep(key, embedding)
+        if is_new and self.store is not None:
+            self.store.put(key, embedding)
+        return embedding

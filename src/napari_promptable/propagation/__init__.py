@@ -1,0 +1,1 @@
+"""Carry one object through a stack or through time."""

@@ -1,0 +1,347 @@
+"""Prompts on some slices of a volume → labels of the whole volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import index as as_integer
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError, PromptError
+from napari_promptable.predict.click_by_click import Segmenter, answer_prompts, chosen_candidate
+from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
+from napari_promptable.prompts import PlanePrompts, PromptSet
+from napari_promptable.propagation.chains import (
+    Anchors,
+    Embed,
+    PropagatedMask,
+    propagate_masks,
+)
+from napari_promptable.propagation.gaps import Gap, slices_in_range
+from napari_promptable.propagation.settings import (
+    DEFAULT_SETTINGS,
+    PropagationSettings,
+    StopReason,
+)
+from napari_promptable.propagation.step import BatchSegmenter, Sighting, sight_anchor
+
+SlicePrompts = PromptSet | PlanePrompts
+Progress = Callable[[int, int], None]
+"""Called with the number of slices that are done and of all, counting each direction."""
+
+_FIRST_ID, _LAST_ID = 1, np.iinfo(np.uint32).max
+
+
+class VolumeSegmenter(Segmenter, BatchSegmenter, Protocol):
+    """What encodes slices and answers prompts; `PromptableModel` is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class PropagationResult:
+    """Objects of a volume.
+
+    Attributes
+    ----------
+    labels : ndarray of uint16 or uint32, shape (Z, Y, X)
+        0 is background; objects keep their ids. Where masks overlap, the more confident one is
+        on top, and that of a prompted slice above all.
+    confidence : dict of int to ndarray of float32, shape (Z,)
+        By object id; NaN where the object is absent.
+    stops : dict of int to dict of int to StopReason
+        By object id and slice: why the object was not followed further.
+    """
+
+    labels: npt.NDArray[np.unsignedinteger[Any]]
+    confidence: dict[int, npt.NDArray[np.float32]]
+    stops: dict[int, dict[int, StopReason]]
+
+
+class VolumeMasks:
+    """What became of each object on each slice; a later value replaces an earlier one."""
+
+    def __init__(self) -> None:
+        self._slices: dict[int, dict[int, PropagatedMask]] = {}
+
+    def __iter__(self) -> Iterator[PropagatedMask]:
+        for _, objects in sorted(self._slices.items()):
+            yield from objects.values()
+
+    def add(self, value: PropagatedMask) -> None:
+        """Keep a value."""
+        self._slices.setdefault(value.position, {})[value.object_id] = value
+
+    def forget(self, gaps: Iterable[Gap]) -> None:
+        """Drop what was found in gaps that are going to be filled again."""
+        for gap in gaps:
+            for position in gap.slices:
+                self._slices.get(position, {}).pop(gap.object_id, None)
+
+    def on_slice(self, position: int) -> Mapping[int, PropagatedMask]:
+        """Values of a slice by object id."""
+        return self._slices.get(position, {})
+
+    @property
+    def positions(self) -> list[int]:
+        """Slices on which something was found or searched, in order."""
+        return sorted(self._slices)
+
+    def ranked(self, position: int) -> list[PropagatedMask]:
+        """Values of a slice in the order in which they are drawn, the most confident last."""
+        return sorted(self.on_slice(position).values(), key=_rank)
+
+    def draw_labels(self, position: int, labels: npt.NDArray[Any]) -> None:
+        """Draw the objects of a slice, the most confident on top.
+
+        Parameters
+        ----------
+        position : int
+            The slice.
+        labels : ndarray of int, shape (H, W)
+            Drawn on.
+        """
+        for value in self.ranked(position):
+            if value.packed.region is not None:
+                labels[value.packed.region][value.packed.crop()] = value.object_id
+
+    def confidence(self, object_id: int, length: int) -> npt.NDArray[np.float32]:
+        """Confidence of an object on each slice, ndarray of float32, shape (length,)."""
+        confidence = np.full(length, np.nan, np.float32)
+        for position, objects in self._slices.items():
+            if object_id in objects:
+                confidence[position] = objects[object_id].confidence
+        return confidence
+
+    def stops(self, object_id: int) -> dict[int, StopReason]:
+        """Why an object was not followed further, by slice."""
+        return {
+            value.position: value.stop
+            for value in self
+            if value.object_id == object_id and value.stop is not None
+        }
+
+
+def _rank(value: PropagatedMask) -> tuple[bool, float, int]:
+    """Order in which masks are drawn: prompted ones last, of equal ones the lower id."""
+    confidence = value.confidence if value.is_present else -1.0
+    return value.is_anchor, confidence, -value.object_id
+
+
+def propagate(
+    model: VolumeSegmenter,
+    volume: Any,
+    prompts: Mapping[int, SlicePrompts] | Mapping[int, Mapping[int, SlicePrompts]],
+    settings: PropagationSettings | None = None,
+    progress: Progress | None = None,
+) -> PropagationResult:
+    """Segment objects of a volume from prompts on some of its slices.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        From `load_model`.
+    volume : array of any kind, shape (Z, Y, X), (Z, Y, X, 3) or (Z, Y, X, 4)
+        Any real dtype; zarr and dask arrays are read slice by slice, and only as far as needed.
+        Z may be time.
+    prompts : dict of int to PromptSet, or dict of int to dict of int to PromptSet
+        Prompts of one object by slice, which gets the label 1; or those of many objects by
+        object id and slice. They are answered click by click, as in the widget.
+    settings : PropagationSettings, optional
+        Range, prompts and stop rules.
+    progress : callable, optional
+        Called with the number of slices that are done and of all, counting each direction.
+
+    Returns
+    -------
+    PropagationResult
+        Labels of the whole volume, and how sure they are.
+
+    Raises
+    ------
+    ImageFormatError
+        If the volume has another number of axes, or a slice cannot be encoded.
+    PromptError
+        If there are no prompts, a slice or an object id does not exist, prompts cannot be
+        answered, or an object has none within the range.
+    """
+    settings = DEFAULT_SETTINGS if settings is None else settings
+    slices = volume if hasattr(volume, "shape") else np.asarray(volume)
+    shape = _check_shape(tuple(slices.shape))
+    objects = _by_object(prompts)
+    _check_prompts(objects, shape[0])
+    embeddings: SizedCache[int, ImageEmbedding] = SizedCache()
+
+    def embed(position: int) -> ImageEmbedding:
+        return embeddings.get_or_make(
+            position, lambda: model.encode(np.asarray(slices[position]))
+        )
+
+    masks = VolumeMasks()
+    for value in propagate_prompts(
+        model, embed, shape[0], objects, settings, progress=progress
+    ):
+        masks.add(value)
+    labels = np.zeros(shape, np.uint16 if max(objects) < 2**16 else np.uint32)
+    for position, plane in enumerate(labels):
+        masks.draw_labels(position, plane)
+    return PropagationResult(
+        labels,
+        {object_id: masks.confidence(object_id, shape[0]) for object_id in objects},
+        {object_id: masks.stops(object_id) for object_id in objects},
+    )
+
+
+def propagate_prompts(
+    model: VolumeSegmenter,
+    embed: Embed,
+    length: int,
+    objects: Mapping[int, Mapping[int, SlicePrompts]],
+    settings: PropagationSettings = DEFAULT_SETTINGS,
+    *,
+    changed: Mapping[int, Collection[int]] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[PropagatedMask]:
+    """Answer the prompts of objects, then carry the objects through a volume.
+
+    Parameters
+    ----------
+    model : VolumeSegmenter
+        Answers.
+    embed, length, settings, changed, progress
+        As in `propagate_masks`.
+    objects : dict of int to dict of int to PromptSet or PlanePrompts
+        By object id and slice.
+
+    Yields
+    ------
+    PropagatedMask
+        As `propagate_masks` does.
+
+    Raises
+    ------
+    PromptError
+        As `answer_slices` and `propagate_masks`.
+    """
+    anchors = answer_slices(model, embed, length, objects, settings)
+    yield from propagate_masks(
+        model, embed, length, anchors, settings, changed=changed, progress=progress
+    )
+
+
+def answer_slices(
+    model: Segmenter,
+    embed: Embed,
+    length: int,
+    objects: Mapping[int, Mapping[int, SlicePrompts]],
+    settings: PropagationSettings = DEFAULT_SETTINGS,
+) -> Anchors:
+    """Answer the prompts of objects, so that they can be propagated.
+
+    Parameters
+    ----------
+    model : Segmenter
+        Answers them.
+    embed : callable
+        Given a slice, returns its embedding.
+    length : int
+        Number of slices.
+    objects : dict of int to dict of int to PromptSet or PlanePrompts
+        By object id and slice.
+    settings : PropagationSettings, optional
+        Prompts outside of its range are left out.
+
+    Returns
+    -------
+    dict of int to dict of int to Sighting
+        The chosen candidate of each, for `propagate_masks`.
+
+    Raises
+    ------
+    PromptError
+        If the range lies outside the volume, or prompts cannot be answered.
+    """
+    slices = slices_in_range(length, settings)
+    anchors: dict[int, dict[int, Sighting]] = {object_id: {} for object_id in objects}
+    prompted = sorted({position for at in objects.values() for position in at})
+    for position in (position for position in prompted if position in slices):
+        embedding = embed(position)
+        for object_id, at in objects.items():
+            if position in at:
+                anchors[object_id][position] = _answer(model, embedding, at[position])
+    return anchors
+
+
+def _answer(model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts) -> Sighting:
+    """Answer prompts as the widget does; those with logits of an earlier answer at once."""
+    if isinstance(prompts, PromptSet):
+        if prompts.mask_logits is not None:
+            prediction = model.predict(embedding, prompts)
+            return sight_anchor(embedding, prediction, prediction.default)
+        boxes = [] if prompts.box_yxyx is None else [prompts.box_yxyx]
+        prompts = PlanePrompts(prompts.points_yx, prompts.point_labels, boxes)
+    prediction = answer_prompts(model, embedding, prompts)[-1].prediction
+    return sight_anchor(embedding, prediction, chosen_candidate(prompts, prediction))
+
+
+def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Shape of a volume without its colours; ImageFormatError if it is none."""
+    is_rgb = len(shape) == 4 and shape[-1] in (3, 4)
+    if (len(shape) != 3 and not is_rgb) or 0 in shape:
+        raise ImageFormatError(
+            f"a volume of shape {shape} was given; it must be (Z, Y, X), or (Z, Y, X, 3) in "
+            "colour, without an empty axis"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _by_object(
+    prompts: Mapping[int, SlicePrompts] | Mapping[int, Mapping[int, SlicePrompts]],
+) -> dict[int, dict[int, SlicePrompts]]:
+    """Prompts by object id and slice, as whole numbers; PromptError if they are malformed."""
+    many: Mapping[Any, Any] = prompts if isinstance(prompts, Mapping) else {}
+    if many and all(isinstance(value, SlicePrompts) for value in many.values()):
+        many = {_FIRST_ID: many}
+    elif not many or not all(isinstance(value, Mapping) for value in many.values()):
+        raise PromptError(
+            "prompts must be {slice: PromptSet} for one object or {object id: {slice: "
+            f"PromptSet}}}} for many, with at least one prompt, not {prompts!r}"
+        )
+    return {
+        _as_integer(object_id, "object id"): {
+            _as_integer(position, "slice"): asked for position, asked in at.items()
+        }
+        for object_id, at in many.items()
+    }
+
+
+def _as_integer(value: object, name: str) -> int:
+    try:
+        return as_integer(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise PromptError(f"{name} must be a whole number, not {value!r}") from error
+
+
+def _check_prompts(objects: Mapping[int, Mapping[int, SlicePrompts]], length: int) -> None:
+    """Refuse ids and slices that do not exist, and prompts that cannot be answered."""
+    for object_id, at in objects.items():
+        if not _FIRST_ID <= object_id <= _LAST_ID:
+            raise PromptError(
+                f"object id {object_id} was given; ids are {_FIRST_ID} to {_LAST_ID}"
+            )
+        if not at:
+            raise PromptError(
+                f"object {object_id} has no prompts; give it some, or leave it out"
+            )
+        for position, asked in at.items():
+            if not 0 <= position < length:
+                raise PromptError(
+                    f"object {object_id} has prompts on slice {position}; the volume has "
+                    f"slices 0 to {length - 1}"
+                )
+            if not isinstance(asked, SlicePrompts) or not asked.is_answerable:
+                raise PromptError(
+                    f"the prompts of object {object_id} on slice {position} do not say where "
+                    f"it is: {asked!r}; give a PromptSet with a foreground point or a box"
+                )

@@ -1,0 +1,384 @@
+"""Weights files on this computer: where they are, whether they are intact, how to get them.
+
+A downloaded file is checked before it gets its name, and any file before its first use in a
+process. Torch is not needed here; what reads the network is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from napari_promptable.errors import CancelledError, CheckpointError
+from napari_promptable.weights.registry import MODELS, ModelSpec, get_model_spec
+
+CACHE_VARIABLE = "NAPARI_PROMPTABLE_CACHE"
+"""Environment variable with the folder to keep downloads in, instead of the platform's own."""
+
+_ASSETS = Path(__file__).parents[1] / "assets"
+_ALGORITHMS = ("sha256", "xxh128")
+_CHUNK_BYTES = 1 << 17
+_TIMEOUT_S = 30.0  # without a single byte
+_WAIT_S = 0.2  # between two looks at the lock of another download
+_MAX_TRIES = 10  # to continue after a cut, for each address
+
+Progress = Callable[[int, int | None], None]
+
+
+class _LinkError(Exception):
+    """One address did not give the file."""
+
+
+def checkpoint_folder() -> Path:
+    """Where downloaded weights are kept, and where files may be put by hand.
+
+    Returns
+    -------
+    Path
+        The folder ``checkpoints`` in ``$NAPARI_PROMPTABLE_CACHE``, or in the platform's cache
+        folder for this package if that is not set. It need not exist.
+    """
+    return cache_root() / "checkpoints"
+
+
+def cache_root() -> Path:
+    """Folder of everything that this package keeps on disk; it need not exist."""
+    root = os.environ.get(CACHE_VARIABLE)
+    if not root:
+        import pooch
+
+        root = pooch.os_cache("napari-promptable")
+    return Path(root).expanduser()
+
+
+def checkpoint_path(name: str) -> Path:
+    """Where the weights of a model are, or will be.
+
+    Parameters
+    ----------
+    name : str
+        A name of the registry.
+
+    Returns
+    -------
+    Path
+        A file that need not exist.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model.
+    """
+    spec = get_model_spec(name)
+    return (_ASSETS if spec.is_bundled else checkpoint_folder()) / spec.file_name
+
+
+def is_downloaded(name: str) -> bool:
+    """Whether the weights of a model are on this computer; their hash is not checked.
+
+    Parameters
+    ----------
+    name : str
+        A name of the registry.
+
+    Returns
+    -------
+    bool
+        True for bundled and downloaded files, and those put in the folder by hand.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model.
+    """
+    return checkpoint_path(name).is_file()
+
+
+def verify_checkpoint(path: str | Path, spec: ModelSpec | None = None) -> ModelSpec | None:
+    """Check that a weights file is what was published.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file.
+    spec : ModelSpec, optional
+        What it should be. By default the model whose file has this name, or else the one whose
+        file has this hash.
+
+    Returns
+    -------
+    ModelSpec or None
+        The model that the file belongs to; None if neither name nor hash are of the registry.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it has another hash than the model's.
+
+    Notes
+    -----
+    The hash is remembered until size or modification time of the file change, or the process
+    ends. That of a bundled file is not known: the installer has checked it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Check its name, or download it there.")
+    if spec is None:
+        spec = _find_spec(path)
+    if spec is not None and spec.hash:
+        found = _hash_of(path, spec.hash.partition(":")[0])
+        if found != spec.hash:
+            raise CheckpointError(
+                f"{path} is damaged or is not the file of {spec.name!r}: its hash is {found} "
+                f"instead of {spec.hash}. Delete or rename it, then download it again."
+            )
+    return spec
+
+
+def fetch_checkpoint(
+    name: str,
+    progress: Progress | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Get the weights of a model, from this computer or else from the network.
+
+    Parameters
+    ----------
+    name : str
+        A name of the registry.
+    progress : callable, optional
+        Called as ``progress(done, total)`` in bytes while a file is downloaded; `total` is None
+        if it is unknown. `done` falls back if a download has to start over.
+    is_cancelled : callable, optional
+        Asked again and again during a download; it stops when the answer is True.
+
+    Returns
+    -------
+    Path
+        The complete file, its hash checked as by `verify_checkpoint`.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model.
+    CheckpointError
+        If no address gives the file, it cannot be written, or one that is there is damaged: it
+        may be the user's, so it is not replaced.
+    CancelledError
+        If `is_cancelled` said so. What was downloaded is deleted.
+
+    Notes
+    -----
+    After a cut connection, the download goes on from where it was, here and in a later call,
+    if the server can do that. Proxies and certificates are those of the environment
+    (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE). Of several processes that ask for the same
+    file one downloads it and the others wait.
+    """
+    spec = get_model_spec(name)
+    path = checkpoint_path(name)
+    if not path.is_file():
+        if spec.is_bundled:
+            raise CheckpointError(
+                f"The bundled weights {path} are missing. Install napari-promptable again."
+            )
+        download = _Download(spec, path, progress, is_cancelled)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with download.locked():
+                if not path.is_file():  # it may have come while we waited
+                    download.run()
+                    return path
+        except CheckpointError:
+            raise
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written ({error.strerror or error}). Make room or give "
+                f"yourself permission, or set {CACHE_VARIABLE} to another folder."
+            ) from error
+    verify_checkpoint(path, spec)
+    return path
+
+
+class _Download:
+    """One model's file on its way into the folder.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What to download.
+    path : Path
+        Where it goes; the part that has come is kept beside it.
+    progress, is_cancelled
+        As `fetch_checkpoint` takes them.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        path: Path,
+        progress: Progress | None,
+        is_cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self.spec = spec
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        self.progress = progress
+        self.is_cancelled = is_cancelled
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes and threads from downloading the same file meanwhile."""
+        import filelock
+
+        lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        while not lock.is_locked:
+            self._check_cancelled()
+            with suppress(filelock.Timeout):
+                lock.acquire(timeout=_WAIT_S)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def run(self) -> None:
+        """Try each address; give the file its name when it is complete and intact."""
+        failures = []
+        try:
+            for url in self.spec.urls:
+                try:
+                    self._fetch_from(url)
+                except _LinkError as error:
+                    failures.append(f"{url} ({error})")
+                else:
+                    self.part.replace(self.path)
+                    return
+        except (CancelledError, OSError):  # OSError: the disk is full, for instance
+            with suppress(OSError):
+                self.part.unlink()
+            raise
+        if _size_of(self.part) == 0:
+            self.part.unlink(missing_ok=True)
+        raise CheckpointError(self._failure_message(failures))
+
+    def _fetch_from(self, url: str) -> None:
+        """Complete the part from one address and check it."""
+        for _ in range(_MAX_TRIES):
+            start = _size_of(self.part)
+            try:
+                self._append_from(url, start)
+            except _LinkError:
+                if _size_of(self.part) <= start:
+                    raise
+                continue  # cut, but it got further
+            found = _hash_of(self.part, self.spec.hash.partition(":")[0])
+            if found == self.spec.hash:
+                return
+            self.part.unlink()
+            if start == 0:
+                raise _LinkError(f"the file there has the hash {found}")
+            # Pieces of two files, perhaps: start over.
+        raise _LinkError(f"cut {_MAX_TRIES} times; call again to go on")
+
+    def _append_from(self, url: str, start: int) -> None:
+        """Add to the part what is missing; all of it, if the server can only send all."""
+        self._check_cancelled()
+        with self.part.open("ab") as file, closing(_read_url(url, start)) as pieces:
+            for offset, total, piece in pieces:
+                self._check_cancelled()
+                if offset != file.tell():
+                    file.seek(offset)
+                    file.truncate()
+                file.write(piece)
+                if self.progress is not None:
+                    self.progress(file.tell(), total or self.spec.size_bytes)
+
+    def _check_cancelled(self) -> None:
+        """Stop if the user wants it."""
+        if self.is_cancelled is not None and self.is_cancelled():
+            raise CancelledError(f"The download of {self.spec.name!r} was cancelled.")
+
+    def _failure_message(self, failures: list[str]) -> str:
+        """Say what was tried, and what a user without a connection can do."""
+        spec = self.spec
+        size = f"{spec.size_bytes} bytes, " if spec.size_bytes is not None else ""
+        return (
+            f"The weights of {spec.name!r} could not be downloaded from {'; '.join(failures)}. "
+            "Check the connection and the settings HTTPS_PROXY and REQUESTS_CA_BUNDLE; or get "
+            f"the file on another computer and save it as {spec.file_name} ({size}{spec.hash}) "
+            f"in {self.path.parent}."
+        )
+
+
+def _read_url(url: str, start: int) -> Generator[tuple[int, int | None, bytes], None, None]:
+    """Yield position, total size and content of each piece of a file, from `start` on.
+
+    A server that cannot begin there begins at 0. Nothing comes if nothing is after `start`.
+    """
+    import requests
+
+    headers = {"Accept-Encoding": "identity"}  # compressed bytes could not be continued
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+            if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+                return
+            if not response.ok:
+                raise _LinkError(f"{response.status_code} {response.reason}")
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise _LinkError("a web page came instead of the file; is there a login?")
+            offset = start if response.status_code == requests.codes.partial_content else 0
+            length = response.headers.get("Content-Length", "")
+            total = offset + int(length) if length.isdecimal() else None
+            for piece in response.iter_content(_CHUNK_BYTES):
+                yield offset, total, piece
+                offset += len(piece)
+    except (OSError, ValueError) as error:  # requests' own, or about certificates and URLs
+        raise _LinkError(f"{type(error).__name__}: {_root_of(error)}") from error
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """Find the first of a chain of errors, the one that tells users something."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
+
+
+def _find_spec(path: Path) -> ModelSpec | None:
+    """Find the model that a file belongs to, by its name or else by its hash."""
+    for spec in MODELS.values():
+        if spec.is_bundled:  # any file of a user may be called like it
+            is_named = path.resolve() == checkpoint_path(spec.name).resolve()
+        else:
+            is_named = path.name == spec.file_name
+        if is_named:
+            return spec
+    hashes = {_hash_of(path, algorithm) for algorithm in _ALGORITHMS}
+    return next((spec for spec in MODELS.values() if spec.hash in hashes), None)
+
+
+def _size_of(path: Path) -> int:
+    """Size in bytes; 0 if there is no file."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hash_of(path: Path, algorithm: str) -> str:
+    """Hash a file, or remember the hash if the file has not changed."""
+    try:
+        stat = path.stat()
+        return _compute_hash(path, algorithm, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _compute_hash(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
+    """Hash a file; size and time only tell its versions apart."""
+    import pooch
+
+    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"

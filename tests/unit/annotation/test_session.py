@@ -1,0 +1,916 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from napari_promptable.annotation.history import History, Origin, SliceRecord, Verb
+from napari_promptable.annotation.labels import SliceMask, find_extents
+from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.session import (
+    SegmentationSession,
+    answer_open_questions,
+)
+from napari_promptable.errors import LabelError, PromptError
+from napari_promptable.masks import mask_region
+from napari_promptable.planes import PlaneAxes
+from napari_promptable.predict.embeddings import EmbeddingCache
+from napari_promptable.prompts import PlanePrompts
+
+SHAPE = (3, 20, 24)
+PLANES = PlaneAxes(SHAPE, (1, 2))
+STACK = np.full(SHAPE, 0.5)
+FOREIGN = 99
+
+
+def make_session(labels: Any = None, **options: Any) -> SegmentationSession:
+    labels = np.zeros(SHAPE, np.int32) if labels is None else labels
+    return SegmentationSession(PLANES, labels, **options)
+
+
+def make_click(row: float, column: float, label: int = 1) -> PlanePrompts:
+    return PlanePrompts([[row, column]], [label])
+
+
+def make_events(session: SegmentationSession) -> list[tuple]:
+    """List to which all signals of a session are added."""
+    events: list[tuple] = []
+    for name in ("current_object_changed", "prompts_changed", "answer_changed"):
+        getattr(session, name).connect(lambda value, name=name: events.append((name, value)))
+    session.labels_changed.connect(lambda patches: events.append(("labels_changed", patches)))
+    session.records_changed.connect(lambda _: events.append(("records_changed",)))
+    session.history_changed.connect(lambda: events.append(("history_changed",)))
+    return events
+
+
+def answer(session: SegmentationSession, segmenter: Any) -> None:
+    answer_open_questions(session, segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+
+
+@pytest.fixture
+def session() -> SegmentationSession:
+    """Session without prompts, on empty labels."""
+    return make_session()
+
+
+# prompts and answers
+
+
+def test_prompts_become_questions_and_questions_masks(session, fake_segmenter) -> None:
+    session.replace_prompts({(2,): make_click(5, 6), (0,): make_click(9, 9)})
+    assert [question.index for question in session.open_questions()] == [(0,), (2,)]
+    assert session.mask((0,)) is session.candidate((0,)) is session.prediction((0,)) is None
+    assert not session.has_answer
+    answer(session, fake_segmenter)
+    assert session.open_questions() == []
+    assert session.has_answer
+    assert session.candidate((2,)) == 1
+    mask = session.mask((2,))
+    assert mask is not None
+    assert mask[5, 6]
+    assert not mask[15, 15]
+    assert session.mask((1,)) is None
+    assert not session.labels.any()
+
+
+def test_only_what_can_be_answered_is_asked(session) -> None:
+    session.replace_prompts({(0,): make_click(5, 6, label=0), (1,): PlanePrompts()})
+    assert session.open_questions() == []
+    assert list(session.prompts_of(1)) == [(0,)]
+
+
+def test_one_more_click_is_one_more_call(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.replace_prompts({(0,): PlanePrompts([[5, 6], [9, 9]]), (1,): make_click(1, 1)})
+    assert session.prediction((0,)) is None
+    answer(session, fake_segmenter)
+    assert len(fake_segmenter.questions) == 1 + 1 + 1
+
+
+def test_answers_to_unchanged_prompts_stay(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    kept = session.prediction((0,))
+    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 7)})
+    assert session.prediction((0,)) is kept
+    assert [question.index for question in session.open_questions()] == [(1,)]
+
+
+def test_stale_answers_are_dropped(session, fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(STACK[0])
+    session.replace_prompts({(0,): make_click(5, 6)})
+    [question] = session.open_questions()
+    late = question.resolve(fake_segmenter, embedding)
+    events = make_events(session)
+
+    session.replace_prompts({(0,): make_click(5, 7)})
+    events.clear()
+    assert not session.accept(late)
+    session.replace_prompts({})
+    events.clear()
+    assert not session.accept(late)
+    session.replace_prompts({(0,): make_click(5, 6)})
+    session.select_object(2)
+    session.replace_prompts({(0,): make_click(5, 6)})
+    events.clear()
+    assert not session.accept(late)
+    assert events == []
+    assert session.prediction((0,)) is None
+
+    session.select_object(1)
+    assert session.accept(late)
+    assert session.prediction((0,)) is late.steps[-1].prediction
+
+
+def test_an_answer_to_part_of_the_clicks_is_stale(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    [question] = session.open_questions()
+    session.replace_prompts({(0,): PlanePrompts([[5, 6], [9, 9]])})
+    assert not session.accept(question.resolve(fake_segmenter, fake_segmenter.encode(STACK[0])))
+
+
+def test_forgotten_answers_are_asked_again(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    events = make_events(session)
+    session.forget_answers()
+    assert events == [("answer_changed", (0,))]
+    [question] = session.open_questions()
+    assert question.known == ()
+
+
+def test_a_candidate_is_chosen(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    prediction = session.prediction((0,))
+    for candidate in (0, 2):
+        session.choose_candidate((0,), candidate)
+        assert session.candidate((0,)) == candidate
+        assert np.array_equal(session.mask((0,)), prediction.masks[candidate])
+        assert session.prediction((0,)) is prediction
+    assert session.prompts_of(1)[(0,)].candidate == 2
+    session.replace_prompts({(0,): make_click(9, 9)})
+    assert session.candidate((0,)) == 2  # the prompts are the same
+    session.replace_prompts({(0,): make_click(9, 8)})
+    answer(session, fake_segmenter)
+    assert session.candidate((0,)) == 1
+
+
+@pytest.mark.parametrize("candidate", [-1, 3])
+def test_a_candidate_that_there_is_not_is_refused(session, fake_segmenter, candidate) -> None:
+    with pytest.raises(PromptError, match="there are 0"):
+        session.choose_candidate((0,), 0)
+    session.replace_prompts({(0,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    with pytest.raises(PromptError, match=f"candidate {candidate} was given; there are 3"):
+        session.choose_candidate((0,), candidate)
+
+
+# objects
+
+
+def test_selecting_an_object_brings_its_prompts_back(session, fake_segmenter) -> None:
+    first = {(0,): make_click(5, 6), (1,): make_click(7, 8)}
+    session.replace_prompts(first)
+    answer(session, fake_segmenter)
+    expected = session.mask((1,))
+    assert session.new_object() == 2
+    assert session.prompts_of(2) == {}
+    assert session.mask((1,)) is None
+    session.replace_prompts({(1,): make_click(15, 15)})
+    session.select_object(1)
+    assert session.prompts_of(session.current_object) == first
+    assert session.objects == {1: first, 2: {(1,): make_click(15, 15)}}
+    answer(session, fake_segmenter)
+    assert np.array_equal(session.mask((1,)), expected)
+
+
+def test_ids_start_where_told_and_are_positive() -> None:
+    session = make_session(first_id=7)
+    assert session.current_object == 7
+    assert session.new_object() == 7  # it has no prompts yet
+    session.replace_prompts({(0,): make_click(5, 6)})
+    assert session.new_object() == 8
+    for wrong in (0, -1):
+        with pytest.raises(PromptError, match=f"object id {wrong}.*start at 1"):
+            session.select_object(wrong)
+
+
+def test_an_object_in_the_labels_is_never_a_new_one(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    committed = session.labels.copy()
+    session.select_object(1)
+    session.replace_prompts({})
+    assert session.new_object() == 2
+    session.replace_prompts({(0,): make_click(15, 15)})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert np.array_equal(session.labels == 1, committed == 1)
+
+
+# labels
+
+
+def test_commit_writes_all_planes_and_begins_a_new_object(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    masks = {index: session.mask(index) for index in ((0,), (2,))}
+    done = session.commit()
+    assert done is not None
+    assert done.object_ids == (1,)
+    for index, mask in masks.items():
+        assert np.array_equal(session.labels[index] == 1, mask)
+    assert not session.labels[1].any()
+    assert session.current_object == 2
+    assert (session.can_undo, session.can_redo) == (True, False)
+
+
+def test_planes_without_an_answer_are_not_written(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 8)})
+    session.commit()
+    assert session.labels[0].any()
+    assert not session.labels[2].any()
+
+
+def test_without_an_answer_there_is_nothing_to_commit(session) -> None:
+    events = make_events(session)
+    assert session.commit() is None
+    session.replace_prompts({(0,): make_click(5, 6)})
+    events.clear()
+    assert session.commit() is None
+    assert events == []
+    assert (session.current_object, session.can_undo) == (1, False)
+
+
+def test_refining_an_object_replaces_its_former_pixels(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    session.select_object(1)
+    session.replace_prompts({(0,): make_click(14, 16)})
+    answer(session, fake_segmenter)
+    mask = session.mask((0,))
+    session.commit()
+    assert np.array_equal(session.labels[0] == 1, mask)
+    assert not session.labels[0, 5, 6]
+
+
+def make_boxes(*boxes: tuple[float, float, float, float]) -> PlanePrompts:
+    return PlanePrompts(boxes_yxyx=boxes)
+
+
+def test_undo_of_boxes_brings_all_prompts_back(session, fake_segmenter) -> None:
+    boxes = make_boxes((1, 1, 5, 5), (8, 8, 12, 15))
+    click = make_click(3, 3)
+    session.replace_prompts({(2,): boxes, (0,): click})
+    embedding = fake_segmenter.encode(STACK[0])
+    questions = session.questions_by_box()
+    session.commit_answers([q.resolve(fake_segmenter, embedding) for q in questions])
+    session.undo()
+    assert not session.labels.any()
+    assert session.objects == {1: {(2,): boxes, (0,): click}}
+    assert session.current_object == 1
+    session.redo()
+    assert set(np.unique(session.labels)) == {0, 1, 2}
+    assert session.objects == {q.object_id: {q.index: q.prompts} for q in questions}
+
+
+def test_a_plane_without_prompts_any_more_is_cleared(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.commit()
+    before = session.labels.copy()
+    assert before[0].any() and before[2].any()
+    session.select_object(1)
+    session.replace_prompts({(2,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert not session.labels[0].any()
+    assert np.array_equal(session.labels[2], before[2])
+    session.undo()
+    assert np.array_equal(session.labels, before)
+
+
+def test_boxes_become_objects(session, fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(STACK[0])
+    session.replace_prompts(
+        {(2,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15)), (0,): make_boxes((2, 3, 6, 6))}
+    )
+    questions = session.questions_by_box()
+    asked = [(q.object_id, q.index, q.prompts.boxes_yxyx.tolist()) for q in questions]
+    assert asked == [
+        (1, (0,), [[2, 3, 6, 6]]),
+        (2, (2,), [[1, 1, 5, 5]]),
+        (3, (2,), [[8, 8, 12, 15]]),
+    ]
+    answers = [question.resolve(fake_segmenter, embedding) for question in questions]
+    done = session.commit_answers(answers)
+    assert done is not None
+    assert done.object_ids == (1, 2, 3)
+    expected = np.zeros(SHAPE, np.int32)
+    expected[0, 2:7, 3:7] = 1
+    expected[2, 1:6, 1:6] = 2
+    expected[2, 8:13, 8:16] = 3
+    assert np.array_equal(session.labels, expected)
+    assert session.objects == {q.object_id: {q.index: q.prompts} for q in questions}
+    assert session.current_object == 4
+    session.undo()
+    assert not session.labels.any()
+    assert not session.can_undo
+    session.redo()
+    assert np.array_equal(session.labels, expected)
+
+
+@pytest.mark.parametrize("policy", OverlapPolicy)
+def test_objects_of_one_commit_may_overlap(policy: OverlapPolicy, fake_segmenter) -> None:
+    session = make_session()
+    session.policy = policy
+    session.replace_prompts({(0,): make_boxes((1, 1, 5, 5), (3, 3, 9, 9))})
+    embedding = fake_segmenter.encode(STACK[0])
+    session.commit_answers(
+        [question.resolve(fake_segmenter, embedding) for question in session.questions_by_box()]
+    )
+    assert session.labels[0, 4, 4] == (2 if policy is OverlapPolicy.REPLACE else 1)
+    after = session.labels.copy()
+    session.undo()
+    assert not session.labels.any()
+    session.redo()
+    assert np.array_equal(session.labels, after)
+
+
+def test_without_boxes_no_object_is_made_of_them(session) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    assert session.questions_by_box() == []
+    assert session.commit_answers([]) is None
+    assert (session.current_object, session.can_undo) == (1, False)
+
+
+def test_many_objects_are_written_or_none(fake_segmenter) -> None:
+    session = make_session(np.zeros(SHAPE, np.uint8), first_id=255)
+    session.replace_prompts({(0,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15))})
+    embedding = fake_segmenter.encode(STACK[0])
+    answers = [q.resolve(fake_segmenter, embedding) for q in session.questions_by_box()]
+    events = make_events(session)
+    with pytest.raises(LabelError, match="256"):
+        session.commit_answers(answers)
+    assert not session.labels.any()
+    assert events == []
+    assert not session.can_undo
+
+
+def test_a_commit_after_undo_clears_what_undo_brought_back(session, fake_segmenter) -> None:
+    for click in ((5, 6), (14, 16)):
+        session.select_object(1)
+        session.replace_prompts({(0,): make_click(*click)})
+        answer(session, fake_segmenter)
+        session.commit()
+    session.undo()
+    assert session.labels[0, 5, 6] == 1
+    session.replace_prompts({(0,): make_click(14, 4)})
+    answer(session, fake_segmenter)
+    mask = session.mask((0,))
+    session.commit()
+    assert np.array_equal(session.labels[0] == 1, mask)
+
+
+@pytest.mark.parametrize("policy", OverlapPolicy)
+def test_the_policy_decides_about_overlaps(policy: OverlapPolicy, fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, :, :7] = FOREIGN
+    session = make_session(labels)
+    session.policy = policy
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert labels[0, 5, 6] == (1 if policy is OverlapPolicy.REPLACE else FOREIGN)
+    assert labels[0, 5, 8] == 1
+
+
+def test_an_id_that_does_not_fit_writes_nothing(fake_segmenter) -> None:
+    session = make_session(np.zeros(SHAPE, np.uint8), first_id=256)
+    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    events = make_events(session)
+    with pytest.raises(LabelError, match="256"):
+        session.commit()
+    assert not session.labels.any()
+    assert events == []
+    assert (session.current_object, session.can_undo) == (256, False)
+
+
+def test_undo_and_redo_of_zarr_labels(fake_segmenter) -> None:
+    labels = zarr.zeros(SHAPE, chunks=(1, 8, 8), dtype=np.uint16)
+    session = make_session(labels)
+    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    after = labels[:]
+    session.undo()
+    assert not labels[:].any()
+    assert session.current_object == 1
+    assert list(session.prompts_of(1)) == [(0,), (1,)]
+    session.redo()
+    assert np.array_equal(labels[:], after)
+    assert session.current_object == 2
+
+
+def test_with_no_history_nothing_is_undone(session) -> None:
+    events = make_events(session)
+    assert session.undo() is session.redo() is None
+    assert events == []
+
+
+def test_a_commit_ends_what_could_be_redone(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    session.undo()
+    session.replace_prompts({(0,): make_click(9, 9)})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert not session.can_redo
+    assert session.redo() is None
+
+
+def test_what_is_painted_by_hand_survives_undo_and_redo(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    session.labels[0, 5, 6] = FOREIGN
+    session.undo()
+    session.labels[0, 5, 7] = FOREIGN
+    session.redo()
+    session.undo()
+    assert session.labels[0, 5, 6] == session.labels[0, 5, 7] == FOREIGN
+    assert np.count_nonzero(session.labels) == 2
+
+
+# signals
+
+
+def test_signals_tell_what_happened(session, fake_segmenter) -> None:
+    events = make_events(session)
+    prompts = make_click(5, 6)
+    session.replace_prompts({(0,): prompts})
+    assert events == [("prompts_changed", 1), ("answer_changed", (0,))]
+    events.clear()
+    session.replace_prompts({(0,): make_click(5, 6)})
+    assert events == []
+    answer(session, fake_segmenter)
+    assert events == [("answer_changed", (0,))]
+    events.clear()
+    session.choose_candidate((0,), 0)
+    assert events == [("answer_changed", (0,))]
+    events.clear()
+    done = session.commit()
+    assert done is not None
+    assert events == [
+        ("labels_changed", done.patches),
+        ("records_changed",),
+        ("history_changed",),
+        ("current_object_changed", 2),
+        ("answer_changed", (0,)),
+    ]
+    events.clear()
+    session.select_object(2)
+    assert events == []
+    session.undo()
+    assert events == [
+        ("labels_changed", done.patches),
+        ("records_changed",),
+        ("history_changed",),
+        ("current_object_changed", 1),
+    ]
+    events.clear()
+    session.redo()
+    assert [name for name, *_ in events] == [
+        "labels_changed",
+        "records_changed",
+        "history_changed",
+        "current_object_changed",
+    ]
+
+
+def test_a_removed_plane_loses_its_answer(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    events = make_events(session)
+    session.replace_prompts({(1,): make_click(5, 6)})
+    assert events == [("prompts_changed", 1), ("answer_changed", (0,))]
+    assert session.mask((0,)) is None
+
+
+# images
+
+
+def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE[1:], np.int32)
+    session = SegmentationSession(PlaneAxes(SHAPE[1:], (0, 1)), labels)
+    events = make_events(session)
+    session.replace_prompts({(): make_click(5, 6)})
+    answer_open_questions(session, fake_segmenter, "fake", lambda _: STACK[0], EmbeddingCache())
+    assert ("answer_changed", ()) in events
+    session.commit()
+    assert labels[5, 6] == 1
+
+
+# objects in the labels
+
+
+def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> SegmentationSession:
+    """Session in which one object is committed at each position, on planes 0 and 1."""
+    session = make_session()
+    for row, column in centres:
+        session.replace_prompts({(z,): make_click(row, column) for z in (0, 1)})
+        answer(session, fake_segmenter)
+        session.commit()
+    return session
+
+
+def test_what_is_committed_is_on_record(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    records = dict(session.objects_in_labels.records_of(1))
+    assert list(records) == [(0,), (1,)]
+    assert records[0,].origin is Origin.PROMPTS
+    assert records[0,].confidence == pytest.approx(0.9)
+    assert records[0,].extent == mask_region(np.asarray(session.labels[0]) == 1)
+    session.undo()
+    assert session.objects_in_labels.object_ids == []
+    session.redo()
+    assert session.objects_in_labels.records_of(1) == records
+
+
+def test_a_deleted_object_and_its_prompts_come_back(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    session.delete_objects([1])
+    assert session.objects_in_labels.object_ids == [2]
+    assert np.array_equal(session.labels, np.where(before == 1, 0, before))
+    assert list(session.objects) == [2]
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.objects) == [1, 2]
+    assert session.current_object == 1
+
+
+def test_merged_objects_are_one(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (5, 9), (15, 15))
+    before = session.labels.copy()
+    session.merge_objects([2, 1], into=1)
+    assert np.array_equal(session.labels, np.where(before == 2, 1, before))
+    for (z,), record in session.objects_in_labels.records_of(1).items():
+        assert record.extent == mask_region(np.asarray(session.labels[z]) == 1)
+    session.delete_objects([1])
+    assert set(np.unique(session.labels)) == {0, 3}
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([3], into=3)
+    with pytest.raises(PromptError, match="two or more"):
+        session.merge_objects([1, 2], into=3)
+
+
+def test_an_object_takes_a_free_id_only(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (5, 5), (15, 15))
+    before = session.labels.copy()
+    with pytest.raises((PromptError, LabelError), match="2"):
+        session.relabel_object(1, 2)
+    session.rename_class([1], "nucleus")
+    session.relabel_object(1, 7)
+    assert session.class_names == {7: "nucleus"}
+    assert np.array_equal(session.labels, np.where(before == 1, 7, before))
+    assert list(session.prompts_of(7)) == [(0,), (1,)]
+    assert session.prompts_of(1) == {}
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert list(session.prompts_of(1)) == [(0,), (1,)]
+    assert session.class_names == {1: "nucleus"}
+    session.redo()
+    assert session.class_names == {7: "nucleus"}
+
+
+def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(fake_segmenter) -> None:
+    session = make_session(np.zeros(SHAPE, np.uint8))
+    session.replace_prompts({(0,): make_click(5, 5)})
+    answer(session, fake_segmenter)
+    session.commit()
+    before = session.labels.copy()
+    with pytest.raises(LabelError, match="256"):
+        session.relabel_object(1, 256)
+    with pytest.raises(LabelError, match="256"):
+        mask = np.ones(SHAPE[1:], bool)
+        session.commit_masks({(2, (0,)): SliceMask(mask), (256, (0,)): SliceMask(mask)})
+    assert np.array_equal(session.labels, before)
+    assert session.changes[-1].object_ids == (1,)
+
+
+def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, 4:12, 4:12] = FOREIGN
+    labels[0, 15:18, 4:12] = 5
+    session = make_session(labels)
+    session.refine_object(FOREIGN, (0,))
+    assert session.current_object == FOREIGN
+    answer(session, fake_segmenter)
+    assert np.array_equal(session.mask((0,)), labels[0] == FOREIGN)
+    assert fake_segmenter.questions == []
+
+    session.replace_prompts({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
+    answer(session, fake_segmenter)
+    [_, question] = fake_segmenter.questions
+    assert question.mask_logits is not None
+    session.commit()
+    assert labels[0, 5, 5] == FOREIGN
+    assert labels[0, 11, 11] == 0
+    assert (labels[0, 15:18, 4:12] == 5).all()
+    session.undo()
+    assert (labels[0, 4:12, 4:12] == FOREIGN).all()
+
+
+def test_what_is_not_in_view_cannot_be_refined(session) -> None:
+    with pytest.raises(PromptError, match="object 3 is not on slice"):
+        session.refine_object(3, (0,))
+    with pytest.raises(PromptError, match="object 0"):
+        session.refine_object(0, (0,))
+
+
+def test_objects_of_others_are_noted(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    session.labels[0, 0, :3] = FOREIGN
+    events = make_events(session)
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    assert session.objects_in_labels.records_of(FOREIGN) == {
+        (0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)
+    }
+    assert session.objects_in_labels.records_of(1)[0,].origin is Origin.PROMPTS
+    assert session.highest_id == FOREIGN
+    session.labels[0][session.labels[0] == FOREIGN] = 0
+    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
+    assert session.objects_in_labels.object_ids == [1]
+    assert events.count(("records_changed",)) == 2
+
+
+def test_an_id_that_turns_out_to_be_taken_is_left(session, fake_segmenter) -> None:
+    session.replace_prompts({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    extents = {1: np.s_[0:2, 0:2], 4: np.s_[0:2, 5:7]}
+    assert session.note_plane((2,), extents)
+    assert session.current_object == 5
+    assert list(session.prompts_of(5)) == [(0,)]
+    assert session.mask((0,)) is not None
+    assert not session.note_plane((2,), extents)
+    session.commit()
+    session.select_object(5)
+    session.note_plane((0,), find_extents(session.labels[0]))
+    assert session.current_object == 5
+
+
+def test_propagated_masks_are_one_change(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    before = session.labels.copy()
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    done = session.commit_masks(
+        {(1, (2,)): SliceMask(lambda: mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
+    )
+    assert done is not None
+    assert done.verb is Verb.PROPAGATE
+    assert done.details == {"policy": "keep", "axis": 0}
+    assert list(done.asked[1]) == [(0,), (1,)]
+    assert np.array_equal(session.labels[2] == 1, mask)
+    record = session.objects_in_labels.records_of(1)[2,]
+    assert (record.confidence, record.stop) == (0.7, "lost")
+
+    session.select_object(1)
+    answer(session, fake_segmenter)
+    session.commit()
+    assert np.array_equal(session.labels[2] == 1, mask), "a correction leaves other slices"
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.labels, before)
+    assert session.commit_masks({}) is None
+
+
+def test_a_click_on_a_propagated_slice_corrects_what_is_there(fake_segmenter) -> None:
+    session = make_committed(fake_segmenter, (9, 9))
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[8:11, 8:11] = True
+    session.commit_masks({(1, (2,)): SliceMask(mask, Origin.PROPAGATED)})
+    session.select_object(1)
+    prompts = dict(session.prompts_of(1))
+    session.replace_prompts({**prompts, (2,): make_click(9, 12)})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts({**prompts, (2,): PlanePrompts([[9, 12], [9, 14]])})
+    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
+    session.replace_prompts(prompts)
+    assert (2,) not in session.prompts_of(1)
+    session.replace_prompts({**prompts, (2,): PlanePrompts(boxes_yxyx=[[8, 8, 12, 12]])})
+    assert session.prompts_of(1)[2,].mask is None
+
+
+def test_a_failure_in_the_midst_of_writing_leaves_the_labels_as_they_were() -> None:
+    session = make_session()
+    session.labels[0, 0, 0] = FOREIGN
+    before = session.labels.copy()
+
+    def fail() -> Any:
+        raise OSError("no space left")
+
+    whole = np.ones(SHAPE[1:], bool)
+    with pytest.raises(OSError, match="no space"):
+        session.commit_masks({(1, (0,)): SliceMask(whole), (1, (1,)): SliceMask(fail)})
+    assert np.array_equal(session.labels, before)
+    assert not session.can_undo
+
+
+def test_names_of_classes(session) -> None:
+    session.rename_class([1, 2], "nucleus")
+    session.rename_class([2], "")
+    assert session.class_names == {1: "nucleus"}
+
+
+def test_history_has_a_limit_and_the_newest_can_always_be_undone(fake_segmenter) -> None:
+    session = make_session()
+    session.objects_in_labels.history = History(max_bytes=1)
+    for column in (3, 9, 15):
+        session.replace_prompts({(0,): make_click(9, column)})
+        answer(session, fake_segmenter)
+        session.commit()
+    assert [change.object_ids for change in session.changes] == [(1,), (2,), (3,)]
+    assert session.undo() is not None
+    assert session.undo() is None
+    assert set(np.unique(session.labels)) == {0, 1, 2}
+
+
+# any sequence of verbs
+
+CLICKS = st.lists(
+    st.tuples(
+        st.integers(0, SHAPE[1] - 1), st.integers(0, SHAPE[2] - 1), st.sampled_from([1, 1, 0])
+    ),
+    max_size=3,
+)
+INDICES = st.tuples(st.integers(0, SHAPE[0] - 1))
+
+
+class AnySequenceOfVerbs(RuleBasedStateMachine):
+    """A session, next to snapshots of its labels and prompts."""
+
+    make_segmenter: Callable[[], Any]
+
+    @initialize(foreign=st.integers(0, SHAPE[2]))
+    def begin(self, foreign: int) -> None:
+        """Start with somebody else's object, over some columns of one plane."""
+        labels = np.zeros(SHAPE, np.uint8)
+        labels[1, :, :foreign] = FOREIGN
+        self.session = make_session(labels)
+        self.segmenter = self.make_segmenter()
+        self.snapshots = [labels.copy()]
+        self.position = 0
+        self.prompts: dict[int, dict] = {}
+        self.moved: list[tuple[dict, dict]] = []
+
+    @rule(planes=st.dictionaries(INDICES, CLICKS, max_size=2))
+    def replace_prompts(self, planes: dict) -> None:
+        """Click here and there."""
+        prompts = {
+            index: PlanePrompts([click[:2] for click in clicks], [click[2] for click in clicks])
+            for index, clicks in planes.items()
+        }
+        self.session.replace_prompts(prompts)
+        kept = {index: value for index, value in prompts.items() if not value.is_empty}
+        self.prompts[self.session.current_object] = kept
+
+    @rule()
+    def answer(self) -> None:
+        """Answer what is open."""
+        answer(self.session, self.segmenter)
+        assert self.session.open_questions() == []
+
+    @rule(index=INDICES, candidate=st.integers(0, 2))
+    def choose_candidate(self, index: tuple[int], candidate: int) -> None:
+        """Choose one where there is a choice."""
+        if self.session.prediction(index) is not None:
+            self.session.choose_candidate(index, candidate)
+            assert self.session.candidate(index) == candidate
+
+    @rule(object_id=st.integers(1, 4))
+    def select_object(self, object_id: int) -> None:
+        """Go back to an object, or take a free id."""
+        self.session.select_object(object_id)
+
+    @rule()
+    def new_object(self) -> None:
+        """Begin an object; no pixel may have its id."""
+        object_id = self.session.new_object()
+        assert not self.prompts.get(object_id)
+        assert not (self.session.labels == object_id).any()
+
+    @rule()
+    def commit(self) -> None:
+        """Write; others keep all their pixels."""
+        object_id, before = self.session.current_object, self.snapshots[self.position]
+        masks = {
+            (z,): mask for z in range(SHAPE[0]) if (mask := self.session.mask((z,))) is not None
+        }
+        done = self.session.commit()
+        assert (done is not None) == bool(masks)
+        if done is None:
+            return
+        after = self.session.labels
+        is_foreign = (before != 0) & (before != object_id)
+        assert np.array_equal(after[is_foreign], before[is_foreign])
+        for index, mask in masks.items():
+            assert np.array_equal(after[index] == object_id, mask & ~is_foreign[index])
+        self.remember({}, {})
+
+    def remember(self, before: dict, after: dict) -> None:
+        """Take note of a change and of the prompts that went with it."""
+        self.snapshots[self.position + 1 :] = [self.session.labels.copy()]
+        self.moved[self.position :] = [(before, after)]
+        self.prompts |= after
+        self.position += 1
+
+    @rule(object_id=st.integers(1, 4))
+    def delete(self, object_id: int) -> None:
+        """Delete one object; nothing else changes."""
+        before = self.session.labels.copy()
+        kept = dict(self.prompts.get(object_id, {}))
+        self.session.delete_objects([object_id])
+        assert np.array_equal(self.session.labels, np.where(before == object_id, 0, before))
+        self.remember({object_id: kept}, {object_id: {}})
+
+    @rule(first=st.integers(1, 4), second=st.integers(1, 4))
+    def merge(self, first: int, second: int) -> None:
+        """Make one object of two; nothing else changes."""
+        if first == second:
+            return
+        before = self.session.labels.copy()
+        kept = dict(self.prompts.get(first, {}))
+        self.session.merge_objects([first, second], into=second)
+        assert np.array_equal(self.session.labels, np.where(before == first, second, before))
+        self.remember({first: kept}, {first: {}})
+
+    @precondition(lambda self: self.position > 0)
+    @rule()
+    def undo(self) -> None:
+        """One step back."""
+        done = self.session.undo()
+        assert done is not None
+        assert self.session.current_object == done.object_ids[0]
+        self.position -= 1
+        self.prompts |= self.moved[self.position][0]
+
+    @precondition(lambda self: self.position < len(self.snapshots) - 1)
+    @rule()
+    def redo(self) -> None:
+        """One step forth."""
+        assert self.session.redo() is not None
+        self.prompts |= self.moved[self.position][1]
+        self.position += 1
+
+    @invariant()
+    def labels_and_prompts_are_what_they_were(self) -> None:
+        """Compare with the snapshots."""
+        assert np.array_equal(self.session.labels, self.snapshots[self.position])
+        assert self.session.can_undo == (self.position > 0)
+        assert self.session.can_redo == (self.position < len(self.snapshots) - 1)
+        found = {
+            object_id: {index: value.points_yx.tolist() for index, value in planes.items()}
+            for object_id, planes in self.session.objects.items()
+        }
+        expected = {
+            object_id: {index: value.points_yx.tolist() for index, value in planes.items()}
+            for object_id, planes in self.prompts.items()
+            if planes
+        }
+        assert found == expected
+
+    def teardown(self) -> None:
+        """Undo everything."""
+        if not hasattr(self, "session"):
+            return
+        while self.session.undo() is not None:
+            pass
+        assert np.array_equal(self.session.labels, self.snapshots[0])
+
+
+def test_any_sequence_of_verbs(make_fake_segmenter: Callable[[], Any]) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    class Machine(AnySequenceOfVerbs):
+        make_segmenter = staticmethod(make_fake_segmenter)
+
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
+    )

@@ -1,0 +1,123 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_promptable.annotation.session_folder import (
+    DOCUMENT_NAME,
+    SessionFolder,
+    SessionShelf,
+)
+from napari_promptable.errors import CacheError, PromptError
+from napari_promptable.files.prompts_json import PromptDocument
+from napari_promptable.prompts import PlanePrompts
+
+DOCUMENT = PromptDocument(
+    "stack", (3, 8, 9), (1, 2), "tiny", {1: {(0,): PlanePrompts([[1, 2]])}}
+)
+
+
+def make_plane(value: int) -> np.ndarray:
+    return np.full((8, 9), value, np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SessionFolder:
+    """Folder with two slices."""
+    folder = SessionFolder(tmp_path / "session")
+    folder.save(DOCUMENT, {(0,): make_plane(1), (2,): make_plane(3)})
+    return folder
+
+
+def values(folder: SessionFolder) -> dict[tuple[int, ...], int]:
+    return {index: int(plane[0, 0]) for index, plane in folder.read_planes()}
+
+
+def test_what_was_saved_is_read_again(folder: SessionFolder) -> None:
+    again = SessionFolder(folder.path)
+    assert again.is_there
+    assert values(again) == {(0,): 1, (2,): 3}
+    assert again.read_document().objects == DOCUMENT.objects
+
+
+def test_only_changed_slices_are_written(folder: SessionFolder) -> None:
+    before = {path.name for path in folder.path.glob("2.*.tif")}
+    folder.save(DOCUMENT, {(0,): make_plane(7)})
+    assert {path.name for path in folder.path.glob("2.*.tif")} == before
+    assert len(list(folder.path.glob("0.*.tif"))) == 1
+    assert values(SessionFolder(folder.path)) == {(0,): 7, (2,): 3}
+
+
+def test_a_flat_image_is_one_slice(tmp_path: Path) -> None:
+    flat = replace(DOCUMENT, image_shape=(8, 9), plane_axes=(0, 1), objects={})
+    folder = SessionFolder(tmp_path / "flat")
+    folder.save(flat, {(): make_plane(2)})
+    assert values(SessionFolder(folder.path)) == {(): 2}
+
+
+def test_a_failing_save_leaves_the_last_one(folder: SessionFolder, monkeypatch) -> None:
+    files = sorted(os.listdir(folder.path))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("napari_promptable.files.prompts_json.os.replace", fail)
+    with pytest.raises(CacheError, match="No space left"):
+        folder.save(DOCUMENT, {(0,): make_plane(9)})
+    assert sorted(os.listdir(folder.path)) == files
+    assert values(SessionFolder(folder.path)) == {(0,): 1, (2,): 3}
+    monkeypatch.undo()
+    folder.save(DOCUMENT, {(1,): make_plane(5)})
+    assert values(SessionFolder(folder.path)) == {(0,): 1, (2,): 3, (1,): 5}
+
+
+def test_leftovers_are_swept(folder: SessionFolder) -> None:
+    (folder.path / "1.0123456789ab.tif").write_bytes(b"half of a")
+    folder.sweep()
+    assert values(folder) == {(0,): 1, (2,): 3}
+    assert len(list(folder.path.glob("*.tif"))) == 2
+
+
+def test_a_damaged_slice_is_named(folder: SessionFolder) -> None:
+    [path] = folder.path.glob("2.*.tif")
+    path.write_bytes(b"nonsense")
+    with pytest.raises(CacheError, match=r"slice \(2,\)"):
+        values(folder)
+
+
+@pytest.mark.parametrize("entries", [5, [{"index": [0]}], [{"index": ["a"], "file": "x"}]])
+def test_a_damaged_list_of_slices_is_refused(folder: SessionFolder, entries: object) -> None:
+    path = folder.path / DOCUMENT_NAME
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"label_slices": entries}))
+    with pytest.raises(PromptError, match="list of saved slices"):
+        SessionFolder(folder.path)
+
+
+def test_a_shelf_offers_what_can_be_opened_and_has_objects(tmp_path: Path) -> None:
+    shelf = SessionShelf(tmp_path / "shelf")
+    assert shelf.find_sessions() == []
+    first = shelf.new_folder()
+    first.save(DOCUMENT, {})
+    empty = shelf.new_folder()
+    empty.save(replace(DOCUMENT, objects={}), {})
+    broken = shelf.new_folder()
+    broken.save(DOCUMENT, {})
+    (broken.path / DOCUMENT_NAME).write_text("{")
+    [saved] = shelf.find_sessions()
+    assert saved.folder.path == first.path
+    assert saved.num_objects == 1
+    saved.folder.remove()
+    assert shelf.find_sessions() == []
+
+
+def test_a_shelf_keeps_the_newest(tmp_path: Path) -> None:
+    shelf = SessionShelf(tmp_path / "shelf")
+    for age in range(7):
+        folder = shelf.new_folder()
+        folder.save(DOCUMENT, {})
+        os.utime(folder.path / DOCUMENT_NAME, (10**9 + age, 10**9 + age))
+    assert len(shelf.find_sessions()) == 5

@@ -1,0 +1,268 @@
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_promptable.errors import PromptError
+from napari_promptable.files.prompts_json import (
+    format_prompts,
+    parse_prompts,
+    read_prompts,
+    write_prompts,
+)
+
+EXAMPLE = """
+{"format": "napari-promptable/prompts", "version": 1,
+ "image": {"name": "stack.tif", "shape": [30, 256, 256]}, "plane_axes": [1, 2], "model": "tiny",
+ "objects": [
+   {"id": 1, "planes": [
+      {"index": [12], "points": [{"yx": [40.0, 52.0], "label": 1}, {"yx": [10.0, 9.0], "label": 0}],
+       "boxes": [[30, 40, 60, 70]], "candidate": null}]}]}
+"""  # noqa: E501
+
+NUMBERS = st.floats(-1000, 1000, width=32)
+EXTRAS = st.dictionaries(
+    st.text(min_size=1, max_size=5).map(lambda text: "x-" + text),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),
+    max_size=2,
+)
+
+
+@st.composite
+def points(draw: st.DrawFn) -> dict[str, Any]:
+    point: dict[str, Any] = {
+        "yx": [draw(NUMBERS), draw(NUMBERS)],
+        "label": draw(st.integers(0, 1)),
+    }
+    if draw(st.booleans()):
+        point["refines"] = draw(st.integers(0, 2))
+    return point | draw(EXTRAS)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> list[float]:
+    top, bottom = sorted([draw(NUMBERS), draw(NUMBERS)])
+    left, right = sorted([draw(NUMBERS), draw(NUMBERS)])
+    return [top, left, bottom, right]
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> dict[str, Any]:
+    """What a file may hold: images of two to four dimensions, unknown keys everywhere."""
+    shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
+    axes = draw(
+        st.lists(st.integers(0, len(shape) - 1), min_size=2, max_size=2, unique=True).map(
+            sorted
+        )
+    )
+    sides = [shape[axis] for axis in range(len(shape)) if axis not in axes]
+    indices = st.tuples(*(st.integers(0, side - 1) for side in sides)).map(list)
+    objects = []
+    for object_id in draw(st.lists(st.integers(1, 99), unique=True, max_size=3)):
+        planes = []
+        for index in draw(st.lists(indices, unique_by=tuple, max_size=2)):
+            plane = {
+                "index": index,
+                "points": draw(st.lists(points(), max_size=3)),
+                "boxes": draw(st.lists(boxes(), max_size=2)),
+                "candidate": draw(st.none() | st.integers(0, 2)),
+            }
+            polygons = draw(
+                st.lists(
+                    st.lists(st.tuples(NUMBERS, NUMBERS).map(list), min_size=3, max_size=4),
+                    max_size=2,
+                )
+            )
+            plane |= {"polygons": polygons} if polygons else {}
+            plane |= draw(st.sampled_from([{}, {"mask": {"size": [2, 3], "counts": [1, 5]}}]))
+            planes.append(plane | draw(EXTRAS))
+        objects.append({"id": object_id, "planes": planes} | draw(EXTRAS))
+    return {
+        "format": "napari-promptable/prompts",
+        "version": 1,
+        "image": {"name": draw(st.text(max_size=5)), "shape": shape} | draw(EXTRAS),
+        "plane_axes": axes,
+        "model": "tiny",
+        "objects": objects,
+    } | draw(EXTRAS)
+
+
+@pytest.fixture
+def example() -> dict[str, Any]:
+    """Parsed JSON of a valid file with one object."""
+    content: dict[str, Any] = json.loads(EXAMPLE)
+    return content
+
+
+@given(contents())
+def test_a_round_trip_loses_nothing(content: dict[str, Any]) -> None:
+    text = json.dumps(content)
+    found = format_prompts(parse_prompts(json.loads(text)))
+    assert json.loads(json.dumps(found)) == json.loads(text)
+
+
+@given(contents())
+def test_parsing_leaves_its_argument_alone(content: dict[str, Any]) -> None:
+    before = copy.deepcopy(content)
+    parse_prompts(content)
+    assert content == before
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, example: dict[str, Any]) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    document = read_prompts(path)
+    assert (document.image_name, document.image_shape) == ("stack.tif", (30, 256, 256))
+    assert (document.plane_axes, document.model) == ((1, 2), "tiny")
+    prompts = document.objects[1][(12,)]
+    assert prompts.points_yx.tolist() == [[40, 52], [10, 9]]
+    assert prompts.point_labels.tolist() == [1, 0]
+    assert prompts.boxes_yxyx.tolist() == [[30, 40, 60, 70]]
+    assert prompts.candidate is None
+    write_prompts(document, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == example
+    assert [file.name for file in tmp_path.iterdir()] == ["prompts.json"]
+
+
+def test_parts_of_a_plane_may_be_left_out(example: dict[str, Any]) -> None:
+    example["objects"][0]["planes"] = [{"index": [3], "boxes": [[0, 0, 5, 5]]}]
+    prompts = parse_prompts(example).objects[1][(3,)]
+    assert len(prompts.points_yx) == 0
+    assert prompts.boxes_yxyx.shape == (1, 4)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_an_unknown_version_is_refused_by_name(example: dict[str, Any], version: Any) -> None:
+    example["version"] = version
+    with pytest.raises(PromptError) as raised:
+        parse_prompts(example)
+    message = str(raised.value)
+    assert f"version {version!r} is unknown" in message
+    assert "version 1" in message
+    assert "update" in message
+
+
+@pytest.mark.parametrize("content", [None, 3, [], {}, {"format": "geojson", "version": 1}])
+def test_another_format_is_refused(content: Any) -> None:
+    with pytest.raises(PromptError, match="napari-promptable/prompts"):
+        parse_prompts(content)
+
+
+PLANE = ("objects", 0, "planes", 0)
+POINT = (*PLANE, "points", 0)
+MISSING = object()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("image",), MISSING, "'image' is missing"),
+        (("image", "name"), MISSING, "'name' is missing"),
+        (("image", "shape"), MISSING, "'shape' is missing"),
+        (("image",), "stack.tif", "malformed"),
+        (("image", "shape"), "large", "malformed"),
+        (("image", "shape"), [30, 256.5, 256], "float"),
+        (("plane_axes",), MISSING, "'plane_axes' is missing"),
+        (("plane_axes",), [1], "plane_axes .1,. are not"),
+        (("plane_axes",), [1, 1], "plane_axes .1, 1. are not"),
+        (("plane_axes",), [2, 1], "plane_axes .2, 1. are not"),
+        (("plane_axes",), [1, 3], "plane_axes .1, 3. are not"),
+        (("plane_axes",), [-1, 2], "plane_axes .-1, 2. are not"),
+        (("plane_axes",), None, "malformed"),
+        (("model",), MISSING, "'model' is missing"),
+        (("objects",), MISSING, "'objects' is missing"),
+        (("objects",), 3, "malformed"),
+        (("objects", 0), "a", "malformed"),
+        (("objects", 0, "id"), MISSING, "'id' is missing"),
+        (("objects", 0, "id"), 0, "object id 0"),
+        (("objects", 0, "id"), 1.5, "float"),
+        (("objects", 0, "id"), "one", "str"),
+        (("objects", 0, "planes"), MISSING, "'planes' is missing"),
+        ((*PLANE, "index"), MISSING, "'index' is missing"),
+        ((*PLANE, "index"), [], r"index \[\] is no plane"),
+        ((*PLANE, "index"), [1, 2], r"index \[1, 2\] is no plane"),
+        ((*PLANE, "index"), [30], r"index \[30\] is no plane"),
+        ((*PLANE, "index"), [-1], r"index \[-1\] is no plane"),
+        ((*PLANE, "index"), [1.5], "float"),
+        ((*PLANE, "points"), 5, "malformed"),
+        ((*PLANE, "candidate"), -1, "candidate must be"),
+        ((*PLANE, "candidate"), "best", "candidate must be"),
+        ((*PLANE, "boxes"), [[5, 5, 0, 0]], "top <= bottom"),
+        ((*PLANE, "boxes"), [[1, 2, 3]], "four finite numbers"),
+        ((*PLANE, "polygons"), [[[1, 2, 3]]], "pairs"),
+        ((*PLANE, "mask"), {"size": [2, 3], "counts": [5]}, "add up"),
+        ((*PLANE, "mask"), {"size": [2, 3], "counts": [6]}, "at least one pixel"),
+        ((*POINT, "yx"), MISSING, "'yx' is missing"),
+        ((*POINT, "yx"), [1], "regular"),
+        ((*POINT, "yx"), [float("nan"), 1], "finite"),
+        ((*POINT, "label"), MISSING, "'label' is missing"),
+        ((*POINT, "label"), 2, "1 .foreground. or 0"),
+        ((*POINT, "label"), "positive", "1 .foreground. or 0"),
+        ((*POINT, "refines"), -1, "candidate must be"),
+        ((*POINT, "refines"), "best", "candidate must be"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    example: dict[str, Any], path: tuple, value: Any, problem: str, tmp_path: Path
+) -> None:
+    *parents, key = path
+    inner: Any = example
+    for parent in parents:
+        inner = inner[parent]
+    if value is MISSING:
+        del inner[key]
+    else:
+        inner[key] = value
+    with pytest.raises(PromptError, match=problem):
+        parse_prompts(example)
+    file = tmp_path / "faulty.json"
+    file.write_text(json.dumps(example), encoding="utf-8")
+    with pytest.raises(PromptError, match=r"faulty\.json: "):
+        read_prompts(file)
+
+
+def test_two_entries_for_one_thing_are_refused(example: dict[str, Any]) -> None:
+    twice = copy.deepcopy(example)
+    twice["objects"] *= 2
+    with pytest.raises(PromptError, match="object id 1 .* twice"):
+        parse_prompts(twice)
+    example["objects"][0]["planes"] *= 2
+    with pytest.raises(PromptError, match="object 1 has two entries for one index"):
+        parse_prompts(example)
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00"])
+def test_a_file_that_is_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_bytes(content)
+    with pytest.raises(PromptError, match=r"prompts\.json cannot be read as JSON"):
+        read_prompts(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="absent"):
+        read_prompts(tmp_path / "absent.json")
+
+
+def test_a_failing_write_leaves_the_file_as_it_was(
+    tmp_path: Path, example: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text("former", encoding="utf-8")
+    document = parse_prompts(example | {"x-unwritable": object()})
+    with pytest.raises(TypeError):
+        write_prompts(document, path)
+    assert path.read_text(encoding="utf-8") == "former"
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(PromptError, match="disk full"):
+        write_prompts(parse_prompts(example), path)
+    assert path.read_text(encoding="utf-8") == "former"
+    assert list(tmp_path.iterdir()) == [path]
