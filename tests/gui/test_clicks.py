@@ -105,7 +105,7 @@ def test_only_negative_clicks_ask_for_a_positive_one(open_plugin, make_disks) ->
     user.push("tool_negative")
     user.click(user.world(20, 24))
     assert user.model.questions == []
-    assert "inside the object too" in user.status
+    assert user.status == "This click excludes. Press T, then click inside the object."
     assert not user.control("commit").isEnabled()
 
 

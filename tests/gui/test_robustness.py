@@ -134,7 +134,7 @@ def test_the_newest_prompts_win(held_user) -> None:
     user.preview.events.set_data.connect(lambda: shown.append(user.preview_mask.any()))
     user.click(user.world(21, 24), wait=False)
     user.click(user.world(*disks.centres[1]), wait=False)
-    assert user.status.startswith("Your prompts are kept")
+    assert user.status == "Preparing this slice… your clicks are kept."
     user.model.open_gates()
     user.wait_idle()
     assert [len(question.points_yx) for question in user.model.questions][-1] == 3

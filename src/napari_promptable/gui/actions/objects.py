@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.prompting import Actions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.planes import Index
@@ -52,9 +53,7 @@ class ObjectActions:
             return
         self._actions.perform(self._session.refine_object, object_id, index)
         if self._session.current_object == object_id:
-            self._actions.noted.emit(
-                f"Object {object_id}: add + and − clicks where it is wrong, then commit (C)."
-            )
+            self._actions.noted.emit(messages.describe_refined(object_id))
 
     def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Correct the object at a position on a plane."""
@@ -65,7 +64,7 @@ class ObjectActions:
         region = layers.planes.region(index, slice(row, row + 1), slice(column, column + 1))
         object_id = int(np.asarray(target.data[region]).item())
         if object_id == 0:
-            self._actions.noted.emit("There is no object under the pointer to pick.")
+            self._actions.noted.emit(messages.NOTHING_TO_PICK)
         else:
             self.refine(object_id)
 
@@ -74,22 +73,25 @@ class ObjectActions:
         if len(object_ids) == 1:
             self.refine(object_ids[0])
         else:
-            self._actions.noted.emit(
-                "Point at an object and press P, or select one in the list of objects."
-            )
+            self._actions.noted.emit(messages.HOW_TO_PICK)
 
     def delete(self, object_ids: Sequence[int]) -> None:
         """Make objects background."""
-        if self._session is not None:
-            self._actions.perform(self._session.delete_objects, list(object_ids))
-            self._actions.noted.emit(f"{_name(object_ids)} deleted. ↶ brings it back.")
+        session = self._session
+        if session is None:
+            return
+        if self._actions.perform(session.delete_objects, list(object_ids)) is not None:
+            self._actions.noted.emit(messages.describe_deleted(object_ids))
 
     def merge(self, object_ids: Sequence[int]) -> None:
         """Make one object of several; it has the lowest of their ids."""
-        if self._session is not None and len(object_ids) > 1:
-            into = min(object_ids)
-            self._actions.perform(self._session.merge_objects, list(object_ids), into)
-            self._actions.noted.emit(f"{_name(object_ids)} are object {into} now.")
+        session = self._session
+        if session is None or len(object_ids) < 2:
+            return
+        into = min(object_ids)
+        if self._actions.perform(session.merge_objects, list(object_ids), into) is not None:
+            names = messages.name_objects(object_ids)
+            self._actions.noted.emit(f"{names} merged into object {into}.")
 
     def relabel(self, object_id: int, new_id: int) -> None:
         """Give an object another id."""
@@ -97,7 +99,7 @@ class ObjectActions:
         if session is None:
             return
         if self._actions.perform(session.relabel_object, object_id, new_id) is not None:
-            self._actions.noted.emit(f"Object {object_id} is object {new_id} now.")
+            self._actions.noted.emit(f"Object {object_id} is now object {new_id}.")
 
     def rename_class(self, object_ids: Sequence[int], name: str) -> None:
         """Say what objects are."""
@@ -116,9 +118,3 @@ def _area(extent: tuple[slice, slice] | None) -> int:
 
 def _length(part: slice) -> int:
     return int(part.stop - part.start)
-
-
-def _name(object_ids: Sequence[int]) -> str:
-    """Name some objects, such as "Objects 2 and 5"."""
-    *most, last = map(str, object_ids)
-    return f"Objects {', '.join(most)} and {last}" if most else f"Object {last}"

@@ -6,22 +6,15 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.history import Change
 from napari_promptable.annotation.questions import Answer
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.errors import PromptableError
 from napari_promptable.files.prompts_json import write_prompts
+from napari_promptable.gui.actions import messages
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.scheduler import Scheduler
-
-_UNDONE = {
-    Verb.COMMIT: "The last commit is taken back; its prompts are here to be changed.",
-    Verb.PROPAGATE: "The propagation is taken back; the prompts are as they were.",
-    Verb.DELETE: "The deleted objects are back.",
-    Verb.MERGE: "The merged objects are apart again.",
-    Verb.RELABEL: "The object has its former id again.",
-}
 
 
 class Actions:
@@ -111,38 +104,39 @@ class Actions:
             return
         commit = self.perform(self._session.commit)
         if commit is not None:
-            self.noted.emit(
-                f"Object {commit.object_ids[0]} is committed. Go on with the next one."
-            )
+            self._note_saved(commit)
+
+    def _note_saved(self, commit: Change) -> None:
+        """Say which objects were written, and to which layer."""
+        if self._workspace.target is not None:
+            name = self._workspace.target.name
+            self.noted.emit(messages.describe_saved(commit.object_ids, name))
 
     def can_write(self) -> bool:
-        """Whether ids of new objects are known to be free; says so if they are not yet."""
+        """Whether all ids in the labels are known; asks the user to wait if not."""
         unseen = self._workspace.num_unseen_labels
         if unseen:
-            self.noted.emit(
-                f"The labels are still being looked through ({unseen} slices are left), so "
-                "that no two objects get one id. Try again in a moment."
-            )
+            self.noted.emit(messages.describe_unread(unseen))
         return not unseen
 
     def undo(self) -> None:
-        """Take the last change of the labels back."""
+        """Undo the last change of the labels."""
         change = None if self._session is None else self.perform(self._session.undo)
         if change is not None:
-            self.noted.emit(_UNDONE[change.verb])
+            self.noted.emit(messages.UNDONE[change.verb])
 
     def redo(self) -> None:
-        """Do again what was taken back."""
+        """Redo the change that was undone last."""
         change = None if self._session is None else self.perform(self._session.redo)
         if change is not None:
-            self.noted.emit("Done again.")
+            self.noted.emit(messages.REDONE)
 
     def boxes_to_objects(self) -> None:
         """Commit one object for each box of the current one."""
         session = self._session
         questions = [] if session is None else session.questions_by_box()
         if session is None or not questions:
-            self.noted.emit("Drag a box around each object first (▭ box).")
+            self.noted.emit(messages.NO_BOXES)
             return
 
         if not self.can_write():
@@ -152,7 +146,7 @@ class Actions:
             if session is self._session:
                 commit = self.perform(session.commit_answers, answers)
                 if commit is not None:
-                    self.noted.emit(f"{len(commit.object_ids)} objects are committed.")
+                    self._note_saved(commit)
 
         self._scheduler.answer(questions, deliver)
 
@@ -162,7 +156,7 @@ class Actions:
             return
         document = document_of(state_of(self._session), self._workspace.image.name, model)
         if self.perform(write_prompts, document, path) is not None:
-            self.noted.emit(f"Prompts of {len(document.objects)} objects are saved in {path}.")
+            self.noted.emit(messages.describe_saved_prompts(len(document.objects), path))
 
     def choose_candidate(self, candidate: int) -> None:
         """Choose a candidate on the plane in view; the next click corrects it."""
@@ -196,4 +190,4 @@ class Actions:
     def cancel(self) -> None:
         """Stop what is being computed."""
         self._scheduler.cancel()
-        self.noted.emit("Cancelled. Press Segment (S) to start again.")
+        self.noted.emit(messages.CANCELLED)

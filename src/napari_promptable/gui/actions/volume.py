@@ -13,6 +13,7 @@ from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
 from napari_promptable.annotation.review import Review, next_doubtful, review_record
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.prompting import Actions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.volume import VolumePanel
@@ -106,21 +107,17 @@ class VolumeActions:
         if line is None or session is None or not self._actions.can_write():
             return
         if self._run is not None:
-            self._actions.noted.emit("Wait for the other propagation, or keep or discard it.")
+            self._actions.noted.emit(messages.STILL_PROPAGATING)
             return
         ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
         objects = {i: at for i in ids if (at := prompts_on(line, session.prompts_of(i)))}
         if not objects:
-            self._actions.noted.emit(
-                "Click the object on one slice first (or draw a box); then propagate it."
-            )
+            self._actions.noted.emit(messages.NO_PROMPTS)
             return
         settings = self._panel.settings()
         changed = self._changed_slices(session, line, objects, settings)
         if changed is not None and not any(changed.values()):
-            self._actions.noted.emit(
-                "Nothing has changed since the last propagation; correct a slice first."
-            )
+            self._actions.noted.emit(messages.NO_CHANGES)
             return
         self._reviewed = next(iter(objects))
         self._asked = {i: dict(session.prompts_of(i)) for i in objects}
@@ -202,10 +199,7 @@ class VolumeActions:
         if change is not None:
             count = len({index for _, index in found})
             doubtful = sum(review.is_doubtful for review in self.reviews().values())
-            self._actions.noted.emit(
-                f"{count} slices are committed"
-                + (f", {doubtful} are doubtful: press D to see them." if doubtful else ".")
-            )
+            self._actions.noted.emit(messages.describe_propagated(count, doubtful))
         self.show_review()
 
     def _fail(self, error: PromptableError | None) -> None:
@@ -299,19 +293,13 @@ class VolumeActions:
         reviews = self.reviews()
         position = next_doubtful(reviews, line.index[line.place])
         if position is None:
-            self._actions.noted.emit("No slice of this object is doubtful.")
+            self._actions.noted.emit(messages.NOTHING_DOUBTFUL)
             return
         self.go_to(position)
-        self._actions.noted.emit(_describe(position, reviews[position]))
+        self._actions.noted.emit(messages.describe_doubt(position, reviews[position]))
 
 
 def _details(line: SliceLine, settings: PropagationSettings) -> dict[str, object]:
     """What is needed to do a propagation again."""
     values = settings.to_dict()
     return {"axis": line.place, "others": list(line.others), "settings": values}
-
-
-def _describe(position: int, review: Review) -> str:
-    """Say what is doubtful about a slice."""
-    reason = f"the propagation stopped: {review.stop}" if review.stop else "a low confidence"
-    return f"Slice {position}: {reason}. Correct it by clicks, then propagate again."

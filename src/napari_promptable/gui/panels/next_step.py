@@ -5,15 +5,15 @@ from __future__ import annotations
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.planes import Index
 
-NO_IMAGE = "Open an image, or try one of File → Open Sample → Promptable segmentation."
-NO_PLANE = "Show the image in 2D (the square button below the layer list) to segment it."
+NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable segmentation."
+NO_PLANE = "Show a slice of the image in 2D (square button below the layer list) to segment it."
 START = "Click inside an object, or drag a box."
-ONLY_NEGATIVE = "Click inside the object too (T switches to +)."
-WAITING = "Your prompts are kept and answered as soon as the slice is encoded."
+ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
+WAITING = "Preparing this slice… your clicks are kept."
 SEGMENT_NEXT = "Press Segment (S) to see the mask."
 COMMIT_NEXT = "Commit (C), correct with + and − clicks (T switches), or try the next mask (M)."
-MANY_BOXES = "Commit (C) makes one object of all boxes, Boxes → objects one of each."
-ELSEWHERE = "This object has a mask on another slice; add a click here, or commit it (C)."
+MANY_BOXES = "C: one object from all boxes. Boxes → objects: one object per box."
+ELSEWHERE = "This object has a mask on another slice. Click here too, or commit it (C)."
 
 
 def describe_next_step(

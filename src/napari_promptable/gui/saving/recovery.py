@@ -6,6 +6,7 @@ from psygnal import Signal
 
 from napari_promptable.annotation.session_folder import SavedSession
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.actions.messages import count_of
 from napari_promptable.gui.panels.panel import RestorePanel
 from napari_promptable.gui.saving.autosave import Autosave
 
@@ -47,9 +48,9 @@ class Recovery:
         if saved is None:
             self._panel.offer("")
             return
-        objects = "object" if saved.num_objects == 1 else "objects"
         when = f"{saved.saved_at:%d %b %Y, %H:%M}"
-        self._panel.offer(f"An earlier session ({when}) has {saved.num_objects} {objects}.")
+        objects = count_of(saved.num_objects, "object")
+        self._panel.offer(f"An earlier session ({when}) has {objects}.")
 
     def restore(self) -> None:
         """Go on with the session that is offered."""
@@ -62,7 +63,9 @@ class Recovery:
             self.failed.emit(error)
             return
         self._panel.offer("")
-        self.noted.emit(f"{saved.num_objects} objects are back. Go on with the next one.")
+        self.noted.emit(
+            f"{count_of(saved.num_objects, 'object')} restored. Click the next object."
+        )
 
     def discard(self) -> None:
         """Delete the session that is offered, and look for another one."""

@@ -1,0 +1,96 @@
+"""Sentences for the status line: what an action did, or why it did nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.review import Review
+from napari_promptable.propagation.settings import StopReason
+
+CANCELLED = "Cancelled. Press Segment (S) to start again."
+REDONE = "Redone."
+UNDONE = {
+    Verb.COMMIT: "Commit undone. Its prompts are back for editing.",
+    Verb.PROPAGATE: "Propagation undone. Your prompts are unchanged.",
+    Verb.DELETE: "Deletion undone.",
+    Verb.MERGE: "Merge undone.",
+    Verb.RELABEL: "Id change undone.",
+}
+
+NO_BOXES = "Drag a box around each object first (▭ box)."
+NOTHING_TO_PICK = "No object under the pointer."
+HOW_TO_PICK = "Point at an object and press P, or select one in the list of objects."
+
+NO_PROMPTS = "Click the object on one slice first (or drag a box around it), then propagate."
+NO_CHANGES = "Nothing has changed since the last propagation. Correct a slice first."
+STILL_PROPAGATING = (
+    "Another propagation is not finished. Wait for it, or keep or discard its slices."
+)
+NOTHING_DOUBTFUL = "No slice of this object is doubtful."
+
+_STOPS: dict[str, str] = {
+    StopReason.EMPTY: "the model found nothing",
+    StopReason.LOST: "the mask hardly overlaps its neighbour",
+    StopReason.DRIFTED: "size or colour changed too much",
+    StopReason.UNSURE: "low confidence",
+    StopReason.TOUCHING: "another object covers the mask",
+}
+
+
+def count_of(count: int, noun: str) -> str:
+    """Count things, such as "1 slice" or "3 slices"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def name_objects(object_ids: Sequence[int]) -> str:
+    """Name objects, such as "Objects 2 and 5"."""
+    *most, last = map(str, object_ids)
+    return f"Objects {', '.join(most)} and {last}" if most else f"Object {last}"
+
+
+def describe_saved(object_ids: Sequence[int], layer_name: str) -> str:
+    """Say that objects were written to a labels layer."""
+    if len(object_ids) == 1:
+        return f'Object {object_ids[0]} saved to "{layer_name}". Click the next object.'
+    return f'{count_of(len(object_ids), "object")} saved to "{layer_name}".'
+
+
+def describe_unread(num_slices: int) -> str:
+    """Say that nothing can be written before all ids of the labels layer are known."""
+    return (
+        f"Still reading the labels layer ({count_of(num_slices, 'slice')} left), so that no "
+        "two objects get the same id. Try again in a moment."
+    )
+
+
+def describe_saved_prompts(num_objects: int, path: str) -> str:
+    """Say where prompts were saved."""
+    return f"Prompts of {count_of(num_objects, 'object')} saved to {path}."
+
+
+def describe_deleted(object_ids: Sequence[int]) -> str:
+    """Say that objects were deleted, and how to restore them."""
+    it = "it" if len(object_ids) == 1 else "them"
+    return f"{name_objects(object_ids)} deleted. Undo (↶) restores {it}."
+
+
+def describe_refined(object_id: int) -> str:
+    """Say how to correct an object that was picked."""
+    return f"Object {object_id}: add + and − clicks where it is wrong, then commit (C)."
+
+
+def describe_propagated(num_slices: int, num_doubtful: int) -> str:
+    """Count the slices that were written and the doubtful ones among them."""
+    written = f"{count_of(num_slices, 'slice')} committed"
+    if not num_doubtful:
+        return f"{written}."
+    return f"{written}; {num_doubtful} {'needs' if num_doubtful == 1 else 'need'} a check (D)."
+
+
+def describe_doubt(position: int, review: Review) -> str:
+    """Say what is doubtful about a slice."""
+    reason = "low confidence"
+    if review.stop:
+        reason = f"propagation stopped here ({_STOPS.get(review.stop, review.stop)})"
+    return f"Slice {position}: {reason}. Correct it with clicks, then propagate again."

@@ -1,0 +1,37 @@
+"""Sentences for the status line; no window is needed."""
+
+import pytest
+
+from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.review import Review
+from napari_promptable.gui.actions import messages
+from napari_promptable.propagation.settings import StopReason
+
+
+def test_every_undone_verb_has_its_sentence() -> None:
+    assert set(messages.UNDONE) == set(Verb)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        (messages.describe_saved([3], "om"), 'Object 3 saved to "om". Click the next object.'),
+        (messages.describe_saved([3, 4], "om"), '2 objects saved to "om".'),
+        (messages.describe_deleted([3]), "Object 3 deleted. Undo (↶) restores it."),
+        (messages.describe_deleted([3, 9]), "Objects 3 and 9 deleted. Undo (↶) restores them."),
+        (messages.describe_propagated(1, 0), "1 slice committed."),
+        (messages.describe_propagated(24, 1), "24 slices committed; 1 needs a check (D)."),
+        (messages.describe_propagated(24, 6), "24 slices committed; 6 need a check (D)."),
+    ],
+)  # fmt: skip
+def test_numbers_and_nouns_agree(sentence, expected) -> None:
+    assert sentence == expected
+
+
+def test_a_doubtful_slice_is_described() -> None:
+    hint = "Correct it with clicks, then propagate again."
+    assert messages.describe_doubt(83, Review(0.2)) == f"Slice 83: low confidence. {hint}"
+    for reason in StopReason:
+        sentence = messages.describe_doubt(7, Review(0.2, stop=str(reason)))
+        assert sentence.startswith("Slice 7: propagation stopped here (")
+        assert f"({reason})" not in sentence, "in words"
