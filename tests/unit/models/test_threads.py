@@ -1,5 +1,5 @@
 import threading
-import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from napari_promptable.models.cpu.parallel import one_thread, share_out
+
+PATIENCE_S = 30.0  # so that a failing test cannot hang
 
 
 @contextmanager
@@ -33,9 +35,11 @@ def test_as_many_threads_as_before_come_back(count: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_items_are_shared_out_among_threads_of_one(count: int) -> None:
     seen: list[tuple[int, int, int, bool]] = []
+    first_items = threading.Barrier(min(count, 2))  # so that another thread takes part
 
     def task(item: int) -> None:
-        time.sleep(0.01)  # so that others have a chance
+        if item < first_items.parties:
+            first_items.wait(PATIENCE_S)
         here = threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()
         seen.append((item, *here))
 
@@ -47,25 +51,34 @@ def test_items_are_shared_out_among_threads_of_one(count: int) -> None:
     assert {(num, is_inference) for *_, num, is_inference in seen} == {(1, True)}
 
 
+class Item:
+    """Something whose end can be observed."""
+
+
 @pytest.mark.parametrize("fails_in_caller", [True, False])
 def test_an_error_stops_all_threads(fails_in_caller: bool) -> None:
-    caller, done = threading.get_ident(), []
+    caller, begun = threading.get_ident(), []
+    both_work, last_is_given_up = threading.Barrier(2), threading.Event()
+    items = [Item(), Item(), Item()]
+    weakref.finalize(items[-1], last_is_given_up.set)
+    items.reverse()
 
-    def task(item: int) -> None:
-        time.sleep(0.01)
+    def task(item: Item) -> None:
+        begun.append(threading.get_ident())
+        both_work.wait(PATIENCE_S)
         if (threading.get_ident() == caller) == fails_in_caller:
             raise ValueError("stop")
-        done.append(item)
+        assert last_is_given_up.wait(PATIENCE_S)
 
     with threads(2), pytest.raises(ValueError, match="stop"):
-        share_out(task, range(1000))
-    assert len(done) < 1000
+        share_out(task, (items.pop() for _ in range(3)))
+    assert len(begun) == 2
 
 
 def test_threads_that_begin_later_have_as_many_as_the_caller() -> None:
     found: list[int] = []
     with threads(3):
-        share_out(lambda _: time.sleep(0.01), range(4))
+        share_out(lambda _: None, range(4))
         late = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         late.start()
         late.join()

@@ -65,7 +65,7 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
     Raises
     ------
     Exception
-        The first of a task; items that nobody has begun then stay undone.
+        Any that a task raises, in whichever thread; no thread then begins another item.
     """
     waiting = deque(items)
     num_helpers = min(count_threads(), len(waiting)) - 1
@@ -73,23 +73,31 @@ def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
 
     def work() -> None:
         with torch.no_grad(), torch.inference_mode(is_inference):
-            while True:
-                try:
-                    item = waiting.popleft()
-                except IndexError:
-                    return
-                task(item)
+            try:
+                for item in _take_all(waiting):
+                    task(item)
+            except BaseException:
+                waiting.clear()  # the other threads stop after their current item
+                raise
 
     helpers = [_pool().submit(work) for _ in range(num_helpers)]
     try:
         with _alone():
             work()
     finally:
-        waiting.clear()
         begun = [helper for helper in helpers if not helper.cancel()]
         wait(begun)
     for helper in begun:
         helper.result()
+
+
+def _take_all(waiting: deque[Item]) -> Iterator[Item]:
+    """Take items from a queue that other threads empty too."""
+    while True:
+        try:
+            yield waiting.popleft()
+        except IndexError:
+            return
 
 
 @contextmanager
