@@ -106,8 +106,17 @@ def test_a_remote_encoder_gives_the_same_masks(cluster, disk_image, tiny_model) 
     masks = remote.predict(found, prompts).masks
     assert np.array_equal(masks, tiny_model.predict(expected, prompts).masks)
     assert np.array_equal(remote.predict_each(found, [prompts])[0].masks, masks)
+    remote.close()
+
+
+@pytest.mark.parametrize("poll_s", [0, 60], ids=["before it is done", "when it is done"])
+def test_a_cancelled_encoding_raises(
+    poll_s, cluster, disk_image, tiny_model, monkeypatch
+) -> None:
+    monkeypatch.setattr("napari_promptable.predict.cluster._POLL_S", poll_s)
+    remote = RemoteSegmenter(tiny_model, cluster.scheduler_address, device="cpu")
     with pytest.raises(CancelledError):
-        remote.encode(disk_image + np.eye(64, 80), is_cancelled=lambda: True)
+        remote.encode(disk_image, is_cancelled=lambda: True)
     remote.close()
 
 

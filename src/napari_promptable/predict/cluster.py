@@ -224,15 +224,16 @@ class RemoteSegmenter:
         return self._model.predict_each(embedding, prompts)
 
     def _wait(self, future: Any, is_cancelled: Callable[[], bool]) -> None:
-        """Wait for a worker, as long as there is one and it is wanted."""
+        """Wait for a worker while there is one; a cancelled encoding raises even if done."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         for poll in itertools.count(1):
-            if done.wait(_POLL_S):
-                return
+            is_done = done.wait(_POLL_S)
             if is_cancelled():
                 future.cancel()
                 raise CancelledError("encoding was cancelled")
+            if is_done:
+                return
             if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
                 future.cancel()
                 raise ClusterError(_NO_WORKERS)
