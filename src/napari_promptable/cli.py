@@ -397,7 +397,3 @@ def _verify(arguments: argparse.Namespace) -> None:
         print(f"{arguments.path}: not a file of the registry; its hash is not known")
     else:
         print(f"{arguments.path}: {spec.name}, as published")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

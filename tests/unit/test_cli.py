@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+import sysconfig
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import tifffile
 from napari_promptable import cli
 from napari_promptable.samples.data import sample_path, sample_prompts
 from napari_promptable.weights.registry import MODELS
+
+AS_MODULE = [sys.executable, "-m", "napari_promptable"]
 
 
 @pytest.fixture
@@ -207,15 +211,23 @@ def test_a_wrong_command_line_is_a_mistake(arguments, capsys) -> None:
     assert "usage" in capsys.readouterr().err
 
 
-def test_samples_give_the_same_labels_from_the_installed_command(tmp_path) -> None:
+def test_the_script_and_the_module_give_the_same_labels(tmp_path) -> None:
     name = "fluorescence_nuclei"
     prompts = sample_path(name).with_name(f"{name}.prompts.json")
+    script = shutil.which("napari-promptable", path=sysconfig.get_path("scripts"))
     outputs = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for output in outputs:
-        command = [sys.executable, "-m", "napari_promptable.cli", "segment"]
-        command += [str(sample_path(name)), str(prompts), "-o", str(output)]
+    for begin, output in zip([[script], AS_MODULE], outputs, strict=True):
+        command = [*begin, "segment", str(sample_path(name)), str(prompts), "-o", str(output)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     first, second = map(tifffile.imread, outputs)
     assert np.array_equal(first, second)
     assert set(np.unique(first)) <= {0, *sample_prompts(name).objects}
+
+
+def test_the_module_exits_with_the_code_of_the_command() -> None:
+    command = [*AS_MODULE, "models", "path", "vit_x"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == cli.MISTAKE
+    assert done.stderr.count("\n") == 1
+    assert "vit_x" in done.stderr
