@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_promptable.errors import EmbeddingMismatchError as EmbeddingMismatchError
     from napari_promptable.errors import ImageFormatError as ImageFormatError
     from napari_promptable.errors import LabelError as LabelError
+    from napari_promptable.errors import MissingPackageError as MissingPackageError
     from napari_promptable.errors import PromptableError as PromptableError
     from napari_promptable.errors import PromptError as PromptError
     from napari_promptable.errors import UnknownModelError as UnknownModelError
@@ -55,6 +56,7 @@ _MODULES = {
         "EmbeddingMismatchError",
         "ImageFormatError",
         "LabelError",
+        "MissingPackageError",
         "PromptError",
         "PromptableError",
         "UnknownModelError",

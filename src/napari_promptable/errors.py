@@ -41,5 +41,9 @@ class ClusterError(PromptableError, ConnectionError):
     """A scheduler or its workers cannot be reached, are lost, or cannot do the work."""
 
 
+class MissingPackageError(PromptableError, ImportError):
+    """A package that only some features need is not installed."""
+
+
 class CancelledError(PromptableError):
     """The user cancelled the work."""

@@ -199,16 +199,40 @@ def test_interruption_has_its_own_code(capsys, monkeypatch) -> None:
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "fetch_checkpoint", interrupt)
+    monkeypatch.setattr("napari_promptable.cli.models.fetch_checkpoint", interrupt)
     assert cli.main(["models", "fetch", "tiny"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "napari-promptable: interrupted\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["segment", "a.tif"], ["models"]])
-def test_a_wrong_command_line_is_a_mistake(arguments, capsys) -> None:
-    with pytest.raises(SystemExit) as raised:
-        cli.main(arguments)
-    assert raised.value.code == cli.MISTAKE
-    assert "usage" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["Missing command"]),
+        (["paint"], ["'paint'"]),
+        (["segment", "a.tif"], ["PROMPTS.json", "segment --help"]),
+        (["segment", "a.tif", "p.json"], ["--output", "segment --help"]),
+        (["models"], ["Missing command", "models --help"]),
+        (["embed", "a.tif", "-o", "c", "--max-size", "big"], ["--max-size", "number"]),
+        (["evaluate", "a", "b", "--prompt", "scribble"], ["--prompt", "'point', 'box'"]),
+        (["evaluate", "a", "b", "--colour"], ["--colour"]),
+    ],
+)
+def test_a_wrong_command_line_is_a_mistake(arguments, words, capsys) -> None:
+    assert_is_mistake(capsys, arguments, *words, "see napari-promptable ")
+
+
+@pytest.mark.parametrize("command", [[], ["models"], ["segment"], ["embed"], ["evaluate"]])
+def test_help_is_no_mistake(command, capsys) -> None:
+    assert cli.main([*command, "--help"]) == cli.DONE
+    out, err = capsys.readouterr()
+    assert "Usage: napari-promptable" in out
+    assert err == ""
+
+
+def test_a_plot_without_matplotlib_is_refused_before_the_work(capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ["evaluate", "images", "labels", "--plot", "a.png"]
+    assert_is_mistake(capsys, arguments, "pip install 'napari-promptable[plot]'")
 
 
 def test_the_script_and_the_module_give_the_same_labels(tmp_path) -> None:

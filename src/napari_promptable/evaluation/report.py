@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from napari_promptable.errors import MissingPackageError
 from napari_promptable.evaluation.evaluate import ImageScore, ObjectScore, Protocol
 
 _DIAMETER_BINS = 8  # of the curve of IoU against object size
@@ -108,6 +110,15 @@ def _cells(texts: Sequence[str]) -> str:
     return "".join(f"{text:>11}" for text in texts)
 
 
+def check_that_plots_can_be_drawn() -> None:
+    """Raise MissingPackageError unless matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        raise MissingPackageError(
+            "plots need matplotlib, which is not installed; run "
+            "pip install 'napari-promptable[plot]', or leave the plot out"
+        )
+
+
 def draw_plot(summary: dict[str, Any], images: Sequence[ImageScore]) -> npt.NDArray[np.uint8]:
     """Draw IoU against object size, and predicted against true IoU.
 
@@ -122,7 +133,13 @@ def draw_plot(summary: dict[str, Any], images: Sequence[ImageScore]) -> npt.NDAr
     -------
     ndarray of uint8, shape (h, w, 3)
         Picture.
+
+    Raises
+    ------
+    MissingPackageError
+        If matplotlib is not installed.
     """
+    check_that_plots_can_be_drawn()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")

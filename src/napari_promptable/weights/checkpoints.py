@@ -6,11 +6,15 @@ process. Torch is not needed here; what reads the network is imported when it is
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+
+import xxhash
+from platformdirs import user_cache_path
 
 from napari_promptable.errors import CancelledError, CheckpointError
 from napari_promptable.weights.registry import MODELS, ModelSpec, get_model_spec
@@ -47,11 +51,7 @@ def checkpoint_folder() -> Path:
 def cache_root() -> Path:
     """Folder of everything that this package keeps on disk; it need not exist."""
     root = os.environ.get(CACHE_VARIABLE)
-    if not root:
-        import pooch
-
-        root = pooch.os_cache("napari-promptable")
-    return Path(root).expanduser()
+    return Path(root).expanduser() if root else user_cache_path("napari-promptable")
 
 
 def checkpoint_path(name: str) -> Path:
@@ -379,6 +379,6 @@ def _hash_of(path: Path, algorithm: str) -> str:
 @lru_cache(maxsize=64)
 def _compute_hash(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
     """Hash a file; size and time only tell its versions apart."""
-    import pooch
-
-    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+    digest = xxhash.xxh128 if algorithm == "xxh128" else algorithm  # hashlib lacks xxh128
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, digest).hexdigest()}"

@@ -1,0 +1,100 @@
+"""The command ``embed``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from napari_promptable.cli.options import (
+    BUNDLED_MODEL,
+    Device,
+    ImagePath,
+    ModelName,
+    Precision,
+    load_model,
+)
+from napari_promptable.cli.progress import track
+
+if TYPE_CHECKING:
+    from napari_promptable.planes import Index, PlaneAxes
+    from napari_promptable.predict.predictor import PromptableModel
+
+
+def run(
+    image: ImagePath,
+    output: Annotated[
+        Path, Option("-o", "--output", metavar="CACHE.zarr", help="folder for the embeddings")
+    ],
+    scheduler: Annotated[
+        str | None,
+        Option(
+            metavar="ADDRESS",
+            help="encode on the workers of this dask.distributed scheduler; 'local': on "
+            "processes of this computer",
+        ),
+    ] = None,
+    float16: Annotated[
+        bool,
+        Option("--float16", help="new cache in half the space; masks change a little"),
+    ] = False,
+    max_size: Annotated[
+        float | None,
+        Option(metavar="GB", help="delete the least recently used embeddings beyond this size"),
+    ] = None,
+    model: ModelName = BUNDLED_MODEL,
+    device: Device = "auto",
+    precision: Precision = "float32",
+) -> None:
+    """Encode an image ahead of time; an interrupted run resumes where it stopped."""
+    from napari_promptable.files.images import read_image
+    from napari_promptable.planes import PlaneAxes
+    from napari_promptable.predict.cluster import embed_volume
+
+    pixels = read_image(image)
+    planes = PlaneAxes.of_image(tuple(pixels.shape))
+    total = sum(1 for _ in planes.indices())
+    keeping: dict[str, Any] = {
+        "max_bytes": None if max_size is None else int(max_size * 1e9),
+        "dtype": "float16" if float16 else None,
+    }
+    if scheduler is None:
+        load = partial(load_model, model, device, precision)
+        encoded = _embed_here(load, pixels, planes, output, keeping)
+    else:
+        encoded = embed_volume(
+            image,
+            output,
+            model=model,
+            address=None if scheduler == "local" else scheduler,
+            device=device,
+            precision=precision,
+            **keeping,
+        )
+    num_encoded = sum(was_encoded for _, was_encoded in track(encoded, "planes", total))
+    print(f"{output}: {num_encoded} planes encoded, {total - num_encoded} were there")
+
+
+def _embed_here(
+    load: Callable[[], PromptableModel],
+    pixels: Any,
+    planes: PlaneAxes,
+    output: Path,
+    keeping: dict[str, Any],
+) -> Iterator[tuple[Index, bool]]:
+    """Encode in this process."""
+    from napari_promptable.predict.embedding_store import EmbeddingStore
+    from napari_promptable.predict.encode_planes import embed_planes
+
+    store = EmbeddingStore(output, **keeping)
+    model = load()
+    return embed_planes(
+        model,
+        model.model_id,
+        lambda index: pixels[planes.region(index)],
+        planes.indices(),
+        store,
+    )

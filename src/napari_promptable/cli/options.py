@@ -1,0 +1,30 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from napari_promptable.predict.predictor import PromptableModel
+
+BUNDLED_MODEL = "tiny"
+
+ImagePath = Annotated[Path, Argument(metavar="IMAGE", help="image file or zarr folder")]
+ModelName = Annotated[
+    str, Option(metavar="NAME|PATH", help="a name from 'models list', or a weights file")
+]
+Device = Annotated[str, Option(metavar="D", help="auto, cpu, cuda or mps")]
+Precision = Annotated[
+    Literal["float32", "bfloat16"],
+    Option(help="bfloat16 is faster on GPUs and changes masks a little"),
+]
+
+
+def load_model(name: str, device: str, precision: str) -> PromptableModel:
+    """Load a model by registry name or weights path; imports torch."""
+    from napari_promptable.predict.predictor import load_model
+
+    return load_model(name, device=device, precision=precision)

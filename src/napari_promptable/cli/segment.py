@@ -1,0 +1,151 @@
+"""The command ``segment``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from napari_promptable.cli.options import (
+    Device,
+    ImagePath,
+    Precision,
+    load_model,
+)
+from napari_promptable.cli.progress import ProgressBar, track
+from napari_promptable.errors import PromptError
+
+if TYPE_CHECKING:
+    from napari_promptable.annotation.patches import LabelsArray
+    from napari_promptable.files.prompts_json import PromptDocument
+    from napari_promptable.predict.embeddings import EmbeddingCache
+    from napari_promptable.predict.predictor import PromptableModel
+    from napari_promptable.propagation.settings import PropagationSettings
+
+_PROPAGATION = "Propagation"  # heading of the options in the help
+
+
+def run(
+    image: ImagePath,
+    prompts: Annotated[
+        Path, Argument(metavar="PROMPTS.json", help="prompts saved by the widget")
+    ],
+    output: Annotated[
+        Path, Option("-o", "--output", metavar="LABELS.tif", help="label image to write")
+    ],
+    cache: Annotated[
+        Path | None, Option(metavar="DIR", help="folder to read and keep embeddings in")
+    ] = None,
+    propagate: Annotated[
+        bool,
+        Option(
+            "--propagate",
+            help="extend each object through the whole stack",
+            rich_help_panel=_PROPAGATION,
+        ),
+    ] = False,
+    axis: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            help="axis to propagate along, if there is more than one",
+            rich_help_panel=_PROPAGATION,
+        ),
+    ] = None,
+    slices: Annotated[
+        tuple[int, int] | None,
+        Option(
+            metavar="FIRST LAST",
+            help="fill only these slices (default: all)",
+            rich_help_panel=_PROPAGATION,
+        ),
+    ] = None,
+    direction: Annotated[
+        Literal["both", "forward", "backward"] | None,
+        Option(help="where to go from a prompted slice", rich_help_panel=_PROPAGATION),
+    ] = None,
+    model: Annotated[
+        str | None,
+        Option(
+            metavar="NAME|PATH",
+            help="a name from 'models list', or a weights file (default: the prompts' model)",
+        ),
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+) -> None:
+    """Answer the prompts of a prompts.json and write the labels."""
+    from napari_promptable.batch.segment import room_for_labels
+    from napari_promptable.files.images import read_image, write_labels
+    from napari_promptable.files.prompts_json import read_prompts
+    from napari_promptable.predict.embedding_store import EmbeddingStore
+    from napari_promptable.predict.embeddings import EmbeddingCache
+
+    document = read_prompts(prompts)
+    changes = _propagation_options(propagate, axis, slices, direction)
+    settings = _settings_of(document, changes) if propagate else None
+    pixels = read_image(image)
+    embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
+
+    def load(name: str) -> PromptableModel:
+        return load_model(model or name, device, precision)
+
+    with room_for_labels(document.image_shape) as room:
+        labels = _segment(load, pixels, document, settings, axis, embeddings, room)
+        write_labels(output, labels)
+    print(f"{output}: {len(document.objects)} objects, model {model or document.model}")
+
+
+def _propagation_options(
+    propagate: bool, axis: int | None, slices: tuple[int, int] | None, direction: str | None
+) -> dict[str, Any]:
+    """Settings that options override; PromptError if they lack --propagate."""
+    changes: dict[str, Any] = {}
+    if slices is not None:
+        changes["first"], changes["last"] = slices
+    if direction is not None:
+        changes["direction"] = direction
+    if not propagate and (changes or axis is not None):
+        raise PromptError("--axis, --slices and --direction need --propagate; add it")
+    return changes
+
+
+def _settings_of(document: PromptDocument, changes: dict[str, Any]) -> PropagationSettings:
+    """Propagation settings from the file, overridden by command-line options."""
+    from napari_promptable.propagation.settings import PropagationSettings
+
+    return replace(
+        PropagationSettings.from_dict(document.extra.get("propagation", {})), **changes
+    )
+
+
+def _segment(
+    load: Callable[[str], PromptableModel],
+    image: Any,
+    document: PromptDocument,
+    settings: PropagationSettings | None,
+    axis: int | None,
+    cache: EmbeddingCache,
+    room: LabelsArray,
+) -> LabelsArray:
+    """Propagate if there are settings, repeat a saved session, or answer all prompts."""
+    from napari_promptable.annotation.session_json import ACTIONS
+    from napari_promptable.batch.replay import replay_document
+    from napari_promptable.batch.segment import propagate_document, segment_document
+
+    if settings is not None:
+        model = load(document.model)
+        with ProgressBar("slices") as bar:
+            return propagate_document(
+                model, image, document, settings, axis=axis, cache=cache, progress=bar
+            )
+    if document.extra.get(ACTIONS):
+        steps = partial(track, name="steps")
+        return replay_document(load, image, document, cache=cache, labels=room, progress=steps)
+    objects = partial(track, name="objects")
+    model = load(document.model)
+    return segment_document(model, image, document, cache=cache, labels=room, progress=objects)
