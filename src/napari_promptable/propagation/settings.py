@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
-from operator import index as as_integer
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
 
 from napari_promptable.errors import PromptError
+from napari_promptable.validation import raises_prompt_errors
+
+_NO_LIMIT = float("inf")  # None in JSON
 
 
 class Direction(StrEnum):
@@ -47,6 +52,20 @@ class StopReason(StrEnum):
     TOUCHING = "touching"  #: a more confident object covers the mask
 
 
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+SliceNumber = Annotated[int | None, Field(ge=0)]
+MaxArea = Annotated[
+    Number,
+    Field(ge=1),
+    BeforeValidator(
+        lambda v: _NO_LIMIT if v is None else v, json_schema_input_type=float | None
+    ),
+    PlainSerializer(lambda v: None if v == _NO_LIMIT else v),
+]
+
+
+@raises_prompt_errors
 @dataclass(frozen=True)
 class PropagationSettings:
     """Range, prompts and stop rules of a propagation.
@@ -93,52 +112,41 @@ class PropagationSettings:
     'forward'
     """
 
-    first: int | None = None
-    last: int | None = None
-    direction: Direction | str = Direction.BOTH
-    step_prompt: StepPrompt | str = StepPrompt.BOX
-    box_margin: float = -0.03
-    split: SplitPolicy | str = SplitPolicy.ALL
-    lost_iou: float = 0.3
-    min_predicted_iou: float = 0.5
-    min_area: float = 0.25
-    max_area: float = 10.0
-    min_likeness: float = 0.5
-    max_overlap: float = 1.0
+    first: SliceNumber = None
+    last: SliceNumber = None
+    direction: Direction = Direction.BOTH
+    step_prompt: StepPrompt = StepPrompt.BOX
+    box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
+    split: SplitPolicy = SplitPolicy.ALL
+    lost_iou: Share = 0.3
+    min_predicted_iou: Share = 0.5
+    min_area: Share = 0.25
+    max_area: MaxArea = 10.0
+    min_likeness: Share = 0.5
+    max_overlap: Share = 1.0
 
-    def __post_init__(self) -> None:
-        """Convert words and refuse what is not allowed."""
-        for name, kind in _WORDS.items():
-            object.__setattr__(self, name, _as_word(name, getattr(self, name), kind))
-        for name in ("first", "last"):
-            object.__setattr__(self, name, _as_slice(name, getattr(self, name)))
+    @model_validator(mode="after")
+    def _check_range(self) -> PropagationSettings:
         if self.first is not None and self.last is not None and self.first > self.last:
-            raise PromptError(
+            raise ValueError(
                 f"the range begins at slice {self.first} and ends at {self.last}; the first "
                 "slice must not come after the last"
             )
-        for name, (low, high) in _LIMITS.items():
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not low <= value <= high:
-                raise PromptError(f"{name} must be a number of {low} to {high}, not {value!r}")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Make plain data for JSON; infinity becomes None."""
-        values = {
-            name: str(value) if isinstance(value, StrEnum) else value
-            for name, value in asdict(self).items()
-        }
-        return values | {"max_area": None if self.max_area == _NO_LIMIT else self.max_area}
+        values: dict[str, Any] = _PLAIN.dump_python(self, mode="json")
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PropagationSettings:
-        """Undo `to_dict`; what is missing has its default.
+        """Undo `to_dict`; missing values get their defaults.
 
         Raises
         ------
         PromptError
-            If a key is unknown or a value is not allowed.
+            If a name is unknown or a value is not allowed.
         """
         if not isinstance(values, Mapping):
             raise PromptError(f"propagation settings must be names and values, not {values!r}")
@@ -149,44 +157,9 @@ class PropagationSettings:
                 f"propagation settings hold {', '.join(map(repr, unknown))}; known are "
                 f"{', '.join(known)}"
             )
-        given = dict(values)
-        if "max_area" in given and given["max_area"] is None:
-            given["max_area"] = _NO_LIMIT
-        return cls(**given)
+        return cls(**values)
 
 
-_NO_LIMIT = float("inf")
-_WORDS = {"direction": Direction, "step_prompt": StepPrompt, "split": SplitPolicy}
-_LIMITS = {
-    "box_margin": (-0.25, 1.0),
-    "lost_iou": (0.0, 1.0),
-    "min_predicted_iou": (0.0, 1.0),
-    "min_area": (0.0, 1.0),
-    "max_area": (1.0, _NO_LIMIT),
-    "min_likeness": (0.0, 1.0),
-    "max_overlap": (0.0, 1.0),
-}
-
-
-def _as_word(name: str, value: object, kind: type[StrEnum]) -> StrEnum:
-    """Find a word among those allowed; PromptError otherwise."""
-    words = [str(word) for word in kind]
-    if value not in words:
-        raise PromptError(f"{name} must be one of {', '.join(words)}, not {value!r}")
-    return kind(value)
-
-
-def _as_slice(name: str, value: object) -> int | None:
-    """Check and convert a slice number; PromptError otherwise."""
-    if value is None:
-        return None
-    try:
-        number = as_integer(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise PromptError(f"{name} must be a slice number, 0 or more, or None, not {value!r}")
-    return number
-
+_PLAIN = TypeAdapter(PropagationSettings)
 
 DEFAULT_SETTINGS = PropagationSettings()

@@ -31,13 +31,13 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"direction": "sideways"}, "both, forward, backward.*sideways"),
-        ({"step_prompt": 3}, "box and point"),
+        ({"direction": "sideways"}, "'both', 'forward' or 'backward', not 'sideways'"),
+        ({"step_prompt": 3}, "step_prompt must be .*'box and point'"),
         ({"split": None}, "largest"),
-        ({"first": -1}, "first .* 0 or more"),
-        ({"last": 2.5}, "last"),
+        ({"first": -1}, "first must be greater than or equal to 0, not -1"),
+        ({"last": 2.5}, "last must be a valid integer"),
         ({"first": 5, "last": 4}, "begins at slice 5"),
-        ({"lost_iou": 1.5}, "lost_iou .* 1.0, not 1.5"),
+        ({"lost_iou": 1.5}, "lost_iou must be less than or equal to 1, not 1.5"),
         ({"min_predicted_iou": float("nan")}, "min_predicted_iou"),
         ({"max_area": 0.5}, "max_area"),
         ({"box_margin": "wide"}, "box_margin"),
