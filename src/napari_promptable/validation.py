@@ -13,7 +13,20 @@ from napari_promptable.errors import PromptError
 
 Class = TypeVar("Class", bound=type)
 
-_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's error types
+# What is allowed, by pydantic's type of error; pydantic's own words speak to programmers.
+_ALLOWED = {
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "{le} or less",
+    "list_type": "a list",
+    "model_type": "names and values",
+    "string_type": "text",
+    "too_long": "a list of {max_length}",
+    "tuple_type": "a list",
+}
 
 
 @contextmanager
@@ -49,19 +62,19 @@ def describe(error: ValidationError) -> str:
     Returns
     -------
     str
-        One sentence, such as "objects[0].id must be greater than 0, not -3".
+        One sentence, such as "objects[0].id must be more than 0, not -3".
     """
     first = error.errors(include_url=False)[0]
-    place = _format_place(first["loc"])
+    place = _format_place(first["loc"]) or "the value"
     if first["type"] == "missing":
         return f"{place} is missing"
-    if first["type"] in _UNKNOWN_KEY:
-        return f"{place} is not a known name; check the spelling"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should", f"{place} must" if place else "it must", 1)
-    if message == first["msg"] or first["type"] == "value_error":
-        return f"{place}: {message}" if place else message
-    return f"{message}, not {_shorten(first['input'])}"
+    if first["type"] == "value_error":  # from a validator of ours, which says it all
+        return first["msg"].removeprefix("Value error, ")
+    allowed = _ALLOWED.get(first["type"], first["msg"].removeprefix("Input should be "))
+    return (
+        f"{place} must be {allowed.format(**first.get('ctx', {}))}, "
+        f"not {_shorten(first['input'])}"
+    )
 
 
 def _format_place(keys: tuple[int | str, ...]) -> str:

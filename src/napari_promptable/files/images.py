@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.writing import complete_file
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _MAX_BYTES_IN_MEMORY = 2**29  # of a TIFF; larger ones are read part by part
@@ -141,21 +140,5 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def _write_complete(path: Path, write: Callable[[Any], Any]) -> None:
-    with _complete_file(path) as temporary, open(temporary, "wb") as file:
+    with complete_file(path, ImageFormatError) as temporary, open(temporary, "wb") as file:
         write(file)
-
-
-@contextmanager
-def _complete_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` that takes its place in the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ImageFormatError(
-            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
-            "and that you may write to"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import index as as_integer
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from napari_promptable.errors import PromptError
+from napari_promptable.files.prompts_schema import FORMAT, VERSION, Plane, PromptFile
+from napari_promptable.files.writing import complete_file
 from napari_promptable.masks import decode_mask, encode_mask
-from napari_promptable.planes import PlaneAxes
+from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.validation import refused_as_prompt_error
 
-FORMAT, VERSION = "napari-promptable/prompts", 1
-
-Index = tuple[int, ...]
-"""Position on the axes that are not in the plane, in axis order; () for a 2D image."""
+_PLANES = TypeAdapter(list[Plane])
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_prompts(path: str | Path) -> PromptDocument:
         If the file cannot be read, is not of this format and version, or a value is wrong.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # with or without BOM
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PromptError(
             f"{path} cannot be read as JSON: {error}; give a file of format {FORMAT}"
@@ -102,17 +103,9 @@ def write_prompts(document: PromptDocument, path: str | Path) -> Path:
         If it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     text = json.dumps(format_prompts(document), indent=1) + "\n"
-    try:
+    with complete_file(path, PromptError) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PromptError(
-            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
-            "and that you may write to"
-        ) from error
     return path
 
 
@@ -125,74 +118,80 @@ def parse_prompts(content: Any) -> PromptDocument:
             f"version {content.get('version')!r} is unknown; this program reads version "
             f"{VERSION}: update it, or save the prompts with the older one"
         )
-    rest = dict(content)
-    for key in ("format", "version"):
-        del rest[key]
+    with refused_as_prompt_error():
+        file = PromptFile.model_validate(content)
+    axes = _plane_axes_of(file)
+    counts = Counter(entry.id for entry in file.objects)
+    twice = [object_id for object_id, count in counts.items() if count > 1]
+    if twice:
+        raise PromptError(f"object id {twice[0]} stands twice; give each object its own id")
+    objects = {entry.id: _parse_object(entry.id, entry.planes, axes) for entry in file.objects}
+    return PromptDocument(
+        file.image.name,
+        axes.shape,
+        axes.axes,
+        file.model,
+        objects,
+        file.extra,
+        {entry.id: entry.extra for entry in file.objects},
+        file.image.extra,
+    )
+
+
+def _plane_axes_of(file: PromptFile) -> PlaneAxes:
+    """Check how the image is cut into planes."""
+    shape, (rows, columns) = tuple(file.image.shape), file.plane_axes
+    if not rows < columns < len(shape):
+        raise PromptError(
+            f"plane_axes {file.plane_axes} are not two increasing axes of shape {shape}"
+        )
+    return PlaneAxes(shape, (rows, columns))
+
+
+def _parse_object(
+    object_id: int, entries: Sequence[Plane], axes: PlaneAxes
+) -> dict[Index, PlanePrompts]:
+    """Make an object's prompts; PromptError if a plane is not in the image or stands twice."""
     try:
-        image = dict(rest.pop("image"))
-        plane_axes = _as_integers(rest.pop("plane_axes"))
-        objects: dict[int, dict[Index, PlanePrompts]] = {}
-        object_extra = {}
-        model = str(rest.pop("model"))
-        for entry in rest.pop("objects"):
-            entry = dict(entry)
-            object_id = as_integer(entry.pop("id"))
-            planes = entry.pop("planes")
-            if object_id < 1 or object_id in objects:
-                raise PromptError(f"object id {object_id} is not positive, or stands twice")
-            objects[object_id] = parse_planes(planes)
-            object_extra[object_id] = entry
-            if len(objects[object_id]) < len(planes):
-                raise PromptError(f"object {object_id} has two entries for one index")
-        name, shape = str(image.pop("name")), _as_integers(image.pop("shape"))
-        if len(plane_axes) != 2 or not 0 <= plane_axes[0] < plane_axes[1] < len(shape):
+        planes = dict(map(_parse_plane, entries))
+    except PromptError as error:
+        raise PromptError(f"object {object_id}: {error}") from error
+    if len(planes) < len(entries):
+        raise PromptError(f"object {object_id} has two entries for one index; unite them")
+    for index in planes:
+        if len(index) != len(axes.other_axes) or not axes.contains(index):
             raise PromptError(
-                f"plane_axes {plane_axes} are not two increasing axes of shape {shape}"
+                f"object {object_id}: index {list(index)} is no plane of an image of shape "
+                f"{axes.shape} with plane_axes {axes.axes}"
             )
-        axes = PlaneAxes(shape, (plane_axes[0], plane_axes[1]))
-        for index in (index for planes in objects.values() for index in planes):
-            if len(index) != len(shape) - 2 or not axes.contains(index):
-                raise PromptError(
-                    f"index {list(index)} is no plane of an image of shape {shape} with "
-                    f"plane_axes {plane_axes}"
-                )
-        return PromptDocument(name, shape, axes.axes, model, objects, rest, object_extra, image)
-    except KeyError as error:
-        raise PromptError(f"the key {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise PromptError(f"a value is malformed: {error}") from error
+    return planes
 
 
 def parse_planes(entries: Sequence[Mapping[str, Any]]) -> dict[Index, PlanePrompts]:
-    """Make prompts by plane of parsed JSON."""
-    return dict(_parse_plane(entry) for entry in entries)
+    """Make prompts by plane of parsed JSON; PromptError where something is missing or wrong."""
+    with refused_as_prompt_error():
+        planes = _PLANES.validate_python(entries)
+    return dict(map(_parse_plane, planes))
+
+
+def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
+    mask = None if plane.mask is None else decode_mask(plane.mask.model_dump())
+    return tuple(plane.index), PlanePrompts(
+        [point.yx for point in plane.points],
+        [point.label for point in plane.points],
+        plane.boxes,
+        plane.polygons,
+        [point.refines for point in plane.points],
+        plane.candidate,
+        plane.extra,
+        [point.extra for point in plane.points],
+        mask,
+    )
 
 
 def format_planes(planes: Mapping[Index, PlanePrompts]) -> list[dict[str, Any]]:
     """Make plain data for JSON of prompts by plane."""
     return [_format_plane(index, plane) for index, plane in planes.items()]
-
-
-def _parse_plane(entry: Mapping[str, Any]) -> tuple[Index, PlanePrompts]:
-    rest = dict(entry)
-    index = _as_integers(rest.pop("index"))
-    points = [dict(point) for point in rest.pop("points", [])]
-    mask = rest.pop("mask", None)
-    return index, PlanePrompts(
-        [point.pop("yx") for point in points],
-        [point.pop("label") for point in points],
-        rest.pop("boxes", []),
-        tuple(rest.pop("polygons", [])),
-        tuple(point.pop("refines", None) for point in points),
-        rest.pop("candidate", None),
-        rest,
-        tuple(points),
-        None if mask is None else decode_mask(mask),
-    )
-
-
-def _as_integers(numbers: Any) -> tuple[int, ...]:
-    return tuple(map(as_integer, numbers))
 
 
 def format_prompts(document: PromptDocument) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_a_failing_save_leaves_the_last_one(folder: SessionFolder, monkeypatch) 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("napari_promptable.files.prompts_json.os.replace", fail)
+    monkeypatch.setattr("napari_promptable.files.writing.os.replace", fail)
     with pytest.raises(CacheError, match="No space left"):
         folder.save(DOCUMENT, {(0,): make_plane(9)})
     assert sorted(os.listdir(folder.path)) == files

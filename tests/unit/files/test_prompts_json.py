@@ -1,8 +1,11 @@
 import copy
 import json
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from napari_promptable.files.prompts_json import (
     read_prompts,
     write_prompts,
 )
+from napari_promptable.propagation.settings import PropagationSettings
 
 EXAMPLE = """
 {"format": "napari-promptable/prompts", "version": 1,
@@ -160,50 +164,59 @@ MISSING = object()
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("image",), MISSING, "'image' is missing"),
-        (("image", "name"), MISSING, "'name' is missing"),
-        (("image", "shape"), MISSING, "'shape' is missing"),
-        (("image",), "stack.tif", "malformed"),
-        (("image", "shape"), "large", "malformed"),
-        (("image", "shape"), [30, 256.5, 256], "float"),
-        (("plane_axes",), MISSING, "'plane_axes' is missing"),
-        (("plane_axes",), [1], "plane_axes .1,. are not"),
-        (("plane_axes",), [1, 1], "plane_axes .1, 1. are not"),
-        (("plane_axes",), [2, 1], "plane_axes .2, 1. are not"),
-        (("plane_axes",), [1, 3], "plane_axes .1, 3. are not"),
-        (("plane_axes",), [-1, 2], "plane_axes .-1, 2. are not"),
-        (("plane_axes",), None, "malformed"),
-        (("model",), MISSING, "'model' is missing"),
-        (("objects",), MISSING, "'objects' is missing"),
-        (("objects",), 3, "malformed"),
-        (("objects", 0), "a", "malformed"),
-        (("objects", 0, "id"), MISSING, "'id' is missing"),
-        (("objects", 0, "id"), 0, "object id 0"),
-        (("objects", 0, "id"), 1.5, "float"),
-        (("objects", 0, "id"), "one", "str"),
-        (("objects", 0, "planes"), MISSING, "'planes' is missing"),
-        ((*PLANE, "index"), MISSING, "'index' is missing"),
-        ((*PLANE, "index"), [], r"index \[\] is no plane"),
-        ((*PLANE, "index"), [1, 2], r"index \[1, 2\] is no plane"),
-        ((*PLANE, "index"), [30], r"index \[30\] is no plane"),
-        ((*PLANE, "index"), [-1], r"index \[-1\] is no plane"),
-        ((*PLANE, "index"), [1.5], "float"),
-        ((*PLANE, "points"), 5, "malformed"),
-        ((*PLANE, "candidate"), -1, "candidate must be"),
-        ((*PLANE, "candidate"), "best", "candidate must be"),
-        ((*PLANE, "boxes"), [[5, 5, 0, 0]], "top <= bottom"),
-        ((*PLANE, "boxes"), [[1, 2, 3]], "four finite numbers"),
-        ((*PLANE, "polygons"), [[[1, 2, 3]]], "pairs"),
-        ((*PLANE, "mask"), {"size": [2, 3], "counts": [5]}, "add up"),
+        (("image",), MISSING, "image is missing"),
+        (("image", "name"), MISSING, "image.name is missing"),
+        (("image", "name"), 3, "image.name must be text, not 3"),
+        (("image", "shape"), MISSING, "image.shape is missing"),
+        (("image",), "stack.tif", "image must be names and values, not 'stack.tif'"),
+        (("image", "shape"), "large", "image.shape must be a list, not 'large'"),
+        (
+            ("image", "shape"),
+            [30, 256.5, 256],
+            "image.shape[1] must be a whole number, not 256.5",
+        ),
+        (("plane_axes",), MISSING, "plane_axes is missing"),
+        (("plane_axes",), [1], "plane_axes[1] is missing"),
+        (("plane_axes",), [1, 1], "plane_axes (1, 1) are not two increasing axes"),
+        (("plane_axes",), [2, 1], "plane_axes (2, 1) are not two increasing axes"),
+        (("plane_axes",), [1, 3], "plane_axes (1, 3) are not two increasing axes"),
+        (("plane_axes",), [-1, 2], "plane_axes[0] must be 0 or more, not -1"),
+        (("plane_axes",), None, "plane_axes must be a list, not None"),
+        (("model",), MISSING, "model is missing"),
+        (("objects",), MISSING, "objects is missing"),
+        (("objects",), 3, "objects must be a list, not 3"),
+        (("objects", 0), "a", "objects[0] must be names and values, not 'a'"),
+        (("objects", 0, "id"), MISSING, "objects[0].id is missing"),
+        (("objects", 0, "id"), 0, "objects[0].id must be more than 0, not 0"),
+        (("objects", 0, "id"), 1.5, "objects[0].id must be a whole number, not 1.5"),
+        (("objects", 0, "id"), "one", "objects[0].id must be a whole number, not 'one'"),
+        (("objects", 0, "planes"), MISSING, "objects[0].planes is missing"),
+        ((*PLANE, "index"), MISSING, "planes[0].index is missing"),
+        ((*PLANE, "index"), [], "object 1: index [] is no plane"),
+        ((*PLANE, "index"), [1, 2], "object 1: index [1, 2] is no plane"),
+        ((*PLANE, "index"), [30], "object 1: index [30] is no plane"),
+        ((*PLANE, "index"), [-1], "planes[0].index[0] must be 0 or more, not -1"),
+        ((*PLANE, "index"), [1.5], "planes[0].index[0] must be a whole number, not 1.5"),
+        ((*PLANE, "points"), 5, "planes[0].points must be a list, not 5"),
+        ((*PLANE, "candidate"), -1, "planes[0].candidate must be 0 or more, not -1"),
+        ((*PLANE, "candidate"), "best", "candidate must be a whole number, not 'best'"),
+        ((*PLANE, "boxes"), [[5, 5, 0, 0]], "object 1: a box must be four finite numbers"),
+        ((*PLANE, "boxes"), [[1, 2, 3]], "planes[0].boxes[0][3] is missing"),
+        ((*PLANE, "polygons"), [[[1, 2, 3]]], "polygons[0][0] must be a list of 2"),
+        (
+            (*PLANE, "mask"),
+            {"size": [2, 3], "counts": [5]},
+            "object 1: a mask must have a size and counts that add up",
+        ),
         ((*PLANE, "mask"), {"size": [2, 3], "counts": [6]}, "at least one pixel"),
-        ((*POINT, "yx"), MISSING, "'yx' is missing"),
-        ((*POINT, "yx"), [1], "regular"),
-        ((*POINT, "yx"), [float("nan"), 1], "finite"),
-        ((*POINT, "label"), MISSING, "'label' is missing"),
-        ((*POINT, "label"), 2, "1 .foreground. or 0"),
-        ((*POINT, "label"), "positive", "1 .foreground. or 0"),
-        ((*POINT, "refines"), -1, "candidate must be"),
-        ((*POINT, "refines"), "best", "candidate must be"),
+        ((*POINT, "yx"), MISSING, "points[0].yx is missing"),
+        ((*POINT, "yx"), [1], "points[0].yx[1] is missing"),
+        ((*POINT, "yx"), [float("nan"), 1], "yx[0] must be a finite number, not nan"),
+        ((*POINT, "label"), MISSING, "points[0].label is missing"),
+        ((*POINT, "label"), 2, "points[0].label must be 0 or 1, not 2"),
+        ((*POINT, "label"), "positive", "label must be 0 or 1, not 'positive'"),
+        ((*POINT, "refines"), -1, "points[0].refines must be 0 or more, not -1"),
+        ((*POINT, "refines"), "best", "refines must be a whole number, not 'best'"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -217,7 +230,7 @@ def test_what_is_wrong_is_named(
         del inner[key]
     else:
         inner[key] = value
-    with pytest.raises(PromptError, match=problem):
+    with pytest.raises(PromptError, match=re.escape(problem)):
         parse_prompts(example)
     file = tmp_path / "faulty.json"
     file.write_text(json.dumps(example), encoding="utf-8")
@@ -266,3 +279,28 @@ def test_a_failing_write_leaves_the_file_as_it_was(
         write_prompts(parse_prompts(example), path)
     assert path.read_text(encoding="utf-8") == "former"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(EXAMPLE, encoding="utf-8-sig")
+    assert read_prompts(path).image_name == "stack.tif"
+
+
+def test_the_published_schema_is_current() -> None:
+    folder = Path(__file__).parents[3] / "docs"
+    make = runpy.run_path(str(folder / "scripts" / "make_prompts_schema.py"))["format_schema"]
+    published = (folder / "reference" / "prompts-json.schema.json").read_text(encoding="utf-8")
+    assert published == make()
+
+
+def test_the_schema_accepts_what_is_written_and_refuses_the_rest(
+    example: dict[str, Any],
+) -> None:
+    folder = Path(__file__).parents[3] / "docs" / "reference"
+    schema = json.loads((folder / "prompts-json.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    example["propagation"] = PropagationSettings(max_area=float("inf")).to_dict()
+    validator.validate(json.loads(json.dumps(format_prompts(parse_prompts(example)))))
+    example["objects"][0]["planes"][0]["points"][0]["label"] = 2
+    assert not validator.is_valid(example)

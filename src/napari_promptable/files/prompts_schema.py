@@ -1,0 +1,83 @@
+"""The content of a prompts.json as pydantic models, from which its JSON schema is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+FORMAT, VERSION = "napari-promptable/prompts", 1
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+Coordinate = Annotated[FiniteFloat, Field(strict=True)]
+Position = tuple[Coordinate, Coordinate]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+
+
+class _Part(BaseModel):
+    """A JSON object that keeps unknown keys."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Unknown keys, to be written again."""
+        return dict(self.__pydantic_extra__)
+
+
+class Point(_Part):
+    """A click."""
+
+    yx: Position = Field(description="[row, col] in image pixels")
+    label: Literal[0, 1] = Field(description="1 inside the object, 0 outside")
+    refines: Count | None = Field(
+        None,
+        description="candidate of the previous answer that it corrects; null: the offered one",
+    )
+
+
+class Mask(BaseModel):
+    """An existing object as COCO's uncompressed run lengths, down the columns."""
+
+    size: tuple[Positive, Positive] = Field(description="[height, width]")
+    counts: list[Count] = Field(description="lengths of runs of background and object in turn")
+
+
+class Plane(_Part):
+    """All prompts of one object on one plane."""
+
+    index: list[Count] = Field(description="position on the axes outside the plane; [] in 2D")
+    points: list[Point] = Field([], description="clicks in the order in which they were made")
+    boxes: list[Box] = Field([], description="[top, left, bottom, right]; masks are united")
+    polygons: list[list[Position]] = Field([], description="outlines; each is a mask prompt")
+    mask: Mask | None = Field(None, description="existing object to correct")
+    candidate: Count | None = Field(
+        None, description="mask that was chosen, from 0; null: the offered one"
+    )
+
+
+class PromptedObject(_Part):
+    """One object."""
+
+    id: Positive = Field(description="value in the label image, unique in the file")
+    planes: list[Plane]
+
+
+class Image(_Part):
+    """The image that the prompts belong to."""
+
+    name: str = Field(description="for people")
+    shape: list[Positive] = Field(description="all axes except RGB")
+
+
+class PromptFile(_Part):
+    """A prompts.json."""
+
+    format: Literal["napari-promptable/prompts"]
+    version: Literal[1]
+    image: Image
+    plane_axes: tuple[Count, Count] = Field(description="axes that are rows and columns")
+    model: str = Field(description="registry name of the model, or path of its weights")
+    objects: list[PromptedObject]

@@ -1,0 +1,40 @@
+"""Writing files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from napari_promptable.errors import PromptableError
+
+
+@contextmanager
+def complete_file(path: Path, error_class: type[PromptableError]) -> Iterator[Path]:
+    """Give a temporary path that takes the place of `path` in the end.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file goes; an existing file is replaced.
+    error_class : type of PromptableError
+        Raised if the file cannot be written; nothing is left behind then.
+
+    Yields
+    ------
+    Path
+        A short name in the same folder.
+    """
+    temporary = path.with_name(f".{uuid4().hex[:12]}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise error_class(
+            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
+            "and that you may write to"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
