@@ -1,4 +1,4 @@
-"""The main job on bundled images: prompts → labels.tif and overview.png."""
+"""The demo: segment the bundled images and write labels.tif and overview.png."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def run_demo(model: PromptableModel, folder: Path, say: Callable[[str], None]) -
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     folder : Path
         Where ``labels.tif`` and ``overview.png`` of the first sample go, and
-        ``NAME_labels.tif`` and ``NAME_overview.png`` of the others; made if need be.
+        ``NAME_labels.tif`` and ``NAME_overview.png`` of the others. Created if missing.
     say : callable
-        Takes each line of the report.
+        Called with each line of the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(WITH_PROMPTS):
@@ -84,7 +84,7 @@ def _run_sample(
 
 
 def describe_prompts(prompts: PlanePrompts) -> str:
-    """Say in words what was asked, such as "box, 1 + and 1 −"."""
+    """Describe prompts in words, such as "box, 1 + and 1 −"."""
     positive = int((prompts.point_labels == FOREGROUND).sum())
     negative = len(prompts.points_yx) - positive
     regions = ["box"] * len(prompts.boxes_yxyx) + ["outline"] * len(prompts.polygons_yx)

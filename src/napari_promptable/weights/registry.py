@@ -1,4 +1,4 @@
-"""What models there are, and where their weights come from: plain data."""
+"""The registry of models: names, sources, hashes and licences of their weights."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from napari_promptable.errors import UnknownModelError
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model that can be asked for by name.
+    """Registry entry of one model.
 
     Attributes
     ----------
     name : str
         What users type.
     architecture : str
-        Network that the weights belong to: "conv_tiny", "vit_t", "vit_b", "vit_l" or "vit_h".
+        Network architecture: "conv_tiny", "vit_t", "vit_b", "vit_l" or "vit_h".
     urls : tuple of str
-        Where the file is, in the order to try; empty if the file is bundled.
+        Download addresses in the order to try; empty if the file is bundled.
     file_name : str
-        Name of the local file, different for each model.
+        Name of the local file, unique to the model.
     size_bytes : int or None
-        Size of the file; None if nobody stated it.
+        Size of the file; None if the publisher does not state it.
     hash : str
-        "sha256:…" or "xxh128:…" in lower-case hex digits; empty if the file is bundled, since
-        the package's installer has checked it.
+        "sha256:…" or "xxh128:…" in lower-case hex digits; empty if the file is bundled, because
+        the installer has checked it.
     licence : str
-        Under which terms the weights may be used.
+        Licence of the weights.
     citation : str
-        What to cite.
+        Publication to cite.
     description : str
-        What the model is good for, in one line.
+        What the model is good for, in one sentence.
     is_bundled : bool
         Whether the weights come with this package.
     """
@@ -242,12 +242,12 @@ MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that `get_model_spec` takes, in the order to list them."""
+    """All model names in listing order."""
     return tuple(MODELS)
 
 
 def get_model_spec(name: str) -> ModelSpec:
-    """Look a model up.
+    """Look up a model by name.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def get_model_spec(name: str) -> ModelSpec:
     Returns
     -------
     ModelSpec
-        What is known of it.
+        Its registry entry.
 
     Raises
     ------
