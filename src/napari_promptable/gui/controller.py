@@ -302,11 +302,12 @@ class PromptController:
             if session is None:
                 continue
             for signal, slot in (
-                (session.current_object_changed, self._show_object),
-                (session.answer_changed, self._show_answer),
-                (session.labels_changed, self._show_labels),
-                (session.history_changed, self._show_state),
-                (session.records_changed, self._show_records),
+                (session.prompts.current_changed, self._show_object),
+                (session.prompts.restored, self._show_object),
+                (session.answers.changed, self._show_answer),
+                (session.labels.changed, self._show_labels),
+                (session.history.changed, self._show_state),
+                (session.records.changed, self._show_records),
             ):
                 if connect:
                     signal.connect(slot)
@@ -319,7 +320,7 @@ class PromptController:
         self.volume_actions.follow_session()
         if self._session is not None:
             self.object_actions.set_policy(self.panel.objects.policy)
-            self._show_object(self._session.current_object)
+            self._show_object(self._session.prompts.current_object)
         self._show_state()
 
     def _show_records(self, object_ids: frozenset[int]) -> None:
@@ -331,12 +332,12 @@ class PromptController:
         self.panel.object.set_object(object_id)
         self.volume_actions.show_review()
         if self.workspace.layers is not None and self._session is not None:
-            self.workspace.layers.write(object_id, self._session.prompts_of(object_id))
+            self.workspace.layers.write(object_id, self._session.prompts.of(object_id))
         self._show_state()
 
     def _show_answer(self, index: Index) -> None:
         if self.workspace.layers is not None and self._session is not None:
-            self.workspace.layers.show_mask(index, self._session.mask(index))
+            self.workspace.layers.show_mask(index, self._session.answers.mask(index))
         self._show_state()
 
     def _show_labels(self, _patches: object) -> None:
@@ -369,17 +370,17 @@ class PromptController:
         session, index = self._session, self.workspace.visible_index()
         prediction = None
         if session is not None and index is not None:
-            prediction = session.prediction(index)
+            prediction = session.answers.prediction(index)
         if prediction is None or session is None or index is None:
             self.panel.object.candidates.show_candidates((), None)
         else:
             self.panel.object.candidates.show_candidates(
-                prediction.predicted_iou.tolist(), session.candidate(index)
+                prediction.predicted_iou.tolist(), session.answers.candidate(index)
             )
         self.panel.object.set_possible(
-            commit=session is not None and session.has_answer,
-            undo=session is not None and session.can_undo,
-            redo=session is not None and session.can_redo,
+            commit=session is not None and bool(session.answers.answered),
+            undo=session is not None and session.history.can_undo,
+            redo=session is not None and session.history.can_redo,
         )
         text = self._note or describe_next_step(
             session,

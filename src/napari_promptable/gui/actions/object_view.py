@@ -52,13 +52,13 @@ class ObjectView:
         """Show another session's objects, none of them hidden."""
         self._show_all()
         self._rows.clear()
-        self.update([] if session is None else session.objects_in_labels.object_ids)
+        self.update([] if session is None else session.records.object_ids)
 
     def update(self, object_ids: Iterable[int]) -> None:
         """Take note that these objects changed; they are shown soon, many at once."""
         session = self._workspace.session
         for object_id in object_ids:
-            if session is not None and session.objects_in_labels.records_of(object_id):
+            if session is not None and session.records.of(object_id):
                 self._rows[object_id] = make_row(session, object_id)
             else:
                 self._rows.pop(object_id, None)
@@ -130,11 +130,11 @@ def color_of(layer: Labels | None, object_id: int) -> QColor:
 
 def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:
     """Describe one object."""
-    records = session.objects_in_labels.records_of(object_id)
+    records = session.records.of(object_id)
     known = [r.confidence for r in records.values() if not isnan(r.confidence)]
     return ObjectRow(
         object_id,
-        session.class_names.get(object_id, ""),
+        session.records.class_names.get(object_id, ""),
         describe_slices(records),
         min(known, default=float("nan")),
     )

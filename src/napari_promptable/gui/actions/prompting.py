@@ -6,8 +6,8 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_promptable.annotation.history import Change
-from napari_promptable.annotation.questions import Answer
+from napari_promptable.annotation.answers import Answer
+from napari_promptable.annotation.outcomes import Outcome, describe_outcome
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.errors import PromptableError
@@ -64,18 +64,18 @@ class Actions:
     def read_prompts(self) -> None:
         """Take over what is on the prompt layers."""
         if self._session is not None and self._workspace.layers is not None:
-            self.perform(self._session.replace_prompts, self._workspace.layers.read())
+            self.perform(self._session.prompts.replace, self._workspace.layers.read())
             self._workspace.layers.set_refined(None)
 
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
         if self._session is not None:
-            self.perform(self._session.select_object, object_id)
+            self.perform(self._session.prompts.select, object_id)
 
     def new_object(self) -> None:
         """Begin another object."""
         if self._session is not None:
-            self.perform(self._session.new_object)
+            self.perform(self._session.prompts.new_object)
 
     def activate_tool(self, name: str) -> None:
         """Select the layer and mode of a tool."""
@@ -102,15 +102,17 @@ class Actions:
         """Write the object into the target."""
         if self._session is None or not self.can_write():
             return
-        commit = self.perform(self._session.commit)
-        if commit is not None:
-            self._note_saved(commit)
+        outcome = self.perform(self._session.commit)
+        if outcome is not None:
+            self._note_saved(outcome)
 
-    def _note_saved(self, commit: Change) -> None:
-        """Say which objects were written, and to which layer."""
-        if self._workspace.target is not None:
+    def _note_saved(self, outcome: Outcome) -> None:
+        """Say which objects were written, and to which layer, or why none was."""
+        if not outcome.has_changed:
+            self.noted.emit(describe_outcome(outcome))
+        elif self._workspace.target is not None:
             name = self._workspace.target.name
-            self.noted.emit(messages.describe_saved(commit.object_ids, name))
+            self.noted.emit(messages.describe_saved(outcome.object_ids, name))
 
     def can_write(self) -> bool:
         """Whether all ids in the labels are known; asks the user to wait if not."""
@@ -121,20 +123,20 @@ class Actions:
 
     def undo(self) -> None:
         """Undo the last change of the labels."""
-        change = None if self._session is None else self.perform(self._session.undo)
-        if change is not None:
-            self.noted.emit(messages.UNDONE[change.verb])
+        outcome = None if self._session is None else self.perform(self._session.undo)
+        if outcome is not None:
+            self.noted.emit(messages.UNDONE[outcome.verb])
 
     def redo(self) -> None:
         """Redo the change that was undone last."""
-        change = None if self._session is None else self.perform(self._session.redo)
-        if change is not None:
+        outcome = None if self._session is None else self.perform(self._session.redo)
+        if outcome is not None:
             self.noted.emit(messages.REDONE)
 
     def boxes_to_objects(self) -> None:
         """Commit one object for each box of the current one."""
         session = self._session
-        questions = [] if session is None else session.questions_by_box()
+        questions = [] if session is None else session.answers.questions_by_box()
         if session is None or not questions:
             self.noted.emit(messages.NO_BOXES)
             return
@@ -144,9 +146,9 @@ class Actions:
 
         def deliver(answers: list[Answer]) -> None:
             if session is self._session:
-                commit = self.perform(session.commit_answers, answers)
-                if commit is not None:
-                    self._note_saved(commit)
+                outcome = self.perform(session.commit_answers, answers)
+                if outcome is not None:
+                    self._note_saved(outcome)
 
         self._scheduler.answer(questions, deliver)
 
@@ -161,9 +163,13 @@ class Actions:
     def choose_candidate(self, candidate: int) -> None:
         """Choose a candidate on the plane in view; the next click corrects it."""
         index = self._workspace.visible_index()
-        if self._session is None or index is None or self._session.prediction(index) is None:
+        if (
+            self._session is None
+            or index is None
+            or self._session.answers.prediction(index) is None
+        ):
             return
-        self.perform(self._session.choose_candidate, index, candidate)
+        self.perform(self._session.answers.choose_candidate, index, candidate)
         if self._workspace.layers is not None:
             self._workspace.layers.set_refined(candidate)
 
@@ -172,7 +178,10 @@ class Actions:
         index = self._workspace.visible_index()
         if self._session is None or index is None:
             return
-        prediction, chosen = self._session.prediction(index), self._session.candidate(index)
+        prediction, chosen = (
+            self._session.answers.prediction(index),
+            self._session.answers.candidate(index),
+        )
         if prediction is not None and chosen is not None:
             self.choose_candidate((chosen + 1) % len(prediction))
 
@@ -181,11 +190,11 @@ class Actions:
         index, layers = self._workspace.visible_index(), self._workspace.layers
         if self._session is None or index is None or layers is None:
             return
-        prediction = self._session.prediction(index)
+        prediction = self._session.answers.prediction(index)
         if prediction is not None and 0 <= candidate < len(prediction):
             layers.show_mask(index, prediction.mask(candidate))
         else:
-            layers.show_mask(index, self._session.mask(index))
+            layers.show_mask(index, self._session.answers.mask(index))
 
     def cancel(self) -> None:
         """Stop what is being computed."""

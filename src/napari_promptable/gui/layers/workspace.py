@@ -248,7 +248,7 @@ class Workspace:
     def _set_session(self, session: SegmentationSession | None) -> None:
         former, self.session = self.session, session
         if former is not None and former is not session:
-            former.forget_answers()  # pixels or model may be others when it is taken up again
+            former.answers.forget()  # pixels or model may be others when it is taken up again
         if self.layers is not None:
             self.layers.clear_preview()
         if session is not former:
@@ -259,7 +259,7 @@ def _open_session(target: Labels, planes: PlaneAxes) -> SegmentationSession:
     """Take up, or begin, the session of a target and plane axes."""
     sessions = _SESSIONS.setdefault(target, {})
     if planes.axes not in sessions:
-        known = [session.highest_id for session in sessions.values()]
+        known = [session.prompts.highest_id for session in sessions.values()]
         first_id = max([highest_id(target), *known]) + 1
         sessions[planes.axes] = SegmentationSession(planes, LayerLabels(target), first_id)
     return sessions[planes.axes]

@@ -73,15 +73,15 @@ class Autosave:
             return
         self.save_now()
         if self._session is not None:
-            self._session.labels_changed.disconnect(self._note_patches)
-            self._session.records_changed.disconnect(self._note_change)
-            self._session.prompts_changed.disconnect(self._note_change)
+            self._session.labels.changed.disconnect(self._note_patches)
+            self._session.records.changed.disconnect(self._note_change)
+            self._session.prompts.changed.disconnect(self._note_change)
         self._session = session
         if session is not None:
             self._places.setdefault(session, _Place(self._workspace))
-            session.labels_changed.connect(self._note_patches)
-            session.records_changed.connect(self._note_change)
-            session.prompts_changed.connect(self._note_change)
+            session.labels.changed.connect(self._note_patches)
+            session.records.changed.connect(self._note_change)
+            session.prompts.changed.connect(self._note_change)
 
     def close(self) -> None:
         """Save what is due, and stop."""
@@ -136,7 +136,7 @@ class Autosave:
         state = state_of(session)
         if not state.object_ids and place.folder is None:
             return None
-        return _Save(place, state, self._model_name(), session.labels, touched)
+        return _Save(place, state, self._model_name(), session.labels.array, touched)
 
     def _finish(self) -> None:
         self._is_saving = False

@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.patches import Extent, LabelsArray
-from napari_promptable.annotation.questions import Answer, Question
 from napari_promptable.gui.work.worker import JobControl
 from napari_promptable.planes import Index, PlaneAxes, PlaneSource
 from napari_promptable.predict.cluster import RemoteSegmenter

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.patches import Extent
-from napari_promptable.annotation.questions import Answer, Question
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.jobs import (
@@ -116,7 +116,7 @@ class Scheduler:
         self._embedder.forget_indices()
         self._unanswerable.clear()
         if self._workspace.session is not None:
-            self._workspace.session.forget_answers()
+            self._workspace.session.answers.forget()
         self.engine.wake()
 
     def segment(self) -> None:
@@ -266,7 +266,7 @@ class Scheduler:
         index = None if watch is None else watch.take()
         if session is None or index is None:
             return None
-        run = scan_job(session.labels, session.planes, index)
+        run = scan_job(session.labels.array, session.planes, index)
 
         def done(extents: dict[int, Extent]) -> None:
             if session.note_plane(index, extents):
@@ -281,7 +281,7 @@ class Scheduler:
         visible = self._workspace.visible_index()
         questions = [
             question
-            for question in self._workspace.session.open_questions()
+            for question in self._workspace.session.answers.open_questions()
             if not any(question.prompts is prompts for prompts in self._unanswerable)
         ]
         return sorted(questions, key=lambda question: question.index != visible)
@@ -315,7 +315,7 @@ class Scheduler:
         def done(answers: list[Answer]) -> None:
             self._encoded.add(question.index)
             if self._workspace.session is not None:
-                self._workspace.session.accept(answers[0])
+                self._workspace.session.answers.accept(answers[0])
 
         source = self._workspace.source(self._channel)
         text = f"segmenting{_describe(question.index)}"
