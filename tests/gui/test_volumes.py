@@ -376,7 +376,7 @@ def test_labels_on_disk_are_looked_through_before_anything_is_written(
 
     user = open_plugin(columns.image, lambda viewer: viewer.add_labels(labels, name="on disk"))
     user.choose("labels", "on disk")
-    user.wait_for(lambda: user.workspace.num_unseen_labels == 0)
+    user.wait_for(lambda: user.workspace.job.num_unread_labels == 0)
     user.viewer.dims.set_current_step(0, 3)
     user.wait_idle()
     assert user.session.prompts.current_object == 2

@@ -42,7 +42,8 @@ class ObjectActions:
         records = self._session.records.of(object_id)
         index = self._workspace.visible_index()
         if records and index not in records:
-            self._workspace.show_plane(max(records, key=lambda i: _area(records[i].extent)))
+            largest = max(records, key=lambda i: _area(records[i].extent))
+            self._workspace.show_plane(largest)
 
     def refine(self, object_id: int) -> None:
         """Correct an object by clicks, on the slice in view or one on which it is."""
@@ -58,12 +59,12 @@ class ObjectActions:
 
     def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Correct the object at a position on a plane."""
-        target, layers = self._workspace.target, self._workspace.layers
-        if target is None or layers is None:
+        job = self._workspace.job
+        if job is None:
             return
         row, column = (int(i) for i in np.rint(point_yx))
-        region = layers.planes.region(index, slice(row, row + 1), slice(column, column + 1))
-        object_id = int(np.asarray(target.data[region]).item())
+        region = job.planes.region(index, slice(row, row + 1), slice(column, column + 1))
+        object_id = int(np.asarray(job.labels_layer.data[region]).item())
         if object_id == 0:
             self._actions.noted.emit(messages.NOTHING_TO_PICK)
         else:

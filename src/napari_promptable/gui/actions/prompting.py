@@ -63,9 +63,10 @@ class Actions:
 
     def read_prompts(self) -> None:
         """Take over what is on the prompt layers."""
-        if self._session is not None and self._workspace.layers is not None:
-            self.perform(self._session.prompts.replace, self._workspace.layers.read())
-            self._workspace.layers.set_refined(None)
+        job = self._workspace.job
+        if job is not None:
+            self.perform(job.session.prompts.replace, job.layers.read())
+            job.layers.set_refined(None)
 
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
@@ -79,13 +80,13 @@ class Actions:
 
     def activate_tool(self, name: str) -> None:
         """Select the layer and mode of a tool."""
-        if self._workspace.layers is not None:
-            self._workspace.layers.activate_tool(name)
+        if self._workspace.job is not None:
+            self._workspace.job.layers.activate_tool(name)
 
     def toggle_sign(self) -> None:
         """Switch the next click between positive and negative."""
-        if self._workspace.layers is not None:
-            self._workspace.layers.toggle_sign()
+        if self._workspace.job is not None:
+            self._workspace.job.layers.toggle_sign()
 
     def segment(self) -> None:
         """Answer the prompts now."""
@@ -99,7 +100,7 @@ class Actions:
         self.acted.emit()
 
     def commit(self) -> None:
-        """Write the object into the target."""
+        """Write the object to the labels layer."""
         if self._session is None or not self.can_write():
             return
         outcome = self.perform(self._session.commit)
@@ -110,13 +111,14 @@ class Actions:
         """Say which objects were written, and to which layer, or why none was."""
         if not outcome.has_changed:
             self.noted.emit(describe_outcome(outcome))
-        elif self._workspace.target is not None:
-            name = self._workspace.target.name
+        elif self._workspace.job is not None:
+            name = self._workspace.job.labels_layer.name
             self.noted.emit(messages.describe_saved(outcome.object_ids, name))
 
     def can_write(self) -> bool:
         """Whether all ids in the labels are known; asks the user to wait if not."""
-        unseen = self._workspace.num_unseen_labels
+        job = self._workspace.job
+        unseen = 0 if job is None else job.num_unread_labels
         if unseen:
             self.noted.emit(messages.describe_unread(unseen))
         return not unseen
@@ -154,24 +156,20 @@ class Actions:
 
     def save_prompts(self, path: str, model: str) -> None:
         """Write the prompts of all objects to a prompts.json."""
-        if self._session is None or self._workspace.image is None:
+        job = self._workspace.job
+        if job is None:
             return
-        document = document_of(state_of(self._session), self._workspace.image.name, model)
+        document = document_of(state_of(job.session), job.image.name, model)
         if self.perform(write_prompts, document, path) is not None:
             self.noted.emit(messages.describe_saved_prompts(len(document.objects), path))
 
     def choose_candidate(self, candidate: int) -> None:
         """Choose a candidate on the plane in view; the next click corrects it."""
-        index = self._workspace.visible_index()
-        if (
-            self._session is None
-            or index is None
-            or self._session.answers.prediction(index) is None
-        ):
+        job, index = self._workspace.job, self._workspace.visible_index()
+        if job is None or index is None or job.session.answers.prediction(index) is None:
             return
-        self.perform(self._session.answers.choose_candidate, index, candidate)
-        if self._workspace.layers is not None:
-            self._workspace.layers.set_refined(candidate)
+        self.perform(job.session.answers.choose_candidate, index, candidate)
+        job.layers.set_refined(candidate)
 
     def next_candidate(self) -> None:
         """Choose the candidate after the chosen one."""
@@ -187,14 +185,14 @@ class Actions:
 
     def preview_candidate(self, candidate: int) -> None:
         """Show a candidate that is pointed at, or (−1) the chosen one again."""
-        index, layers = self._workspace.visible_index(), self._workspace.layers
-        if self._session is None or index is None or layers is None:
+        job, index = self._workspace.job, self._workspace.visible_index()
+        if job is None or index is None:
             return
-        prediction = self._session.answers.prediction(index)
+        prediction = job.session.answers.prediction(index)
         if prediction is not None and 0 <= candidate < len(prediction):
-            layers.show_mask(index, prediction.mask(candidate))
+            job.layers.show_mask(index, prediction.mask(candidate))
         else:
-            layers.show_mask(index, self._session.answers.mask(index))
+            job.layers.show_mask(index, job.session.answers.mask(index))
 
     def cancel(self) -> None:
         """Stop what is being computed."""

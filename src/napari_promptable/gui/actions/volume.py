@@ -76,9 +76,9 @@ class VolumeActions:
         self._scheduler.drop_propagation()
         self._panel.hide_question()
         axes: list[tuple[str, int]] = []
-        if self._session is not None and self._workspace.image is not None:
-            labels = self._workspace.image.axis_labels
-            planes = self._session.planes
+        job = self._workspace.job
+        if job is not None:
+            labels, planes = job.image.axis_labels, job.planes
             axes = [(labels[i], i) for i in planes.other_axes if planes.shape[i] > 1]
         self._panel.set_axes(axes)
         self.choose_axis()
@@ -168,12 +168,12 @@ class VolumeActions:
 
     def _show_found(self, values: list[PropagatedMask]) -> None:
         """Show what was found; it is not committed yet."""
-        run, layers = self._run, self._workspace.layers
-        if run is None or layers is None:
+        run, job = self._run, self._workspace.job
+        if run is None or job is None:
             return
         for position in dict.fromkeys(value.position for value in values):
             masks = [value.mask for value in run.masks.on_slice(position).values()]
-            layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
+            job.layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
         self.show_review()
 
     def _finish(self) -> None:
@@ -239,11 +239,11 @@ class VolumeActions:
 
     def _clear_preview(self, run: PropagationRun) -> None:
         """Show the current object's answers again, where the run has shown its masks."""
-        layers, session = self._workspace.layers, self._session
-        if layers is not None and session is not None:
+        job = self._workspace.job
+        if job is not None:
             for position in {value.position for value in run.masks}:
                 index = run.line.at(position)
-                layers.show_mask(index, session.answers.mask(index))
+                job.layers.show_mask(index, job.session.answers.mask(index))
 
     # review
 
