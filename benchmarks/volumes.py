@@ -28,7 +28,8 @@ from napari_promptable.evaluation.labelled_images import find_labelled_files
 from napari_promptable.files.images import read_image
 from napari_promptable.masks import PackedMask, mask_to_box_yxyx
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.predictor import PromptableModel, load_model
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation import step as slice_steps
 from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
@@ -113,7 +114,7 @@ class Case:
             boxes = [
                 PromptSet(box_yxyx=mask_to_box_yxyx(self.truth(i, position))) for i in here
             ]
-            answers = self.model.predict_each(self.embed(position), boxes) if here else []
+            answers = self.model.predict_many(self.embed(position), boxes, None) if here else []
             for object_id, answer in zip(here, answers, strict=True):
                 packed = PackedMask.pack(answer.mask(answer.default))
                 predicted_iou = float(answer.predicted_iou[answer.default])

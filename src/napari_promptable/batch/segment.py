@@ -15,9 +15,9 @@ from napari_promptable.annotation.patches import LabelsArray
 from napari_promptable.annotation.session import SegmentationSession, answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
-from napari_promptable.masks import Prediction
 from napari_promptable.planes import Index, PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
@@ -85,13 +85,12 @@ def segment_document(
         return np.asarray(image[planes.region(index)])
 
     for object_id in progress(document.objects):
-        session.prompts.select(object_id)
-        session.prompts.replace(_answerable(object_id, document))
+        session.select_object(object_id)
+        session.replace_prompts(_answerable(object_id, document))
         answer_open_questions(session, model, model.model_id, read_plane, cache)
         if report is not None:
             for index in document.objects[object_id]:
-                prediction = session.answers.prediction(index)
-                candidate = session.answers.candidate(index)
+                prediction, candidate = session.prediction(index), session.candidate(index)
                 if prediction is not None and candidate is not None:
                     report(object_id, index, prediction, candidate)
         session.commit()
@@ -213,15 +212,20 @@ class CachedSegmenter:
 
     def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
         self._model, self._cache = model, cache
-        self.predict, self.predict_each = model.predict, model.predict_each
+        self.predict_many = model.predict_many
 
     def encode(
         self,
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Encode a plane, or take its embedding from the cache."""
-        return self._cache.embed(self._model, self._model.model_id, image, contrast_limits)
+        model = self._model
+        return self._cache.embed(
+            model, model.model_id, image, contrast_limits, is_cancelled=is_cancelled
+        )
 
 
 class _Volume:

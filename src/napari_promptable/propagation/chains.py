@@ -21,6 +21,7 @@ import numpy as np
 from napari_promptable.errors import CancelledError, PromptError
 from napari_promptable.masks import BoolArray, PackedMask, blend_masks, mask_iou
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.propagation.gaps import Gap, find_gaps, slices_in_range
 from napari_promptable.propagation.settings import (
     DEFAULT_SETTINGS,
@@ -29,7 +30,6 @@ from napari_promptable.propagation.settings import (
     StopReason,
 )
 from napari_promptable.propagation.step import (
-    BatchSegmenter,
     Sighting,
     find_stop,
     step_all,
@@ -118,7 +118,7 @@ class _Chain:
 
 
 def propagate_masks(
-    segmenter: BatchSegmenter,
+    segmenter: Segmenter,
     embed: Embed,
     length: int,
     anchors: Anchors,
@@ -132,7 +132,7 @@ def propagate_masks(
 
     Parameters
     ----------
-    segmenter : BatchSegmenter
+    segmenter : Segmenter
         The model.
     embed : callable
         Given a slice, returns its embedding. It is called for slices that a chain reaches only,
@@ -256,7 +256,7 @@ class _Sweep:
         self.slices = sorted(slices, reverse=not is_forward)
 
     def run(
-        self, segmenter: BatchSegmenter, embed: Embed, meter: _Meter
+        self, segmenter: Segmenter, embed: Embed, meter: _Meter
     ) -> Iterator[tuple[Gap, PropagatedMask]]:
         """Go through the slices; yields each value with its gap."""
         chains: list[_Chain] = []
@@ -278,7 +278,7 @@ class _Sweep:
 
     def _step(
         self,
-        segmenter: BatchSegmenter,
+        segmenter: Segmenter,
         embedding: ImageEmbedding,
         position: int,
         chains: Sequence[_Chain],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ from scipy import ndimage
 from napari_promptable.masks import (
     BoolArray,
     FloatArray,
-    Prediction,
     interior_point_yx,
     mask_iou,
     mask_region,
@@ -26,6 +24,8 @@ from napari_promptable.masks import (
     mask_to_logits,
 )
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation.appearance import (
     Appearance,
@@ -44,16 +44,6 @@ _OBJECTS_AT_ONCE = 16  # answers that are held at the same time
 _STABILITY_OFFSET = 1.0  # of logits, as in SAM's automatic mask generation
 _SPECK = 0.05  # share of a mask below which a part of it is noise
 _CORNERS_TOO = np.ones((3, 3), bool)
-
-
-class BatchSegmenter(Protocol):
-    """What answers prompts of many objects; `PromptableModel` is one."""
-
-    def predict_each(
-        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
-    ) -> list[Prediction]:
-        """Answer each object's prompts with candidates."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +128,7 @@ def _sight(prediction: Prediction, candidate: int) -> Sighting:
 
 
 def step_all(
-    segmenter: BatchSegmenter,
+    segmenter: Segmenter,
     embedding: ImageEmbedding,
     previous: Sequence[Sighting],
     settings: PropagationSettings,
@@ -147,7 +137,7 @@ def step_all(
 
     Parameters
     ----------
-    segmenter : BatchSegmenter
+    segmenter : Segmenter
         The model.
     embedding : ImageEmbedding
         Of the next slice.
@@ -171,7 +161,7 @@ def step_all(
         batch = previous[start : start + _OBJECTS_AT_ONCE]
         questions = [_ask(sighting, embedding, settings) for sighting in batch]
         prompts = [prompt for _, prompt in chain(*questions)]
-        answers = iter(segmenter.predict_each(embedding, prompts))
+        answers = iter(segmenter.predict_many(embedding, prompts, None))
         for sighting, asked in zip(batch, questions, strict=True):
             parts = [_choose(next(answers), expected, settings.split) for expected, _ in asked]
             united = _unite(parts, sighting)

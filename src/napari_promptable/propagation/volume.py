@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import index as as_integer
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError, PromptError
-from napari_promptable.predict.click_by_click import Segmenter, answer_prompts, chosen_candidate
+from napari_promptable.predict.click_by_click import answer_prompts, chosen_candidate
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation.chains import (
     Anchors,
@@ -26,17 +27,13 @@ from napari_promptable.propagation.settings import (
     PropagationSettings,
     StopReason,
 )
-from napari_promptable.propagation.step import BatchSegmenter, Sighting, sight_anchor
+from napari_promptable.propagation.step import Sighting, sight_anchor
 
 SlicePrompts = PromptSet | PlanePrompts
 Progress = Callable[[int, int], None]
 """Called with the number of slices that are done and of all, counting each direction."""
 
 _FIRST_ID, _LAST_ID = 1, np.iinfo(np.uint32).max
-
-
-class VolumeSegmenter(Segmenter, BatchSegmenter, Protocol):
-    """What encodes slices and answers prompts; `PromptableModel` is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +127,7 @@ def _rank(value: PropagatedMask) -> tuple[bool, float, int]:
 
 
 def propagate(
-    model: VolumeSegmenter,
+    model: Segmenter,
     volume: Any,
     prompts: Mapping[int, SlicePrompts] | Mapping[int, Mapping[int, SlicePrompts]],
     settings: PropagationSettings | None = None,
@@ -194,7 +191,7 @@ def propagate(
 
 
 def propagate_prompts(
-    model: VolumeSegmenter,
+    model: Segmenter,
     embed: Embed,
     length: int,
     objects: Mapping[int, Mapping[int, SlicePrompts]],
@@ -207,7 +204,7 @@ def propagate_prompts(
 
     Parameters
     ----------
-    model : VolumeSegmenter
+    model : Segmenter
         Answers.
     embed, length, settings, changed, progress
         As in `propagate_masks`.
@@ -277,7 +274,7 @@ def _answer(model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts) 
     """Answer prompts as the widget does; those with logits of an earlier answer at once."""
     if isinstance(prompts, PromptSet):
         if prompts.mask_logits is not None:
-            prediction = model.predict(embedding, prompts)
+            [prediction] = model.predict_many(embedding, [prompts], None)
             return sight_anchor(embedding, prediction, prediction.default)
         boxes = [] if prompts.box_yxyx is None else [prompts.box_yxyx]
         prompts = PlanePrompts(prompts.points_yx, prompts.point_labels, boxes)

@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_promptable.batch.segment import segment_document
 from napari_promptable.files.images import read_image, write_labels, write_png
-from napari_promptable.masks import Prediction, mask_iou
+from napari_promptable.masks import mask_iou
 from napari_promptable.planes import Index
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 from napari_promptable.samples.data import (

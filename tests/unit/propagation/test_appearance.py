@@ -89,7 +89,7 @@ def test_the_model_is_not_asked_where_nothing_looks_like_the_object(fake_segment
     here = replace(here, image=make_embedding(mask).image)
     gone = replace(gone, image=make_embedding(np.zeros(SHAPE, bool)).image)
     box = PromptSet(box_yxyx=[12, 16, 28, 32])
-    anchor = sight_anchor(here, fake_segmenter.predict(here, box), 0)
+    anchor = sight_anchor(here, fake_segmenter.predict_many(here, [box])[0], 0)
     assert anchor.appearance is not None
     fake_segmenter.questions.clear()
     settings = PropagationSettings(box_margin=0.1)
@@ -114,7 +114,9 @@ def test_likeness_is_1_for_the_object_and_0_for_its_surroundings() -> None:
 def test_a_mask_that_looks_like_the_surroundings_has_drifted(fake_segmenter) -> None:
     embedding = fake_segmenter.encode(np.ones(SHAPE))
     anchor = sight_anchor(
-        embedding, fake_segmenter.predict(embedding, PromptSet(box_yxyx=[9, 9, 20, 20])), 0
+        embedding,
+        fake_segmenter.predict_many(embedding, [PromptSet(box_yxyx=[9, 9, 20, 20])])[0],
+        0,
     )
     for likeness, expected in ((0.6, None), (0.4, StopReason.DRIFTED)):
         faded = replace(anchor, likeness=likeness)

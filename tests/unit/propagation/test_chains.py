@@ -57,7 +57,7 @@ class Job:
         mask = self.truth[position] if region is None else region
         embedding = self.segmenter.encode(self.truth[position].astype(float))
         box = PromptSet(box_yxyx=mask_to_box_yxyx(mask))
-        return sight_anchor(embedding, self.segmenter.predict(embedding, box), 0)
+        return sight_anchor(embedding, self.segmenter.predict_many(embedding, [box])[0], 0)
 
     def run(self, anchors, settings=EASY, **options) -> list[PropagatedMask]:
         self.segmenter.questions.clear()

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_promptable.masks import Prediction, blend_masks, mask_to_box_yxyx
+from napari_promptable.masks import blend_masks, mask_to_box_yxyx
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.propagation.settings import PropagationSettings, SplitPolicy, StepPrompt
 from napari_promptable.propagation.step import (
     Sighting,
@@ -88,7 +89,7 @@ def test_the_candidate_that_is_sure_and_like_the_last_mask_is_chosen(fake_segmen
     last, other = make_mask((4, 4, 10, 10)), make_mask((4, 4, 20, 28))
 
     class Answers:
-        def predict_each(self, embedding, prompts):
+        def predict_many(self, embedding, prompts, multimask_output=True):
             masks = np.stack([other, last, last])
             logits = np.where(masks, 2, -2).astype(np.float32)
             return [Prediction(masks, np.array([0.95, 0.5, 0.7], np.float32), logits)]

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-import numpy as np
-import numpy.typing as npt
-
-from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.patches import Extent, LabelsArray
+from napari_promptable.annotation.questions import Answer, Question
 from napari_promptable.gui.work.worker import JobControl
 from napari_promptable.planes import Index, PlaneAxes, PlaneSource
 from napari_promptable.predict.cluster import RemoteSegmenter
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet
 from napari_promptable.weights.checkpoints import cache_root, fetch_checkpoint
 from napari_promptable.weights.registry import MODELS
@@ -36,7 +34,7 @@ def load_model_job(name_or_path: str, device: str) -> Callable[[JobControl], Pro
     """Fetch a model where it is not on disk, and load it."""
 
     def run(control: JobControl) -> PromptableModel:
-        from napari_promptable.predict.predictor import load_model
+        from napari_promptable.predict.load_model import load_model
 
         if name_or_path in MODELS:
             fetch_checkpoint(name_or_path, control.report, control.is_cancelled)
@@ -72,9 +70,12 @@ class Embedder:
     ) -> ImageEmbedding:
         """Encode a plane, or take its embedding from memory or disk; in a worker thread."""
         self._open_store()
-        encoder = CancellableModel(model, control, self._encoder(model))
-        plane = source.read(index)
-        embedding = self._cache.embed(encoder, model.model_id, plane)
+        embedding = self._cache.embed(
+            self._encoder(model),
+            model.model_id,
+            source.read(index),
+            is_cancelled=control.is_cancelled,
+        )
         self._by_index[index] = embedding
         return embedding
 
@@ -88,7 +89,7 @@ class Embedder:
             self._cache.store = EmbeddingStore(path, max_bytes=_MAX_BYTES_ON_DISK)
             self.is_kept = True
 
-    def _encoder(self, model: PromptableModel) -> PromptableModel | RemoteSegmenter:
+    def _encoder(self, model: PromptableModel) -> Segmenter:
         """What encodes: the model itself, or workers of the scheduler."""
         if self._remote is not None and self._remote[0] != (self.scheduler, model.model_id):
             self.close()
@@ -141,11 +142,10 @@ def answer_job(
     """Answer questions one after the other, encoding their planes where it is still to do."""
 
     def run(control: JobControl) -> list[Answer]:
-        segmenter = CancellableModel(model, control)
         answers = []
         for number, question in enumerate(questions):
             embedding = embedder.embed(model, source, question.index, control)
-            answers.append(question.resolve(segmenter, embedding))
+            answers.append(question.resolve(model, embedding))
             if len(questions) > 1:
                 control.report(number + 1, len(questions))
         return answers
@@ -158,38 +158,3 @@ def scan_job(
 ) -> Callable[[JobControl], dict[int, Extent]]:
     """Find the objects on a plane of the labels."""
     return lambda _: find_extents(labels[planes.region(index)])
-
-
-class CancellableModel:
-    """A model that stops in the middle of the encoder when its job is cancelled.
-
-    Parameters
-    ----------
-    model : PromptableModel
-        Answers prompts.
-    control : JobControl
-        Of the job.
-    encoder : PromptableModel or RemoteSegmenter, optional
-        Encodes; the model by default.
-    """
-
-    def __init__(
-        self,
-        model: PromptableModel,
-        control: JobControl,
-        encoder: PromptableModel | RemoteSegmenter | None = None,
-    ) -> None:
-        self._encoder = model if encoder is None else encoder
-        self._control = control
-        self.predict = model.predict
-        self.predict_each = model.predict_each
-
-    def encode(
-        self,
-        image: npt.NDArray[np.generic],
-        contrast_limits: tuple[float, float] | None = None,
-    ) -> ImageEmbedding:
-        """Encode, asking the job again and again whether to go on."""
-        return self._encoder.encode(
-            image, contrast_limits, is_cancelled=self._control.is_cancelled
-        )

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from napari_promptable.annotation.records import Key
-from napari_promptable.gui.work.jobs import CancellableModel, Embedder
+from napari_promptable.annotation.history import Key
+from napari_promptable.gui.work.jobs import Embedder
 from napari_promptable.gui.work.worker import JobControl
 from napari_promptable.planes import PlaneSource, SliceLine
 from napari_promptable.predict.embeddings import ImageEmbedding
@@ -90,7 +90,7 @@ class PropagationRun:
             return embedder.embed(model, source, self.line.at(position), self._control)
 
         return propagate_prompts(
-            CancellableModel(model, self._control),
+            model,
             embed,
             self.line.length,
             self.objects,

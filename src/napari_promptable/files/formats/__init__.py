@@ -1,1 +1,0 @@
-"""Labelled objects in the file formats of other programs, one module per format."""

@@ -1,1 +1,0 @@
-"""SAM 2.1: its networks as in the paper, torch only."""
