@@ -21,8 +21,9 @@ import torch
 
 import napari_promptable as npp
 from benchmarks.timing import Task
+from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.cpu.prepare import prepare_for_inference
-from napari_promptable.models.sam import Sam, build_sam
+from napari_promptable.models.sam import Sam
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.transforms import resized_shape
 from tests.parity.reference import import_reference, randomize

@@ -141,7 +141,7 @@ def random_tiny_model():
     """Architecture of the bundled model with random weights, the same in each run."""
     import torch
 
-    from napari_promptable.models.sam import build_sam
+    from napari_promptable.models.architectures import build_sam
     from napari_promptable.predict.predictor import PromptableModel
 
     with torch.random.fork_rng(devices=[]):

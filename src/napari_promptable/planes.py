@@ -111,6 +111,15 @@ class PlaneAxes:
             region[axis] = position
         return tuple(region)
 
+    def index_of(self, region: Region) -> Index:
+        """Index of the plane that a region from `region` lies on."""
+        return tuple(region[axis] for axis in self.other_axes)  # type: ignore[misc]
+
+    def corner_of(self, region: Region) -> tuple[int, int]:
+        """First row and column of a region from `region`."""
+        row, column = (region[axis].start or 0 for axis in self.axes)  # type: ignore[union-attr]
+        return row, column
+
     def split(
         self, positions: npt.NDArray[np.floating]
     ) -> tuple[list[Index], npt.NDArray[np.float32]]:

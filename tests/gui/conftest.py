@@ -200,19 +200,19 @@ class User:
 
     @property
     def points(self) -> Any:
-        return self.workspace.layers.points
+        return self.workspace.job.layers.points
 
     @property
     def boxes(self) -> Any:
-        return self.workspace.layers.boxes
+        return self.workspace.job.layers.boxes
 
     @property
     def preview(self) -> Any:
-        return self.workspace.layers.preview
+        return self.workspace.job.layers.preview
 
     @property
     def objects(self) -> Any:
-        return self.workspace.target
+        return self.workspace.job.labels_layer
 
     @property
     def preview_mask(self) -> np.ndarray:
@@ -320,7 +320,7 @@ class User:
 
     def on_plane(self, row: float, column: float) -> np.ndarray:
         """World position of a position on the plane in view."""
-        planes = self.workspace.layers.planes
+        planes = self.workspace.job.layers.planes
         position = planes.join(self.index(), np.array([[row, column]]))[0]
         return self.world(*position)
 

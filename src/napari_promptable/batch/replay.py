@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.history import Change, Key, Verb
-from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
-from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
+from napari_promptable.annotation.propagated import prompts_on, to_objects
+from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.annotation.session import (
     SegmentationSession,
     answer_open_questions,
@@ -118,7 +118,7 @@ class _Replay:
     def do(self, change: Change) -> None:
         """Make a change again."""
         session, ids = self._session, change.object_ids
-        session.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
+        session.labels.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
         if change.verb is Verb.COMMIT:
             self._commit(change)
         elif change.verb is Verb.PROPAGATE:
@@ -142,8 +142,8 @@ class _Replay:
         """Answer prompts and commit the answers, object by object."""
         model, read = self._model(change), self._reader(change)
         for object_id, prompts in change.asked.items():
-            self._session.select_object(object_id)
-            self._session.replace_prompts(prompts)
+            self._session.prompts.select(object_id)
+            self._session.prompts.replace(prompts)
             answer_open_questions(self._session, model, model.model_id, read, self._cache)
             self._session.commit()
 
@@ -158,14 +158,14 @@ class _Replay:
             return self._cache.embed(model, model.model_id, plane)
 
         for object_id, prompts in change.asked.items():
-            self._session.select_object(object_id)
-            self._session.replace_prompts(prompts)
+            self._session.prompts.select(object_id)
+            self._session.prompts.replace(prompts)
         objects = {i: prompts_on(line, prompts) for i, prompts in change.asked.items()}
         masks = VolumeMasks()
         for value in propagate_prompts(model, embed, line.length, objects, settings):
             masks.add(value)
-        found = to_slice_masks(masks, line)
-        nothing = SliceMask(np.zeros(self._planes.plane_shape, bool))
+        found = to_objects(masks, line)
+        nothing = ObjectOnSlice.of_mask(np.zeros(self._planes.plane_shape, bool))
         chosen = {key: mask for key, mask in found.items() if key in written}
         chosen |= dict.fromkeys(written - found.keys(), nothing)
         self._session.commit_masks(chosen)

@@ -85,12 +85,13 @@ def segment_document(
         return np.asarray(image[planes.region(index)])
 
     for object_id in progress(document.objects):
-        session.select_object(object_id)
-        session.replace_prompts(_answerable(object_id, document))
+        session.prompts.select(object_id)
+        session.prompts.replace(_answerable(object_id, document))
         answer_open_questions(session, model, model.model_id, read_plane, cache)
         if report is not None:
             for index in document.objects[object_id]:
-                prediction, candidate = session.prediction(index), session.candidate(index)
+                prediction = session.answers.prediction(index)
+                candidate = session.answers.candidate(index)
                 if prediction is not None and candidate is not None:
                     report(object_id, index, prediction, candidate)
         session.commit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer
 
@@ -16,8 +16,8 @@ from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.prompting import Actions
 from napari_promptable.gui.actions.volume import VolumeActions
 from napari_promptable.gui.layers.adapters import unwrap
-from napari_promptable.gui.layers.canvas import CanvasGuard
-from napari_promptable.gui.layers.pointer import PointerWatch
+from napari_promptable.gui.layers.annotation_job import AnnotationJob
+from napari_promptable.gui.layers.canvas import CanvasGuard, LayerKeys, PointerWatch
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.model_names import describe_model, is_bundled, model_choices
 from napari_promptable.gui.panels.next_step import describe_next_step
@@ -25,7 +25,7 @@ from napari_promptable.gui.panels.panel import Panel
 from napari_promptable.gui.saving.autosave import Autosave
 from napari_promptable.gui.saving.recovery import Recovery
 from napari_promptable.gui.work.scheduler import Scheduler
-from napari_promptable.planes import Index
+from napari_promptable.planes import Channel, Index
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -66,8 +66,7 @@ class PromptController:
         self._note = ""
         self._is_following = self._is_closed = False
         self._guard = CanvasGuard(self._viewer)
-        self.workspace = Workspace(
-            self._viewer,
+        keys = LayerKeys(
             {
                 "T": lambda _: self.actions.toggle_sign(),
                 "C": lambda _: self.actions.commit(),
@@ -76,17 +75,18 @@ class PromptController:
                 "S": lambda _: self.actions.segment(),
                 "P": lambda _: self._pick(),
                 "D": lambda _: self.volume_actions.next_doubtful(),
-            },
+            }
         )
+        self.workspace = Workspace(self._viewer, keys)
         self.panel = Panel(
             {
                 "image": self._image_choices,
-                "channel": self.workspace.channels,
+                "channel": self._channel_choices,
                 "model": lambda: model_choices(self._own_models),
                 "device": lambda: [(name, name) for name in _DEVICES],
                 "labels": self._labels_choices,
             },
-            lambda object_id: color_of(self.workspace.target, object_id),
+            lambda object_id: color_of(self.workspace.job, object_id),
         )
         self.scheduler = Scheduler(self.workspace)
         self.actions = Actions(self.workspace, self.scheduler)
@@ -95,7 +95,7 @@ class PromptController:
         self.volume_actions = VolumeActions(
             self.workspace, self.scheduler, self.actions, self.panel.volume
         )
-        self.pointer = PointerWatch(self._viewer, self.workspace)
+        self.pointer = PointerWatch(self._viewer, self.workspace.locate)
         self.autosave = Autosave(self.workspace, lambda: self.panel.choices.value("model"))
         self.recovery = Recovery(self.autosave, self.panel.restore)
         self._connect_panel()
@@ -181,15 +181,12 @@ class PromptController:
         self.autosave.failed.connect(self._show_error)
         self.recovery.failed.connect(self._show_error)
         self.recovery.noted.connect(self._say)
-        workspace.labels_painted.connect(lambda index: self.autosave.note_planes([index]))
         self.pointer.rested.connect(self.scheduler.expect_click)
         self.actions.failed.connect(self._show_error)
         self.actions.noted.connect(self._say)
         self.actions.acted.connect(self._show_state)
-        workspace.session_changed.connect(self._follow_session)
-        workspace.prompts_edited.connect(self.actions.read_prompts)
+        workspace.job_changed.connect(self._follow_job)
         workspace.plane_changed.connect(self._show_plane)
-        workspace.tool_changed.connect(self.panel.object.set_tool)
         for event in self._layer_list_events():
             event.connect(self._follow_layer_list)
 
@@ -198,15 +195,18 @@ class PromptController:
         return events.inserted, events.removed, events.renamed
 
     def close(self) -> None:
-        """Leave the viewer as if the widget had not been there, but for committed labels."""
+        """Remove everything we added to the viewer except committed labels."""
         if self._is_closed:
             return
         self._is_closed = True
         self.scheduler.close()
         for event in self._layer_list_events():
             event.disconnect(self._follow_layer_list)
-        self.autosave.close()
         self.pointer.close()
+        self._disconnect_job(self.workspace.job)
+        self.workspace.job_changed.disconnect(self._follow_job)
+        self.workspace.plane_changed.disconnect(self._show_plane)
+        self.autosave.close()
         self.object_view.close()
         self.workspace.close()
         self._guard.close()
@@ -220,9 +220,17 @@ class PromptController:
             if isinstance(layer, Image) and layer.ndim >= 2
         ]
 
+    def _channel_choices(self) -> list[tuple[str, Channel | None]]:
+        job = self.workspace.job
+        return [("all", None)] if job is None else job.channels()
+
     def _labels_choices(self) -> list[tuple[str, Any]]:
-        targets = self.workspace.possible_targets()
-        return [*((layer.name, layer) for layer in targets), ("new layer", None)]
+        layers = self.workspace.possible_labels_layers()
+        return [*((layer.name, layer) for layer in layers), ("new layer", None)]
+
+    @property
+    def _labels_layer(self) -> Labels | None:
+        return None if self.workspace.job is None else self.workspace.job.labels_layer
 
     def _choose_first_image(self) -> None:
         """Work on the topmost image, if there is one."""
@@ -231,18 +239,18 @@ class PromptController:
         self._refresh_choices()
 
     def _refresh_choices(self) -> None:
-        """Offer the layers of today, the ones in use chosen."""
+        """Refresh the layer lists and keep the current selection."""
         self.panel.choices.refresh("image", self.workspace.image)
         self.panel.choices.refresh("channel")
         self.scheduler.set_channel(self.panel.choices.value("channel"))
-        self.panel.choices.refresh("labels", self.workspace.target)
+        self.panel.choices.refresh("labels", self._labels_layer)
 
     def _apply_choice(self, name: str, value: Any) -> None:
         """Do what the user chose."""
         if name == "image" and value is not self.workspace.image:
             self.workspace.set_image(value)
-        elif name == "labels" and (value is None or value is not self.workspace.target):
-            self.workspace.set_target(value)
+        elif name == "labels" and (value is None or value is not self._labels_layer):
+            self.workspace.set_labels_layer(value)
         elif name == "channel":
             self.scheduler.set_channel(value)
         elif name in ("model", "device"):
@@ -274,13 +282,13 @@ class PromptController:
         self.panel.choices.set_value("model", path)
 
     def _follow_layer_list(self, _event: Any) -> None:
-        """Follow soon: the viewer may be amid removing many layers, or yet to select one."""
+        """Defer: several layers may be changing at once."""
         if not self._is_following:
             self._is_following = True
             QTimer.singleShot(0, self._catch_up_with_layer_list)
 
     def _catch_up_with_layer_list(self) -> None:
-        """Offer the layers of today; take another image where ours is gone or none was."""
+        """Refresh the layer lists, and choose another image if ours is gone."""
         self._is_following = False
         if self._is_closed:
             return
@@ -296,30 +304,38 @@ class PromptController:
     def _session(self) -> SegmentationSession | None:
         return self.workspace.session
 
-    def _follow_session(self, former: SegmentationSession | None) -> None:
-        """Listen to the new session only, and show its state."""
-        for session, connect in ((former, False), (self._session, True)):
-            if session is None:
-                continue
-            for signal, slot in (
-                (session.current_object_changed, self._show_object),
-                (session.answer_changed, self._show_answer),
-                (session.labels_changed, self._show_labels),
-                (session.history_changed, self._show_state),
-                (session.records_changed, self._show_records),
-            ):
-                if connect:
-                    signal.connect(slot)
-                else:
-                    signal.disconnect(slot)
-        self.autosave.follow(self._session)
+    def _job_connections(self, job: AnnotationJob) -> tuple[tuple[Any, Any], ...]:
+        """Signals of a job, and what follows them."""
+        session = job.session
+        return (
+            (job.layers.edited, self.actions.read_prompts),
+            (job.layers.tool_changed, self.panel.object.set_tool),
+            (session.prompts.current_changed, self._show_object),
+            (session.prompts.restored, self._show_object),
+            (session.answers.changed, self._show_answer),
+            (session.labels.changed, self._show_labels),
+            (session.history.changed, self._show_state),
+            (session.records.changed, self._show_records),
+        )
+
+    def _disconnect_job(self, job: AnnotationJob | None) -> None:
+        for signal, slot in () if job is None else self._job_connections(job):
+            signal.disconnect(slot)
+
+    def _follow_job(self, former: AnnotationJob | None) -> None:
+        """Listen to the new job only, and show its state."""
+        job = self.workspace.job
+        self._disconnect_job(former)
+        for signal, slot in () if job is None else self._job_connections(job):
+            signal.connect(slot)
+        self.autosave.follow(job)
         self.recovery.look()
         self._note_details()
         self.object_view.follow(self._session)
         self.volume_actions.follow_session()
         if self._session is not None:
             self.object_actions.set_policy(self.panel.objects.policy)
-            self._show_object(self._session.current_object)
+            self._show_object(self._session.prompts.current_object)
         self._show_state()
 
     def _show_records(self, object_ids: frozenset[int]) -> None:
@@ -330,18 +346,20 @@ class PromptController:
         """Show another object's prompts."""
         self.panel.object.set_object(object_id)
         self.volume_actions.show_review()
-        if self.workspace.layers is not None and self._session is not None:
-            self.workspace.layers.write(object_id, self._session.prompts_of(object_id))
+        if self.workspace.job is not None:
+            prompts = self.workspace.job.session.prompts.of(object_id)
+            self.workspace.job.layers.write(object_id, prompts)
         self._show_state()
 
     def _show_answer(self, index: Index) -> None:
-        if self.workspace.layers is not None and self._session is not None:
-            self.workspace.layers.show_mask(index, self._session.mask(index))
+        job = self.workspace.job
+        if job is not None:
+            job.layers.show_mask(index, job.session.answers.mask(index))
         self._show_state()
 
     def _show_labels(self, _patches: object) -> None:
-        if self.workspace.target is not None:
-            self.workspace.target.refresh()
+        if self.workspace.job is not None:
+            self.workspace.job.labels_layer.refresh()
 
     def _show_plane(self) -> None:
         self.volume_actions.show_review()
@@ -369,17 +387,17 @@ class PromptController:
         session, index = self._session, self.workspace.visible_index()
         prediction = None
         if session is not None and index is not None:
-            prediction = session.prediction(index)
+            prediction = session.answers.prediction(index)
         if prediction is None or session is None or index is None:
             self.panel.object.candidates.show_candidates((), None)
         else:
             self.panel.object.candidates.show_candidates(
-                prediction.predicted_iou.tolist(), session.candidate(index)
+                prediction.predicted_iou.tolist(), session.answers.candidate(index)
             )
         self.panel.object.set_possible(
-            commit=session is not None and session.has_answer,
-            undo=session is not None and session.can_undo,
-            redo=session is not None and session.can_redo,
+            commit=session is not None and bool(session.answers.answered),
+            undo=session is not None and session.history.can_undo,
+            redo=session is not None and session.history.can_redo,
         )
         text = self._note or describe_next_step(
             session,

@@ -170,10 +170,14 @@ class EmbeddingStore:
     # the folder
 
     def _is_new(self) -> bool:
-        """Whether there is nothing, or nothing but what others write at this moment."""
-        if not self.path.is_dir():
-            return not self.path.exists()
-        return all(name.startswith(_TEMPORARY) for name in os.listdir(self.path))
+        """Whether there is nothing yet except what other processes are writing."""
+        try:
+            names = os.listdir(self.path)  # one look: others may create the folder meanwhile
+        except FileNotFoundError:
+            return True
+        except NotADirectoryError:
+            return False
+        return all(name.startswith(_TEMPORARY) for name in names)
 
     def _create(self, dtype: str) -> None:
         """Make an empty store; two processes that do it at once do the same."""

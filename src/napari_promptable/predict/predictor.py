@@ -42,7 +42,7 @@ class PromptableModel:
     name : str
         Registry name, or the file name of a user's own weights.
     architecture : str
-        Which network, one of `napari_promptable.models.sam.ARCHITECTURES`.
+        Which network, one of `napari_promptable.models.architectures.ARCHITECTURES`.
     model_id : str
         Architecture, hash of the weights, and precision if it is lowered; embeddings carry it.
     sam : Sam

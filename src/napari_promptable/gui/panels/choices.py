@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -57,7 +58,8 @@ class ChoicePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setColumnStretch(1, 1)
         for row, (name, title, tooltip) in enumerate(self._ROWS):
-            box = ComboBox(choices=self._offered(name), nullable=name == "image")
+            # a function: magicgui would keep a first list, and so its layers
+            box = ComboBox(choices=partial(self._offered, name), nullable=name == "image")
             name_widget(box.native, name, tooltip)
             box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # long names may be cut
             box.native.setMinimumContentsLength(12)
@@ -83,7 +85,7 @@ class ChoicePanel(QWidget):
         if path:
             self.model_file_chosen.emit(path)
 
-    def _offered(self, name: str) -> list[tuple[str, Any]]:
+    def _offered(self, name: str, _box: ComboBox) -> list[tuple[str, Any]]:
         """Choices of today; magicgui would not report None as a choice."""
         return [
             (text, _NOTHING if value is None else value)
@@ -103,7 +105,7 @@ class ChoicePanel(QWidget):
         box = self._boxes[name]
         self._is_silent = True
         try:
-            box.choices = self._offered(name)
+            box.reset_choices()
             if value is not None and value in box.choices:
                 box.value = value
         finally:

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QWidget
 
-from napari_promptable.annotation.review import Review
+from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.gui.panels.controls import name_widget
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/)
@@ -31,9 +31,11 @@ class ConfidenceStrip(QWidget):
         )
         self.setFixedHeight(_HEIGHT)
         self._length, self._current = 1, 0
-        self._reviews: Mapping[int, Review] = {}
+        self._reviews: Mapping[int, ObjectOnSlice] = {}
 
-    def set_slices(self, length: int, current: int, reviews: Mapping[int, Review]) -> None:
+    def set_slices(
+        self, length: int, current: int, reviews: Mapping[int, ObjectOnSlice]
+    ) -> None:
         """Show an object on some of so many slices, and which slice is in view."""
         state = (length, current, dict(reviews))
         if state != (self._length, self._current, self._reviews):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.patches import Extent, LabelsArray
-from napari_promptable.annotation.questions import Answer, Question
 from napari_promptable.gui.work.worker import JobControl
 from napari_promptable.planes import Index, PlaneAxes, PlaneSource
 from napari_promptable.predict.cluster import RemoteSegmenter

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from napari_promptable.annotation.history import Key
+from napari_promptable.annotation.records import Key
 from napari_promptable.gui.work.jobs import Embedder
 from napari_promptable.gui.work.worker import JobControl
 from napari_promptable.planes import PlaneSource, SliceLine

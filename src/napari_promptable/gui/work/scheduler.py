@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.patches import Extent
-from napari_promptable.annotation.questions import Answer, Question
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.jobs import (
@@ -26,7 +26,7 @@ from napari_promptable.gui.work.jobs import (
 from napari_promptable.gui.work.meter import Meter
 from napari_promptable.gui.work.propagation import PropagationRun, propagate_job
 from napari_promptable.gui.work.worker import Engine, Job, JobControl
-from napari_promptable.planes import Channel, Index, PlaneAxes
+from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation.chains import PropagatedMask
 
@@ -116,7 +116,7 @@ class Scheduler:
         self._embedder.forget_indices()
         self._unanswerable.clear()
         if self._workspace.session is not None:
-            self._workspace.session.forget_answers()
+            self._workspace.session.answers.forget()
         self.engine.wake()
 
     def segment(self) -> None:
@@ -144,10 +144,10 @@ class Scheduler:
 
     def encode_all(self) -> None:
         """Encode all planes when there is nothing else to do, from the one in view outwards."""
-        visible, layers = self._workspace.visible_index(), self._workspace.layers
-        if visible is None or layers is None:
+        visible, job = self._workspace.visible_index(), self._workspace.job
+        if visible is None or job is None:
             return
-        planes = sorted(layers.planes.indices(), key=lambda index: _distance(index, visible))
+        planes = sorted(job.planes.indices(), key=lambda index: _distance(index, visible))
         self._to_encode = [index for index in planes if index not in self._encoded]
         self._meter = Meter(len(self._to_encode))
         self._can_load = True
@@ -262,15 +262,15 @@ class Scheduler:
 
     def _scan_job(self) -> Job | None:
         """Look for objects on the next plane of the target on which somebody may have drawn."""
-        session, watch = self._workspace.session, self._workspace.watch
-        index = None if watch is None else watch.take()
-        if session is None or index is None:
+        job = self._workspace.job
+        index = None if job is None else job.watch.take()
+        if job is None or index is None:
             return None
-        run = scan_job(session.labels, session.planes, index)
+        run = scan_job(job.labels_layer.data, job.planes, index)
 
         def done(extents: dict[int, Extent]) -> None:
-            if session.note_plane(index, extents):
-                self._workspace.labels_painted.emit(index)
+            if job.session.note_plane(index, extents):
+                job.watch.painted.emit(index)
 
         return Job("", run, done, self._report)
 
@@ -281,7 +281,7 @@ class Scheduler:
         visible = self._workspace.visible_index()
         questions = [
             question
-            for question in self._workspace.session.open_questions()
+            for question in self._workspace.session.answers.open_questions()
             if not any(question.prompts is prompts for prompts in self._unanswerable)
         ]
         return sorted(questions, key=lambda question: question.index != visible)
@@ -289,10 +289,11 @@ class Scheduler:
     def _planes_ahead(self) -> Iterator[Index]:
         """The plane in view, then its neighbours."""
         visible = self._workspace.visible_index()
-        if visible is None or self._workspace.layers is None:
+        job = self._workspace.job
+        if visible is None or job is None:
             return
         yield visible
-        yield from neighbours(visible, self._workspace.layers.planes)
+        yield from neighbours(visible, job.planes)
 
     def _model_job(self) -> Job:
         name = self._model_name
@@ -315,16 +316,16 @@ class Scheduler:
         def done(answers: list[Answer]) -> None:
             self._encoded.add(question.index)
             if self._workspace.session is not None:
-                self._workspace.session.accept(answers[0])
+                self._workspace.session.answers.accept(answers[0])
 
-        source = self._workspace.source(self._channel)
+        source = self._source()
         text = f"segmenting{_describe(question.index)}"
         return Job(text, answer_job(model, source, [question], self._embedder), done, failed)
 
     def _request_job(
         self, model: PromptableModel, questions: list[Question], deliver: AnswersCallback
     ) -> Job:
-        source = self._workspace.source(self._channel)
+        source = self._source()
         text = f"segmenting {len(questions)} objects"
         run = answer_job(model, source, questions, self._embedder)
         return Job(text, run, deliver, self._report)
@@ -345,7 +346,7 @@ class Scheduler:
                 self._propagation = None
                 propagation.failed(error)
 
-        source = self._workspace.source(self._channel)
+        source = self._source()
         run = propagate_job(model, source, propagation.run, self._embedder)
         return Job("propagating", run, done, failed)
 
@@ -354,7 +355,7 @@ class Scheduler:
             self._encoded.add(index)
             self._report(error)
 
-        source = self._workspace.source(self._channel)
+        source = self._source()
         run = embed_job(model, source, index, self._embedder)
         return Job(
             f"encoding{_describe(index)}", run, lambda _: self._encoded.add(index), failed
@@ -365,6 +366,11 @@ class Scheduler:
     ) -> Job:
         run = look_closer_job(model, embedding, prompts)
         return Job("", run, lambda _: None, self._report)
+
+    def _source(self) -> PlaneSource:
+        """Reads the planes that the model is shown; there must be a job."""
+        assert self._workspace.job is not None
+        return self._workspace.job.source(self._channel)
 
     def _report(self, error: Exception) -> None:
         if not isinstance(error, PromptableError):

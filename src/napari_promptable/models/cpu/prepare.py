@@ -36,6 +36,7 @@ from napari_promptable.models.mask_decoder import (
     TwoWayAttentionBlock,
 )
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam2.mask_decoder import Sam2MaskDecoder
 from napari_promptable.models.tiny_vit import InvertedBottleneck, Perceptron, Transition
 from napari_promptable.models.vit import ViTEncoder
 
@@ -129,13 +130,15 @@ def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
     transformer.final_attn_token_to_image = _prepare_look(
         transformer.final_attn_token_to_image, cells
     )
-    first, norm, gelu, second, _ = decoder.output_upscaling
+    first, norm, gelu, second, last_gelu = decoder.output_upscaling
     assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
+    adds_to_second = isinstance(decoder, Sam2MaskDecoder)  # details, before the last GELU
     decoder.output_upscaling = nn.Sequential(
         PackedPatchUp(first, _CELLS_AT_ONCE, with_gelu=False, packed=packed),
         norm,
         gelu,
-        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=True, packed=packed),
+        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=not adds_to_second, packed=packed),
+        last_gelu if adds_to_second else nn.Identity(),
     )
 
 
