@@ -114,16 +114,69 @@ class PropagationSettings:
 
     first: SliceNumber = None
     last: SliceNumber = None
-    direction: Direction = Direction.BOTH
+    direction: Annotated[
+        Direction,
+        Field(
+            title="Direction",
+            description="Where to go from a prompted slice",
+            json_schema_extra={"choices": ["⟵ both ⟶", "forward ⟶", "⟵ backward"]},
+        ),
+    ] = Direction.BOTH
     step_prompt: StepPrompt = StepPrompt.BOX
     box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
-    split: SplitPolicy = SplitPolicy.ALL
-    lost_iou: Share = 0.3
-    min_predicted_iou: Share = 0.5
-    min_area: Share = 0.25
-    max_area: MaxArea = 10.0
-    min_likeness: Share = 0.5
-    max_overlap: Share = 1.0
+    split: Annotated[
+        SplitPolicy,
+        Field(
+            title="If it splits, follow",
+            description="Which part to follow when the object splits",
+            json_schema_extra={
+                "choices": ["the largest part", "the closest part", "all parts"]
+            },
+        ),
+    ] = SplitPolicy.ALL
+    lost_iou: Annotated[
+        Share,
+        Field(
+            title="Min. overlap",
+            description="Stop where the IoU with the previous slice's mask is lower",
+        ),
+    ] = 0.3
+    min_predicted_iou: Annotated[
+        Share,
+        Field(
+            title="Min. confidence",
+            description="Stop where the predicted IoU is lower, as a share of the first mask's",
+        ),
+    ] = 0.5
+    min_area: Annotated[
+        Share,
+        Field(
+            title="Min. area",
+            description="Stop where the area is smaller, as a multiple of the first mask's",
+        ),
+    ] = 0.25
+    max_area: Annotated[
+        MaxArea,
+        Field(
+            title="Max. area",
+            description="Stop where the area is larger, as a multiple of the first mask's",
+        ),
+    ] = 10.0
+    min_likeness: Annotated[
+        Share,
+        Field(
+            title="Min. similarity",
+            description="Stop where the colour is less like the first mask's (1) and more like "
+            "that of its surroundings (0)",
+        ),
+    ] = 0.5
+    max_overlap: Annotated[
+        Share,
+        Field(
+            title="Max. covered",
+            description="Stop where other objects cover a larger share of the mask",
+        ),
+    ] = 1.0
 
     @model_validator(mode="after")
     def _check_range(self) -> PropagationSettings:
