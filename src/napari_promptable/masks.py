@@ -16,12 +16,12 @@ from napari_promptable.errors import PromptError
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-_CERTAIN_LOGIT = 6.0  # logits that a drawn mask is given, inside + and outside −
+_CERTAIN_LOGIT = 6.0  # logits of a drawn mask: + inside, − outside
 
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A mask in little memory: the bits of its bounding box.
+    """A mask that needs little memory: the bits of its bounding box.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class PackedMask:
     region : (slice, slice) or None
         Rows and columns of the bounding box; None for an empty mask.
     bits : ndarray of uint8
-        Eight pixels a byte.
+        Eight pixels per byte.
     """
 
     shape: tuple[int, int]
@@ -77,7 +77,7 @@ def mask_iou(first: BoolArray, second: BoolArray) -> float:
 
 
 def mask_region(mask: BoolArray) -> tuple[slice, slice] | None:
-    """Smallest rows and columns that hold the mask; None if it is empty."""
+    """Rows and columns of a mask's bounding box; None if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
@@ -110,12 +110,12 @@ def mask_to_box_yxyx(mask: BoolArray) -> FloatArray:
 
 
 def interior_point_yx(mask: BoolArray) -> FloatArray:
-    """Find the pixel of a mask that is farthest from its border.
+    """Find the pixel of a mask farthest from its border.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
-        Not empty; what lies outside the image counts as border.
+        Not empty; the edge of the image counts as border.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (H, W)
-        Where the weighted mean of the two signed distances to the outlines is positive. It is
+        True where the weighted mean of the signed distances to the two outlines is positive;
         empty for masks that lie far apart.
     """
     region = mask_region(first | second)
@@ -161,7 +161,7 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
 
 
 def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
-    """Distance in pixels to the outline, positive inside; beyond the border is outside."""
+    """Distance in pixels to the outline, positive inside; the image ends at its border."""
     padded = np.pad(mask, 1)
     inside = ndimage.distance_transform_edt(padded)
     outside = ndimage.distance_transform_edt(~padded)
@@ -170,7 +170,7 @@ def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
 
 
 def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:
-    """Fill a polygon; what lies outside the image is cut off.
+    """Fill a polygon, clipped to the image.
 
     Parameters
     ----------
@@ -189,17 +189,17 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
 
 
 def encode_mask(mask: BoolArray) -> dict[str, list[int]]:
-    """Write a mask as plain numbers for JSON.
+    """Encode a mask as plain numbers for JSON.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
-        Any.
+        The mask.
 
     Returns
     -------
     dict
-        ``size``, [H, W], and ``counts``, lengths of runs of False and True in turn, False
+        ``size``, [H, W], and ``counts``: lengths of the runs of False and True in turn, False
         first, down the columns.
 
     Notes
@@ -231,21 +231,22 @@ def decode_mask(encoded: Mapping[str, Sequence[int]]) -> BoolArray:
 def mask_to_logits(
     mask: BoolArray, valid_size: tuple[int, int], low_res_size: tuple[int, int]
 ) -> FloatArray:
-    """Turn a mask into low-res logits, to be given as a mask prompt.
+    """Turn a mask into low-res logits for a mask prompt.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
         In image pixels.
     valid_size : (int, int)
-        Rows and columns of the logits that hold image.
+        Rows and columns of the logits that the image covers.
     low_res_size : (int, int)
-        Rows and columns of the logits, with padding.
+        Rows and columns of the logits, padding included.
 
     Returns
     -------
     ndarray of float32, shape `low_res_size`
-        +6 inside, −6 outside and on the padding, between where a cell is partly covered.
+        +6 inside, −6 outside and on the padding, in between where the mask covers part of a
+        cell.
     """
     share = resize(mask.astype(np.float32), valid_size, order=1, anti_aliasing=True)
     logits = np.full(low_res_size, -_CERTAIN_LOGIT, np.float32)

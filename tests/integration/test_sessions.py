@@ -20,9 +20,8 @@ from napari_promptable.files.prompts_json import format_prompts, parse_prompts, 
 from napari_promptable.planes import PlaneAxes, SliceLine, to_ranges
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation.chains import propagate_masks
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import VolumeMasks, answer_slices
+from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
 from napari_promptable.samples.data import load_nuclei_stack, sample_labels, sample_path
 
 FIRST, LAST = 70, 78  # slices that are worked on
@@ -60,14 +59,13 @@ class Annotator:
         session, settings = self.session, PropagationSettings(first=FIRST, last=LAST)
         line = SliceLine(0, (0,), len(self.stack))
         object_id = session.prompts.current_object
-        asked = {object_id: {z: p for (z,), p in session.prompts.of(object_id).items()}}
+        objects = {object_id: {z: p for (z,), p in session.prompts.of(object_id).items()}}
 
         def embed(z: int) -> Any:
             return self._cache.embed(self.model, self.model.model_id, self.stack[z])
 
         masks = VolumeMasks()
-        anchors = answer_slices(self.model, embed, line.length, asked, settings)
-        for value in propagate_masks(self.model, embed, line.length, anchors, settings):
+        for value in propagate_prompts(self.model, embed, line.length, objects, settings):
             masks.add(value)
         found = to_objects(masks, line)
         slices = {str(object_id): to_ranges(z for _, (z,) in found)}

@@ -174,9 +174,8 @@ class _Replay:
         """Where a propagation went, and what it wrote."""
         try:
             place = int(change.details["axis"])
-            index = list(map(int, change.details["others"]))
-            index.insert(place, 0)
-            line = SliceLine.through(self._planes, place, tuple(index))
+            others = list(map(int, change.details["others"]))
+            line = SliceLine.from_others(self._planes, place, others)
             written = {
                 (int(object_id), line.at(position))
                 for object_id, ranges in change.details["slices"].items()

@@ -95,8 +95,8 @@ class Autosave:
 
     def _note_patches(self, patches: tuple[LabelPatch, ...]) -> None:
         assert self._job is not None
-        others = self._job.planes.other_axes
-        self._note_planes(tuple(patch.region[axis] for axis in others) for patch in patches)
+        planes = self._job.planes
+        self._note_planes(planes.index_of(patch.region) for patch in patches)
 
     def _note_painted(self, index: Index) -> None:
         self._note_planes([index])

@@ -26,7 +26,7 @@ from napari_promptable.gui.work.jobs import (
 from napari_promptable.gui.work.meter import Meter
 from napari_promptable.gui.work.propagation import PropagationRun, propagate_job
 from napari_promptable.gui.work.worker import Engine, Job, JobControl
-from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
+from napari_promptable.planes import Channel, Index, PlaneSource
 from napari_promptable.prompts import PlanePrompts, PromptSet
 from napari_promptable.propagation.chains import PropagatedMask
 
@@ -293,7 +293,7 @@ class Scheduler:
         if visible is None or job is None:
             return
         yield visible
-        yield from neighbours(visible, job.planes)
+        yield from job.planes.neighbours(visible)
 
     def _model_job(self) -> Job:
         name = self._model_name
@@ -381,15 +381,6 @@ class Scheduler:
 def _distance(index: Index, other: Index) -> int:
     """How many slices lie between two planes."""
     return sum(abs(a - b) for a, b in zip(index, other, strict=True))
-
-
-def neighbours(index: Index, planes: PlaneAxes) -> Iterator[Index]:
-    """Planes next to one, after it and before it on each axis."""
-    for axis in range(len(index)):
-        for step in (1, -1):
-            neighbour = (*index[:axis], index[axis] + step, *index[axis + 1 :])
-            if planes.contains(neighbour):
-                yield neighbour
 
 
 def _describe(index: Index) -> str:
