@@ -109,7 +109,7 @@ class Screen:
             QApplication.processEvents()
             controller = self.widget.controller
             is_propagating = controller.volume_actions.is_running
-            if controller.scheduler.engine.is_busy or is_propagating:
+            if controller.scheduler.is_busy or is_propagating:
                 calm_since = time.monotonic()
             if time.monotonic() > stop:
                 raise TimeoutError(f"the plugin was busy for {_PATIENCE_S} s")

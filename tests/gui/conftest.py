@@ -122,7 +122,7 @@ def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:
     def encode_image(model, image, contrast_limits=None, *, is_cancelled=None):
         return model.encode(image, contrast_limits, is_cancelled=is_cancelled)
 
-    monkeypatch.setattr("napari_promptable.gui.work.jobs.fetch_checkpoint", lambda *_: None)
+    monkeypatch.setattr("napari_promptable.gui.work.loading.fetch_checkpoint", lambda *_: None)
     monkeypatch.setattr(
         "napari_promptable.predict.load_model.load_model", lambda *_, **__: model
     )
@@ -195,8 +195,8 @@ class User:
         return self.workspace.session
 
     @property
-    def engine(self) -> Any:
-        return self.widget.controller.scheduler.engine
+    def scheduler(self) -> Any:
+        return self.widget.controller.scheduler
 
     @property
     def points(self) -> Any:
@@ -254,7 +254,7 @@ class User:
     # waiting
 
     def wait_idle(self) -> None:
-        self.qtbot.waitUntil(lambda: not self.engine.is_busy, timeout=_TIMEOUT_MS)
+        self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)

@@ -215,11 +215,11 @@ def test_closing_the_dock_while_working(held_user) -> None:
 
 def test_closing_the_viewer_while_working(held_user) -> None:
     user, _ = held_user()
-    engine = user.engine
+    scheduler = user.scheduler
     user.viewer.close()
     user.qtbot.waitUntil(lambda: user.widget.controller._is_closed)
     user.model.open_gates()
-    user.qtbot.waitUntil(lambda: not engine.is_busy)
+    user.qtbot.waitUntil(lambda: not scheduler.is_busy)
 
 
 def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:

@@ -269,10 +269,10 @@ def test_the_list_follows_the_layer(open_plugin, columns) -> None:
     user.press("C")
     assert rows(user) == [(1, "3")]
     user.objects.data_setitem((np.array([3, 3]), np.array([50, 51]), np.array([5, 5])), 7)
-    user.engine.wake()
+    user.scheduler.wake()
     user.wait_for(lambda: rows(user) == [(1, "3"), (7, "3")])
     user.objects.undo()
-    user.engine.wake()
+    user.scheduler.wake()
     user.wait_for(lambda: rows(user) == [(1, "3")])
 
 
@@ -485,7 +485,7 @@ def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None
     user.model.encode_gate.clear()
     user.push("encoding_fold")
     user.push("encode_all", wait=False)
-    user.wait_for(lambda: user.engine.is_busy)
+    user.wait_for(lambda: user.scheduler.is_busy)
     user.push("cancel", wait=False)
     user.wait_idle()
     assert len(user.model.planes) == known

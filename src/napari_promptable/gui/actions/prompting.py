@@ -59,14 +59,7 @@ class Actions:
             return None
         finally:
             self.acted.emit()
-            self._scheduler.engine.wake()
-
-    def read_prompts(self) -> None:
-        """Take over what is on the prompt layers."""
-        job = self._workspace.job
-        if job is not None:
-            self.perform(job.session.prompts.replace, job.layers.read())
-            job.layers.set_refined(None)
+            self._scheduler.wake()
 
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
@@ -91,12 +84,13 @@ class Actions:
     def segment(self) -> None:
         """Answer the prompts now."""
         self.noted.emit("")
-        self._scheduler.segment()
+        self._scheduler.live.request()
+        self._scheduler.demand()
 
     def set_live(self, is_live: bool) -> None:
-        """Answer prompts by themselves, or only when asked to."""
-        self._scheduler.is_live = is_live
-        self._scheduler.engine.wake()
+        """Answer prompts after every change, or only when the user asks."""
+        self._scheduler.live.is_live = is_live
+        self._scheduler.wake()
         self.acted.emit()
 
     def commit(self) -> None:
@@ -152,7 +146,8 @@ class Actions:
                 if outcome is not None:
                     self._note_saved(outcome)
 
-        self._scheduler.answer(questions, deliver)
+        self._scheduler.requests.add(questions, deliver)
+        self._scheduler.demand()
 
     def save_prompts(self, path: str, model: str) -> None:
         """Write the prompts of all objects to a prompts.json."""

@@ -73,7 +73,7 @@ class VolumeActions:
     def follow_session(self) -> None:
         """Offer the axes of another session's image."""
         self._run = self._reviewed = None
-        self._scheduler.drop_propagation()
+        self._scheduler.propagation.drop()
         self._panel.hide_question()
         axes: list[tuple[str, int]] = []
         job = self._workspace.job
@@ -131,7 +131,8 @@ class VolumeActions:
         self._asked = {i: dict(session.prompts.of(i)) for i in objects}
         self._run = PropagationRun(line, objects, settings, changed)
         self._actions.noted.emit("")
-        self._scheduler.propagate(self._run, self._show_found, self._finish, self._fail)
+        self._scheduler.propagation.start(self._run, self._show_found, self._finish, self._fail)
+        self._scheduler.demand()
 
     def _changed_slices(
         self,
