@@ -31,7 +31,7 @@ class OverlapPolicy(StrEnum):
 
 
 class LabelsArray(Protocol):
-    """An integer array of any kind that can be read and written by region."""
+    """Any integer array that can be read and written by region."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -58,7 +58,7 @@ class LabelPatch:
     Attributes
     ----------
     region : Region
-        Where.
+        The part of the array.
     before, after : ndarray of int
         Pixels of the region.
     """
@@ -113,17 +113,17 @@ def plan_commit(
     Parameters
     ----------
     labels : LabelsArray
-        Where the object goes; only the region that changes is read.
+        The labels to write to; only the region that changes is read.
     planes : PlaneAxes
         How `labels` is cut into planes.
     index : Index
-        Which plane.
+        The plane.
     mask : ndarray of bool, shape (H, W)
         The object.
     object_id : int
         Its label, at least 1.
     policy : OverlapPolicy, default KEEP
-        What happens to other objects' pixels.
+        What happens to pixels of other objects.
     former : (slice, slice), optional
         Rows and columns that this object had on this plane after its last commit. Its pixels
         there that are not in `mask` become background, except under ADD.
@@ -156,16 +156,16 @@ def plan_commit(
 def plan_relabel(
     labels: LabelsArray, region: Region, object_id: int, new_id: int
 ) -> LabelPatch | None:
-    """Prepare giving an object's pixels another id; nothing is written yet.
+    """Prepare changing the id of an object's pixels; nothing is written yet.
 
     Parameters
     ----------
     labels : LabelsArray
         Array that holds the object.
     region : Region
-        Where it lies.
+        The part of the array to search.
     object_id : int
-        Which object.
+        The object.
     new_id : int
         Its new id; 0 makes its pixels background.
 
@@ -199,7 +199,7 @@ def check_id(object_id: int, dtype: np.dtype[Any]) -> None:
 
 
 def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:
-    """Smallest extent that holds both; None is nothing."""
+    """Smallest extent that holds both; None is an empty extent."""
     if first is None or second is None:
         return first or second
     rows, columns = (

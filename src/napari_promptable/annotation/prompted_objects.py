@@ -14,7 +14,6 @@ from napari_promptable.annotation.prompt_edits import (
     PromptsByPlane,
     have_same_prompts,
 )
-from napari_promptable.annotation.records import Origin
 from napari_promptable.errors import PromptError
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
@@ -134,38 +133,39 @@ class PromptedObjects:
         planes = self._objects[self._current]
         planes[index] = replace(planes[index], candidate=candidate)
 
-    def _set_current(self, planes: PromptsByPlane) -> tuple[Index, ...]:
+    def _set_current(
+        self, planes: PromptsByPlane, *, is_restored: bool = False
+    ) -> tuple[Index, ...]:
         """Set the prompts of the current object; returns the planes that changed."""
         former = self._objects[self._current]
         self._objects[self._current] = dict(planes)
         changed = tuple(i for i in {**former, **planes} if former.get(i) != planes.get(i))
         self.changed.emit(self._current, changed)
+        if is_restored:
+            self.restored.emit(self._current)
         return changed
 
     def _with_masks(self, planes: PromptsByPlane) -> dict[Index, PlanePrompts]:
         """Add the masks that are being corrected, which no tool layer shows."""
-        former = self._objects[self._current]
+        former, records = self._objects[self._current], self._labels.records
         kept = {
             index: prompts if index in former else self._as_correction(index, prompts)
             for index, prompts in planes.items()
         }
         for index, before in former.items():
             if before.mask is not None and (
-                index in planes or not self._is_propagated_to(index)
+                index in planes or not records.is_propagated(self._current, index)
             ):
                 kept[index] = replace(kept.get(index, PlanePrompts()), mask=before.mask)
         return kept
 
     def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:
         """Add the propagated mask to the first clicks on a plane; a box starts afresh."""
-        if prompts.num_regions or prompts.is_empty or not self._is_propagated_to(index):
+        is_propagated = self._labels.records.is_propagated(self._current, index)
+        if prompts.num_regions or prompts.is_empty or not is_propagated:
             return prompts
         mask = self._labels.mask_of(self._current, index)
         return replace(prompts, mask=mask) if mask.any() else prompts
-
-    def _is_propagated_to(self, index: Index) -> bool:
-        record = self._labels.records.get(self._current, index)
-        return record is not None and record.origin is Origin.PROPAGATED
 
     # undo
 
@@ -181,13 +181,10 @@ class PromptedObjects:
 
     def undo(self) -> tuple[Index, ...]:
         """Undo the newest edit of the current object; returns the planes that changed."""
-        return self._restore(self._edits.step_back(self._current).before)
+        planes = self._edits.step_back(self._current).before
+        return self._set_current(planes, is_restored=True)
 
     def redo(self) -> tuple[Index, ...]:
         """Redo the edit undone last; returns the planes that changed."""
-        return self._restore(self._edits.step_forward(self._current).after)
-
-    def _restore(self, planes: PromptsByPlane) -> tuple[Index, ...]:
-        changed = self._set_current(planes)
-        self.restored.emit(self._current)
-        return changed
+        planes = self._edits.step_forward(self._current).after
+        return self._set_current(planes, is_restored=True)

@@ -121,6 +121,11 @@ class ObjectRecords:
         """Return one object on one plane; None if it is not there."""
         return self.of(object_id).get(index)
 
+    def is_propagated(self, object_id: int, index: Index) -> bool:
+        """Whether propagation carried an object to a plane."""
+        record = self.get(object_id, index)
+        return record is not None and record.origin is Origin.PROPAGATED
+
     def update(self, records: Records) -> None:
         """Replace records."""
         for (object_id, index), record in records.items():

@@ -20,12 +20,12 @@ from napari_promptable.files.prompts_json import (
 from napari_promptable.planes import Index, PlaneAxes
 
 ACTIONS = "actions"
-"""Key of the file under which the changes stand, the oldest first."""
+"""Key of the file for the changes, the oldest first."""
 
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """A session as it is at one moment; it can be described in another thread.
+    """A snapshot of a session, which another thread can describe.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class SessionState:
 
     @property
     def object_ids(self) -> list[int]:
-        """Ids of all objects: those with prompts first."""
+        """Ids of all objects, the prompted ones first."""
         return list(dict.fromkeys([*self.prompts, *self.records]))
 
 
@@ -75,7 +75,7 @@ def document_of(
     state : SessionState
         From `state_of`.
     image_name : str
-        Name of the image, for people.
+        Name of the image, for human readers.
     model : str
         Registry name of the model, or path of its weights.
     **extra
@@ -102,19 +102,19 @@ def document_of(
 
 
 def restore_session(document: PromptDocument, session: SegmentationSession) -> None:
-    """Bring prompts, records and past changes back into a new session; see `document_of`.
+    """Restore prompts, records and past changes in a new session; undoes `document_of`.
 
     Parameters
     ----------
     document : PromptDocument
-        From `document_of`; one without its additional keys brings back prompts only.
+        From `document_of`; a document without its additional keys restores prompts only.
     session : SegmentationSession
-        Without any object, of the same planes; its labels hold what was committed.
+        Without any object, of the same planes; its labels hold the committed objects.
 
     Raises
     ------
     PromptError
-        If an additional key is malformed; the session stays as it is.
+        If an additional key is malformed; the session stays unchanged.
     """
     records: dict[Key, ObjectOnSlice | None] = {}
     changes = parse_changes(document)

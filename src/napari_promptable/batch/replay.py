@@ -1,4 +1,4 @@
-"""Doing again, by script, what was done in a session: the same labels without a screen."""
+"""Repeat a session's changes of the labels by script: the same labels without a screen."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ def replay_document(
     labels: LabelsArray | None = None,
     progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
 ) -> LabelsArray:
-    """Do everything again that a saved session has done to its labels.
+    """Repeat all changes that a saved session made to its labels.
 
-    Objects that have prompts but were never committed are committed in the end.
+    Objects that have prompts but were never committed are committed at the end.
 
     Parameters
     ----------
     load_model : callable
         Loads a model by name; each is loaded once.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; only planes that are
+        With the document's shape, optionally followed by an RGB axis; only the planes that are
         needed are read.
     document : PromptDocument
         From `document_of`.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for, and kept.
+        Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
-        What to write to, of the image's shape, all background. By default a new array in
-        memory.
+        Array to write to, of the image's shape, all background; a new array in memory by
+        default.
     progress : callable, optional
-        Wraps the changes that are iterated over, as tqdm does.
+        Wraps the iterable of changes, as tqdm does.
 
     Returns
     -------
     LabelsArray, shape of the image without RGB axis
-        `labels`, or an ndarray of uint32: what the session's labels hold, if they were empty
-        when it began.
+        `labels`, or an ndarray of uint32: the labels of the session, if it began with empty
+        ones.
 
     Raises
     ------
     PromptError
-        If the image has another shape, or what was done cannot be done on it.
+        If the image has another shape, or a change cannot be repeated on it.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
@@ -91,7 +91,7 @@ def replay_document(
 
 
 def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[Change]:
-    """Commits of the objects that were prompted only."""
+    """Commits of objects that have prompts but no change."""
     known = {object_id for change in changes for object_id in change.object_ids}
     return [
         Change(Verb.COMMIT, (object_id,), (), {}, {}, asked={object_id: prompts})
@@ -101,7 +101,7 @@ def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[C
 
 
 class _Replay:
-    """A session to which changes are made again."""
+    """A session on which changes are repeated."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Replay:
         self._cache = cache
 
     def do(self, change: Change) -> None:
-        """Make a change again."""
+        """Repeat a change."""
         session, ids = self._session, change.object_ids
         session.labels.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
         if change.verb is Verb.COMMIT:
@@ -134,7 +134,7 @@ class _Replay:
         return self._load_model(str(change.details.get("model", self._model_name)))
 
     def _reader(self, change: Change) -> Callable[[Index], npt.NDArray[np.generic]]:
-        """What reads planes as the model saw them."""
+        """Return a function that reads planes as the model saw them."""
         channel = Channel.from_plain(change.details.get("channel"))
         return lambda index: read_plane(self._image, self._planes, index, channel)
 
@@ -148,7 +148,7 @@ class _Replay:
             self._session.commit()
 
     def _propagate(self, change: Change) -> None:
-        """Propagate objects again, and write the slices that were written."""
+        """Propagate objects again, and write the slices that the session wrote."""
         model, read = self._model(change), self._reader(change)
         line, written = self._line(change)
         settings = PropagationSettings.from_dict(change.details["settings"])
@@ -171,7 +171,7 @@ class _Replay:
         self._session.commit_masks(chosen)
 
     def _line(self, change: Change) -> tuple[SliceLine, set[Key]]:
-        """Where a propagation went, and what it wrote."""
+        """Read along which line a propagation ran, and which slices it wrote."""
         try:
             place = int(change.details["axis"])
             others = list(map(int, change.details["others"]))

@@ -46,32 +46,32 @@ def segment_document(
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; only planes with
-        prompts are read.
+        With the document's shape, optionally followed by an RGB axis; only planes with prompts
+        are read.
     document : PromptDocument
         The prompts.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
-        What to write to, of the image's shape, all background; see `room_for_labels`. By
-        default a new array in memory.
+        Array to write to, of the image's shape, all background; see `room_for_labels`. A new
+        array in memory by default.
     report : callable, optional
         See `Report`.
     progress : callable, optional
-        Wraps the object ids that are iterated over, as tqdm does.
+        Wraps the iterable of object ids, as tqdm does.
 
     Returns
     -------
     LabelsArray, shape of the image without RGB axis
-        `labels`, or an ndarray of uint32. 0 is background; objects keep the pixels that
-        earlier ones have.
+        `labels`, or an ndarray of uint32. 0 is background; where objects overlap, the earlier
+        one keeps the pixels.
 
     Raises
     ------
     PromptError
-        If the image has another shape, or prompts cannot be answered.
+        If the image has another shape, or the model cannot answer prompts.
     CacheError
         If the cache's store is damaged or cannot be written.
     """
@@ -100,17 +100,17 @@ def segment_document(
 
 @contextmanager
 def room_for_labels(shape: tuple[int, ...]) -> Iterator[LabelsArray]:
-    """Give an empty labels array: in memory, or of a large volume in a temporary zarr folder.
+    """Provide an empty labels array: in memory, or in a temporary zarr folder if it is large.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the image, without RGB axis.
+        Shape of the image, without RGB axis.
 
     Yields
     ------
     LabelsArray of uint32
-        All background; gone in the end if it is a folder.
+        All background; a temporary folder is removed at the end.
     """
     if 4 * math.prod(shape) <= _MAX_BYTES_IN_MEMORY:
         yield np.zeros(shape, np.uint32)
@@ -137,19 +137,21 @@ def propagate_document(
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; read plane by plane.
+        With the document's shape, optionally followed by an RGB axis; read plane by plane.
     document : PromptDocument
         The prompts.
     settings : PropagationSettings
         Range, prompts and stop rules.
     axis : int, optional
-        The axis to go along; may be left out where only one axis is not in the planes.
+        The axis to propagate along; optional if the image has only one axis besides its
+        planes.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     progress : callable, optional
-        As in `propagate`, for each volume in turn if the image has more than three axes.
+        As in `propagate`; called for each volume in turn if the image has more than three
+        axes.
 
     Returns
     -------
@@ -183,7 +185,7 @@ def propagate_document(
 
 
 def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
-    """Find which of the axes that are not in the planes is meant; PromptError if unclear."""
+    """Find the place of an axis in the index of planes; PromptError if it is ambiguous."""
     others = planes.other_axes
     if not others:
         raise PromptError(
@@ -208,7 +210,7 @@ class CachedSegmenter:
     model : PromptableModel
         What encodes and answers.
     cache : EmbeddingCache
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     """
 
     def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
@@ -230,16 +232,16 @@ class CachedSegmenter:
 
 
 class _Volume:
-    """The planes of an n-D image along one axis, each read when it is asked for.
+    """The planes of an n-D image along one axis, each read when it is needed.
 
     Parameters
     ----------
     image : array of any kind
-        All of it.
+        The n-D image.
     planes : PlaneAxes
-        How it is cut.
+        How the image is cut into planes.
     line : SliceLine
-        Which planes.
+        The planes of the volume.
     """
 
     def __init__(self, image: Any, planes: PlaneAxes, line: SliceLine) -> None:

@@ -1,4 +1,4 @@
-"""How an object is carried from slice to slice: every rule that a user can see and change."""
+"""Settings of a propagation: every rule that a user can see and change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_LIMIT = float("inf")  # None in JSON
 
 
 class Direction(StrEnum):
-    """Where to go from a prompted slice."""
+    """In which direction to propagate from a prompted slice."""
 
     BOTH = "both"  #: up and down
     FORWARD = "forward"  #: towards higher slices
@@ -25,7 +25,7 @@ class Direction(StrEnum):
 
 
 class StepPrompt(StrEnum):
-    """What of the previous slice's mask is asked about on the next slice."""
+    """How the previous slice's mask becomes a prompt for the next slice."""
 
     BOX = "box"  #: its bounding box
     BOX_AND_POINT = "box and point"  #: and its innermost point
@@ -35,20 +35,20 @@ class StepPrompt(StrEnum):
 
 
 class SplitPolicy(StrEnum):
-    """What becomes of an object that falls into several parts on a slice."""
+    """Which parts to follow when an object splits."""
 
-    LARGEST = "largest"  #: it is the largest part
-    OVERLAPPING = "overlapping"  #: it is the part that overlaps the previous mask most
-    ALL = "all"  #: it is all parts, and each of them is followed
+    LARGEST = "largest"  #: the largest part
+    OVERLAPPING = "overlapping"  #: the part that overlaps the previous mask most
+    ALL = "all"  #: all parts, each with prompts of its own
 
 
 class StopReason(StrEnum):
-    """Why an object is not followed further."""
+    """Why a propagation ended."""
 
     EMPTY = "empty"  #: the model found nothing
     LOST = "lost"  #: the mask hardly overlaps the one before it
-    DRIFTED = "drifted"  #: area or colour are far from those of the first mask
-    UNSURE = "unsure"  #: the predicted IoU is far below that of the first mask
+    DRIFTED = "drifted"  #: area or colour differ too much from the first mask
+    UNSURE = "unsure"  #: the predicted IoU is far lower than for the first mask
     TOUCHING = "touching"  #: a more confident object covers the mask
 
 
@@ -75,31 +75,30 @@ class PropagationSettings:
     Attributes
     ----------
     first, last : int or None
-        The range: first and last slice that may be filled; None is the volume's end. Prompts
-        outside of it are not used.
+        First and last slice to fill; None is the end of the volume. Prompts outside the range
+        are ignored.
     direction : Direction or str, default "both"
-        Where to go from a prompted slice: "both", "forward" or "backward".
+        Direction from a prompted slice: "both", "forward" or "backward".
     step_prompt : StepPrompt or str
-        What is asked on the next slice.
+        Prompts for the next slice.
     box_margin : float, -0.25 to 1
-        By how much a box is larger than the expected mask, at each side, as a share of its
-        height or width; smaller if negative.
+        How far each side of a box lies outside the expected mask, as a share of the mask's
+        height or width; inside if negative.
     split : SplitPolicy or str
-        What becomes of an object in several parts: "largest", "overlapping" or "all".
+        Which parts to follow when an object splits: "largest", "overlapping" or "all".
     lost_iou : float, 0 to 1
-        Least IoU of a mask with the one before it; 0 never stops.
+        Minimum IoU of a mask with the one before it; 0 never stops.
     min_predicted_iou : float, 0 to 1
-        Least predicted IoU, as a share of that of the first mask; 0 never stops.
+        Minimum predicted IoU, relative to the first mask; 0 never stops.
     min_area, max_area : float
-        Least and largest area, as a multiple of that of the first mask; 0 and infinity never
-        stop.
+        Minimum and maximum area, relative to the first mask; 0 and infinity never stop.
     min_likeness : float, 0 to 1
-        How much the mask must look like the first one: 1 has its colour, 0 the colour of what
-        is around the object; 0 stops hardly ever. Only where the first mask can be told from
-        its surroundings, and with models that keep the image, as the bundled one does.
+        Minimum similarity in colour: 1 is the colour of the first mask, 0 the colour of its
+        surroundings; 0 hardly ever stops. Applies if colour tells the first mask from its
+        surroundings and the model keeps the image, as the bundled one does.
     max_overlap : float, 0 to 1
         Share of a mask that more confident objects may cover; 1 never stops, 0 stops at the
-        first common pixel. Whatever is common goes to the more confident object.
+        first common pixel. Common pixels go to the more confident object.
 
     Raises
     ------
