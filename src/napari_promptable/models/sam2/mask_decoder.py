@@ -59,8 +59,8 @@ class Sam2MaskDecoder(MaskDecoder):
 
     def __init__(self, embed_dim: int, transformer: TwoWayTransformer) -> None:
         super().__init__(embed_dim, transformer, iou_head_hidden_dim=embed_dim)
-        self.conv_s0 = nn.Conv2d(embed_dim, embed_dim // 8, 1)
-        self.conv_s1 = nn.Conv2d(embed_dim, embed_dim // 4, 1)
+        self.conv_s0: nn.Module = nn.Conv2d(embed_dim, embed_dim // 8, 1)
+        self.conv_s1: nn.Module = nn.Conv2d(embed_dim, embed_dim // 4, 1)
         self.obj_score_token = nn.Embedding(1, embed_dim)
         self.pred_obj_score_head = MLP(embed_dim, embed_dim, 1, 3)
 
