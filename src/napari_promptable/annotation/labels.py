@@ -243,7 +243,7 @@ class ObjectLabels:
         num_asked: int = 0,
         covered: Counter[int] | None = None,
     ) -> Written:
-        """Report what was written, and update the records."""
+        """Update the records, and report the changes."""
         before = {key: self.records.get(*key) for key in after}
         num_pixels, num_slices = count_changes(self.planes, patches)
         if patches:
