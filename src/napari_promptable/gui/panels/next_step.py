@@ -37,7 +37,7 @@ def describe_next_step(
     is_busy : bool
         Whether something is being computed.
     is_live : bool
-        Whether prompts are answered by themselves.
+        Whether prompts are answered without being asked to.
 
     Returns
     -------
