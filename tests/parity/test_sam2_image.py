@@ -18,7 +18,7 @@ from napari_promptable.models.prompt_encoder import (
     PADDING,
 )
 from napari_promptable.models.sam2.mask_decoder import replace_unstable
-from tests.parity.reference_sam2 import SMALL_LAYOUTS, import_sam2
+from tests.parity.reference_sam2 import SMALL_LAYOUTS, make_image_predictor
 
 EMBEDDING_TOLERANCE = 1e-4
 LOGITS_TOLERANCE = 1e-3
@@ -53,11 +53,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
 @torch.inference_mode()
 def encode_both(pair: Any, image: np.ndarray) -> tuple[Any, Tensor]:
     """The reference's predictor with an image, and our embedding of it."""
-    predictor = import_sam2().sam2_image_predictor.SAM2ImagePredictor(
-        pair.reference, disable_torch_jit=True
-    )
-    strides = (4, 8, 16)
-    predictor._bb_feat_sizes = [(pair.ours.image_size // n,) * 2 for n in strides]
+    predictor = make_image_predictor(pair)
     predictor.set_image(image)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     return predictor, pair.ours.encode(pixels)

@@ -20,6 +20,10 @@ from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
 
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
+_ABSENT = (
+    "The model finds no object here (object score {score:.1f}, not above 0). Click inside the "
+    "object, or drag a box around it."
+)
 _SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 
 Wanted = Sequence[int]
@@ -97,7 +101,7 @@ def _look_again(
     for answer, mask, look in zip(answers, chosen, looks, strict=True):
         logits, predicted_iou = answer.logits.clone(), answer.predicted_iou.clone()
         logits[mask], predicted_iou[mask] = look.logits[0], look.predicted_iou[0]
-        improved.append(FrameMasks(answer.prompts, logits, predicted_iou))
+        improved.append(replace(answer, logits=logits, predicted_iou=predicted_iou))
     return improved
 
 
@@ -127,4 +131,6 @@ def to_prediction(
     draw, low_res_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
     if default is None:
         default = int(confidence.argmax())
-    return Prediction(draw, confidence, low_res_logits, default)
+    score = answer.object_score
+    absence = None if score is None or score > 0 else _ABSENT.format(score=score)
+    return Prediction(draw, confidence, low_res_logits, default, absence)

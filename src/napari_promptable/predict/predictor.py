@@ -130,9 +130,9 @@ def encode_image(
     """
     rgb = to_rgb8(image, contrast_limits)
     original_size = (rgb.shape[0], rgb.shape[1])
-    input_size = resized_shape(original_size, model.sam.image_size)
+    input_size, pixels = _to_input(model.sam, rgb)
     with _cancellation(model.sam.image_encoder, is_cancelled):
-        features = encode_pixels(model.sam, resize_rgb8(rgb, input_size))
+        features = encode_pixels(model.sam, pixels)
     if model.sam.tile_size is not None:
         size = _low_res_size_of_tiled(original_size)
         return ImageEmbedding(
@@ -147,6 +147,16 @@ def encode_image(
         low_res_size=(4 * features.shape[1], 4 * features.shape[2]),
         low_res_valid=(-(-input_size[0] // stride), -(-input_size[1] // stride)),
     )
+
+
+def _to_input(
+    sam: Sam, rgb: npt.NDArray[np.uint8]
+) -> tuple[tuple[int, int], npt.NDArray[np.uint8]]:
+    """Size of an image in the network's input, and what the network is given of it."""
+    if sam.squashes_images:
+        return (sam.image_size, sam.image_size), rgb
+    input_size = resized_shape((rgb.shape[0], rgb.shape[1]), sam.image_size)
+    return input_size, resize_rgb8(rgb, input_size)
 
 
 def _low_res_size_of_tiled(original_size: tuple[int, int]) -> tuple[int, int]:
