@@ -25,8 +25,9 @@ from napari_promptable.errors import (
     EmbeddingMismatchError,
     PromptableError,
 )
-from napari_promptable.files.images import read_image
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.files.image_file import ImageFile
+from napari_promptable.files.images import open_channel
+from napari_promptable.planes import Index
 from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
@@ -59,6 +60,8 @@ def embed_volume(
     dtype: str | None = None,
     max_bytes: int | None = None,
     num_workers: int | None = None,
+    axes: str | None = None,
+    channel: int | None = None,
 ) -> Iterator[tuple[Index, bool]]:
     """Encode the planes of an image that are not in a store yet, on many processes.
 
@@ -68,7 +71,7 @@ def embed_volume(
     Parameters
     ----------
     image_path : str or Path
-        As for `napari_promptable.files.images.read_image`, on a disk that all workers see; for
+        See `napari_promptable.files.images.open_channel`; on a disk that all workers see. For
         large volumes, zarr or OME-Zarr.
     cache_path : str or Path
         See `EmbeddingStore`; on a disk that all workers see.
@@ -83,6 +86,8 @@ def embed_volume(
         As for `EmbeddingStore`.
     num_workers : int, optional
         Processes to start where there is no address; as many as cores by default, at most 4.
+    axes, channel
+        As in `napari_promptable.files.images.open_channel`.
 
     Yields
     ------
@@ -99,7 +104,7 @@ def embed_volume(
     CacheError, CheckpointError, DeviceError, ImageFormatError, UnknownModelError
         As the store, the model and the image raise them, here or on a worker.
     """
-    planes = PlaneAxes.of_image(tuple(read_image(image_path).shape))
+    planes = open_channel(image_path, axes, channel).planes
     EmbeddingStore(cache_path, dtype=dtype)  # its errors come before any process is started
     with _connect(address, num_workers) as client, _errors_named():
         import distributed
@@ -107,7 +112,7 @@ def embed_volume(
         futures = client.map(
             _embed_on_worker,
             list(planes.indices()),
-            image_path=str(Path(image_path).absolute()),
+            image=_ImageSource(str(Path(image_path).absolute()), axes, channel),
             cache_path=str(Path(cache_path).absolute()),
             max_bytes=max_bytes,
             weights=_Weights(_as_source(model), device, precision),
@@ -237,6 +242,14 @@ class RemoteSegmenter:
                 raise ClusterError(_NO_WORKERS)
 
 
+class _ImageSource(NamedTuple):
+    """Which image a worker opens, and how."""
+
+    path: str
+    axes: str | None
+    channel: int | None
+
+
 class _Weights(NamedTuple):
     """Which model a worker loads."""
 
@@ -319,16 +332,16 @@ def _errors_named() -> Iterator[None]:
 
 
 def _embed_on_worker(
-    index: Index, image_path: str, cache_path: str, max_bytes: int | None, weights: _Weights
+    index: Index, image: _ImageSource, cache_path: str, max_bytes: int | None, weights: _Weights
 ) -> tuple[Index, bool]:
     """Encode one plane into the store."""
-    image = _kept(_open_image, image_path)
+    opened = _kept(_open_image, *image)
     model = _kept(_load_model, weights.source, weights.device, weights.precision)
-    planes = PlaneAxes.of_image(tuple(image.shape))
+    planes = opened.planes
     [done] = embed_planes(
         model,
         model.model_id,
-        lambda index: np.asarray(image[planes.region(index)]),
+        lambda index: np.asarray(opened.data[planes.region(index)]),
         [index],
         EmbeddingStore(cache_path, max_bytes=max_bytes),
     )
@@ -348,7 +361,7 @@ def _encode_on_worker(
     return np.moveaxis(embedding.features, 0, -1), sizes
 
 
-def _kept(load: Callable[..., Any], source: str, *options: str) -> Any:
+def _kept(load: Callable[..., Any], source: str, *options: Any) -> Any:
     """Load a file once per process and version of the file."""
     changed = os.stat(source).st_mtime_ns if os.path.exists(source) else None
     with _loading:
@@ -356,8 +369,10 @@ def _kept(load: Callable[..., Any], source: str, *options: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _open_image(path: str, _changed: int | None) -> Any:
-    return read_image(path)
+def _open_image(
+    path: str, _changed: int | None, axes: str | None, channel: int | None
+) -> ImageFile:
+    return open_channel(path, axes, channel)
 
 
 @lru_cache(maxsize=1)
