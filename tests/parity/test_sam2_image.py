@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_promptable.models.layers import patches_to_image
-from napari_promptable.models.mask_decoder import unfold_details
+from napari_promptable.models.layers import unfold_patches
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -59,18 +58,11 @@ def encode_both(pair: Any, image: np.ndarray) -> tuple[Any, Tensor]:
     return predictor, pair.ours.encode(pixels)
 
 
-def unfold_patches(folded: Tensor) -> Tensor:
-    """(N, 2 × 2 × D, rows, columns) → (N, D, 2 * rows, 2 * columns)."""
-    pixels = folded.unflatten(1, (2, 2, -1))
-    return pixels.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
-
-
 def check_embedding(pair: Any, predictor: Any, embedding: Tensor) -> None:
     """Compare all three levels."""
     coarse, middle, fine = embedding.split([256, 256, 512], dim=1)
-    grid = coarse.shape[-2:]
     found = [
-        patches_to_image(unfold_details(fine, depth=2).flatten(2, 5), grid),
+        unfold_patches(unfold_patches(fine)),
         unfold_patches(middle),
         coarse + pair.ours.no_mem_embed.reshape(1, -1, 1, 1),
     ]

@@ -1,17 +1,20 @@
-"""How many threads a computation uses."""
+"""Threads that share out work, and the memory each of them keeps for it."""
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from math import prod
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 Item = TypeVar("Item")
+Part = TypeVar("Part")
 
 
 class _Helpers(threading.local):
@@ -131,3 +134,94 @@ def _pool() -> ThreadPoolExecutor:
 def _compute_alone() -> None:
     torch.set_num_threads(1)
     _helpers.count = 0
+
+
+class WorkMemory(threading.local):
+    """Named buffers that are made once and reused, separate in every thread.
+
+    Allocating large memory afresh costs more than the work on it.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Copy without the buffers."""
+        return WorkMemory, ()
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Return a float32 tensor of this shape with arbitrary content."""
+        size = prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            with torch.inference_mode(False):  # so that any mode may write to it
+                buffer = self._buffers[name] = torch.empty(size)
+        return buffer[:size].view(shape)
+
+
+class Cells:
+    """Apply functions to the cells of an image, some at a time.
+
+    A part stays in a processor's cache and needs little memory for intermediate values. Threads
+    share the parts out.
+
+    Parameters
+    ----------
+    at_once : int
+        Cells in a part.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._memory = WorkMemory()
+
+    def in_parts(self, function: Callable[..., Part], *sequences: Tensor) -> list[Part]:
+        """Apply a function to parts of sequences.
+
+        Parameters
+        ----------
+        function : callable
+            Takes as many tensors as there are sequences.
+        *sequences : Tensor, shape (N or 1, K, ...)
+            Each with the same number K of cells.
+
+        Returns
+        -------
+        list
+            One result of the function per part.
+        """
+        parts = list(zip(*(cells.split(self.at_once, 1) for cells in sequences), strict=True))
+        results: dict[int, Part] = {}
+
+        def work(index: int) -> None:
+            results[index] = function(*parts[index])
+
+        share_out(work, range(len(parts)))
+        return [results[index] for index in range(len(parts))]
+
+    def map(
+        self, function: Callable[..., Tensor], shape: Sequence[int], *sequences: Tensor
+    ) -> Tensor:
+        """Apply a function that answers with cells.
+
+        Parameters
+        ----------
+        function, *sequences
+            As in `in_parts`; the function returns a tensor (N, part of K, ...).
+        shape : sequence of int
+            (N, K, ...), of the answer.
+
+        Returns
+        -------
+        Tensor
+            The next call for this shape in this thread reuses its memory, and may be given it:
+            each part is read before it is written.
+        """
+        answer = self._memory.take(str(shape), *shape)
+
+        def work(part: tuple[Tensor, ...]) -> None:
+            part[0].copy_(function(*part[1:]))
+
+        splits = (cells.split(self.at_once, 1) for cells in (answer, *sequences))
+        share_out(work, zip(*splits, strict=True))
+        return answer
