@@ -1,6 +1,7 @@
 """Threads that share out work, and the memory each of them keeps for it."""
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ from torch import Tensor
 
 Item = TypeVar("Item")
 Part = TypeVar("Part")
+
+_ELEMENTS_FOR_ALL_THREADS = 2**20  # of one operation; torch splits it among all threads
 
 
 class _Helpers(threading.local):
@@ -118,8 +121,7 @@ def _alone() -> Iterator[None]:
 def _pool() -> ThreadPoolExecutor:
     """Threads that are kept, with the work memory that belongs to them; each computes alone.
 
-    All are begun at once, because torch gives the number that any thread has set last to
-    threads that are new to it; afterwards that is the caller's number again.
+    All are begun at once, because they set numbers of threads of their own.
     """
     size = os.cpu_count() or 1
     have_begun = threading.Barrier(size + 1)
@@ -127,13 +129,42 @@ def _pool() -> ThreadPoolExecutor:
     for _ in range(size):
         pool.submit(have_begun.wait)
     have_begun.wait()
-    torch.set_num_threads(torch.get_num_threads())
+    _keep_number_for_new_threads()
     return pool
 
 
 def _compute_alone() -> None:
     torch.set_num_threads(1)
     _helpers.count = 0
+
+
+@cache
+def let_waiting_threads_sleep() -> None:
+    """Make OpenMP's threads sleep, not spin, while they wait for work; in this process, once.
+
+    Beside a busy core, threads that spin make an encoder tens of times slower. libgomp gives
+    spinning up when it holds more threads than there are cores (GOMP_SPINCOUNT in its manual),
+    so a thread of ours holds a second team, which never works again. Unlike OMP_WAIT_POLICY,
+    this sets nothing that other programs read, and it may come after torch is loaded.
+    """
+    if sys.platform != "linux":
+        return
+    has_begun = threading.Event()
+
+    def hold_team() -> None:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.ones(_ELEMENTS_FOR_ALL_THREADS).add_(1)
+        has_begun.set()
+        threading.Event().wait()
+
+    threading.Thread(target=hold_team, name="napari-promptable-idle", daemon=True).start()
+    has_begun.wait()
+    _keep_number_for_new_threads()
+
+
+def _keep_number_for_new_threads() -> None:
+    """Set the calling thread's number again: new threads get the number that was set last."""
+    torch.set_num_threads(torch.get_num_threads())
 
 
 class WorkMemory(threading.local):
