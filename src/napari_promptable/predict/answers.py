@@ -16,14 +16,10 @@ from napari_promptable.models.sam import Sam
 from napari_promptable.predict.decoding import FrameMasks, decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.frames import choose_frames, place_prompts
-from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.prediction import Prediction, describe_absence
 from napari_promptable.prompts import PromptSet
 
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
-_ABSENT = (
-    "The model finds no object here (object score {score:.1f}, not above 0). Click inside the "
-    "object, or drag a box around it."
-)
 _SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
 
 Wanted = Sequence[int]
@@ -131,6 +127,5 @@ def to_prediction(
     draw, low_res_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
     if default is None:
         default = int(confidence.argmax())
-    score = answer.object_score
-    absence = None if score is None or score > 0 else _ABSENT.format(score=score)
+    absence = describe_absence(answer.object_score)
     return Prediction(draw, confidence, low_res_logits, default, absence)

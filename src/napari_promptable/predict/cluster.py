@@ -27,6 +27,7 @@ from napari_promptable.errors import (
 )
 from napari_promptable.files.image_file import ImageFile
 from napari_promptable.files.images import open_channel
+from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
 from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding
@@ -36,6 +37,7 @@ from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.registry import MODELS
 
 if TYPE_CHECKING:
+    from napari_promptable.predict.object_memory import Trail
     from napari_promptable.predict.predictor import PromptableModel
 
 _CONNECT_S = 5  # to wait for an answer of a scheduler
@@ -225,6 +227,21 @@ class RemoteSegmenter:
     ) -> list[Prediction]:
         """Answer prompts in this process, see the function `predict_many`."""
         return self._model.predict_many(embedding, prompts, multimask_output)
+
+    @property
+    def has_memory(self) -> bool:
+        """See `MemorySegmenter.has_memory`."""
+        return self._model.has_memory
+
+    def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
+        """Begin with a plane in this process, see `MemorySegmenter.remember`."""
+        return self._model.remember(embedding, mask)
+
+    def follow(
+        self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
+    ) -> list[tuple[Prediction, Trail]]:
+        """Find objects in this process, see `MemorySegmenter.follow`."""
+        return self._model.follow(embedding, trails, num_planes)
 
     def _wait(self, future: Any, is_cancelled: Callable[[], bool] | None) -> None:
         """Wait for a worker while there is one; a cancelled encoding raises even if done."""

@@ -68,3 +68,24 @@ class Prediction:
     def best(self) -> int:
         """Index of the highest predicted IoU."""
         return int(np.argmax(self.predicted_iou))
+
+
+def describe_absence(object_score: float | None) -> str | None:
+    """Say why masks are empty, if a model says that the object is not there.
+
+    Parameters
+    ----------
+    object_score : float or None
+        Positive where the object is there; None from models that do not say.
+
+    Returns
+    -------
+    str or None
+        A sentence; None if the object may be there.
+    """
+    if object_score is None or object_score > 0:
+        return None
+    return (
+        f"The model finds no object here (object score {object_score:.1f}, not above 0). Click "
+        "inside the object, or drag a box around it."
+    )

@@ -18,12 +18,16 @@ from napari_promptable.errors import (
     CancelledError,
     EmbeddingMismatchError,
     PromptError,
+    UnknownModelError,
 )
+from napari_promptable.masks import BoolArray
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.answers import Wanted, answer_all, to_prediction
 from napari_promptable.predict.decoding import FrameMasks
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.frames import encode_frames, encode_pixels
+from napari_promptable.predict.object_memory import Trail, follow_trails, remember_mask
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet, as_boxes_yxyx
@@ -83,6 +87,33 @@ class PromptableModel:
                 answer_all(self.sam, embedding, prompts, wanted), wanted, strict=True
             )
         ]
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it can follow objects from plane to plane by memory, as SAM 2.1 can."""
+        return isinstance(self.sam, Sam2)
+
+    def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
+        """Call `remember_mask` with this model."""
+        _check(self.model_id, embedding, ())
+        return remember_mask(self._sam2, embedding, mask)
+
+    def follow(
+        self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
+    ) -> list[tuple[Prediction, Trail]]:
+        """Call `follow_trails` with this model."""
+        _check(self.model_id, embedding, ())
+        return follow_trails(self._sam2, embedding, trails, num_planes)
+
+    @property
+    def _sam2(self) -> Sam2:
+        """The network, if it has a memory."""
+        if not isinstance(self.sam, Sam2):
+            raise UnknownModelError(
+                f"model {self.name} has no memory; choose a model of SAM 2.1, whose names "
+                "begin with sam2.1_hiera"
+            )
+        return self.sam
 
     @property
     def looks_closer(self) -> bool:
