@@ -59,7 +59,7 @@ def answer_prompts(
     embedding : ImageEmbedding
         Of the plane.
     prompts : PlanePrompts
-        What is asked; `is_answerable`.
+        The prompts; `is_answerable`.
     known : tuple of Step, optional
         Earlier return value for this plane; steps that still hold are not computed again.
 
