@@ -16,6 +16,7 @@ from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     OFFERED,
     POSITIVE,
+    TRANSFORM,
     copy_transform,
     make_boxes_layer,
     make_points_layer,
@@ -31,7 +32,6 @@ from napari_promptable.masks import BoolArray, ellipse_to_polygon, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
-_TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 _EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
 _MODES = {
     "positive": "add",
@@ -83,7 +83,7 @@ class PromptLayers:
         self.points: Points | None = None
         self.boxes: Shapes | None = None
         self.preview: Labels | None = None
-        for name in _TRANSFORM_EVENTS:
+        for name in TRANSFORM:
             getattr(image.events, name).connect(self._follow_image)
         viewer.layers.events.removed.connect(self._forget_removed)
 
@@ -111,7 +111,7 @@ class PromptLayers:
     def close(self) -> None:
         """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
-        for name in _TRANSFORM_EVENTS:
+        for name in TRANSFORM:
             getattr(self.image.events, name).disconnect(self._follow_image)
         layers = (self.points, self.boxes, self.preview)
         self.points = self.boxes = self.preview = None
