@@ -12,10 +12,7 @@ from napari.layers import Image, Labels
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     POSITIVE,
-    LayerLabels,
     channel_choices,
-    copy_transform,
-    is_labels_layer_for,
     make_boxes_layer,
     make_objects_layer,
     make_points_layer,
@@ -23,9 +20,10 @@ from napari_promptable.gui.layers.adapters import (
     next_click,
     plane_axes_of,
     set_next_click,
-    transform_of,
     visible_index,
 )
+from napari_promptable.gui.layers.following import copy_transform, transform_of
+from napari_promptable.gui.layers.layer_labels import LayerLabels, is_labels_layer_for
 from napari_promptable.gui.layers.prompt_layers import read_layers, write_layers
 from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts

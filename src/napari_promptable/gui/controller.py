@@ -7,6 +7,7 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
+from napari_promptable.gui.actions.messages import describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.prompting import PromptActions
@@ -128,6 +129,7 @@ class PromptController:
         panel.model_info_requested.connect(choices.describe_model)
         panel.model_file_chosen.connect(choices.add_own_model)
         choices.model_chosen.connect(self._keep_embeddings)
+        choices.noted.connect(self.display.say)
         choices.applied.connect(self.display.refresh)
         choices.applied.connect(self.scheduler.wake)
 
@@ -210,6 +212,9 @@ class PromptController:
     def _connect_workspace(self) -> None:
         self.workspace.job_changed.connect(self._follow_job)
         self.workspace.plane_changed.connect(self._follow_plane)
+        self.workspace.labels_lost.connect(
+            lambda lost, new: self.display.say(describe_lost_labels(lost, new))
+        )
         self.autosave.failed.connect(self.display.show_error)
         self.recovery.failed.connect(self.display.show_error)
         self.recovery.noted.connect(self.display.say)

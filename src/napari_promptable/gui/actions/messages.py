@@ -59,6 +59,20 @@ def describe_saved(object_ids: Sequence[int], layer_name: str) -> str:
     return f'{count_of(len(object_ids), "object")} saved to "{layer_name}".'
 
 
+def describe_shared(layer_name: str, others: Sequence[str]) -> str:
+    """Say that a labels layer holds the objects of other images, too."""
+    names = " and ".join(f'"{name}"' for name in others)
+    return f'"{layer_name}" also holds the objects of {names}; ids are shared.'
+
+
+def describe_lost_labels(lost: str, new: str) -> str:
+    """Say that the data of a labels layer no longer fit, and where objects go now."""
+    return (
+        f'"{lost}" no longer fits the image or cannot be written. Objects are now saved to '
+        f'"{new}".'
+    )
+
+
 def describe_unread(num_slices: int) -> str:
     """Say that nothing can be written before all ids of the labels layer are known."""
     return (

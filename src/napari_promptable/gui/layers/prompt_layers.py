@@ -16,8 +16,6 @@ from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     OFFERED,
     POSITIVE,
-    TRANSFORM,
-    copy_transform,
     make_boxes_layer,
     make_points_layer,
     make_preview_layer,
@@ -28,6 +26,7 @@ from napari_promptable.gui.layers.adapters import (
     show_signs,
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
+from napari_promptable.gui.layers.following import Following
 from napari_promptable.masks import BoolArray, ellipse_to_polygon, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
@@ -83,8 +82,7 @@ class PromptLayers:
         self.points: Points | None = None
         self.boxes: Shapes | None = None
         self.preview: Labels | None = None
-        for name in TRANSFORM:
-            getattr(image.events, name).connect(self._follow_image)
+        self._following = Following(image, lambda _: self._layers())
         viewer.layers.events.removed.connect(self._forget_removed)
 
     # making and removing
@@ -111,11 +109,10 @@ class PromptLayers:
     def close(self) -> None:
         """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
-        for name in TRANSFORM:
-            getattr(self.image.events, name).disconnect(self._follow_image)
-        layers = (self.points, self.boxes, self.preview)
+        self._following.close()
+        layers = self._layers()
         self.points = self.boxes = self.preview = None
-        for layer in filter(None, layers):
+        for layer in layers:
             self.keys.unbind(layer)  # napari may hold on to a removed layer, and it to the keys
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -132,11 +129,9 @@ class PromptLayers:
             self.boxes = None
             self._report_edit()
 
-    def _follow_image(self) -> None:
-        """Keep our layers where the image is."""
-        for layer in (self.points, self.boxes, self.preview):
-            if layer is not None:
-                copy_transform(self.image, layer)
+    def _layers(self) -> list[Layer]:
+        """Our layers that the user has not deleted."""
+        return [layer for layer in (self.points, self.boxes, self.preview) if layer is not None]
 
     # prompts
 

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSpinBox,
     QWidget,
 )
+from superqt import QLargeIntSpinBox
 
 from napari_promptable.gui.panels.candidates import CandidatePanel
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
@@ -30,7 +30,7 @@ _ARROW_WIDTH = 32
 class CurrentObjectPanel(QWidget):
     """The object that prompts belong to, and what the user can do with it."""
 
-    object_selected = Signal(int)
+    object_selected = Signal(object)  # ids of 64 bits do not fit an int of Qt
     tool_requested = Signal(str)
     new_object_requested = Signal()
     segment_requested = Signal()
@@ -54,9 +54,11 @@ class CurrentObjectPanel(QWidget):
 
     def _make_identity(self) -> QHBoxLayout:
         self._id = name_widget(
-            QSpinBox(), "object_id", "Id of the object; choosing one brings back its prompts"
+            QLargeIntSpinBox(),
+            "object_id",
+            "Id of the object; choosing one brings back its prompts",
         )
-        self._id.setRange(1, 2**31 - 1)
+        self._id.setRange(1, 2**64 - 1)
         self._id.setKeyboardTracking(False)
         self._id.valueChanged.connect(self.object_selected)
         new = make_button("New (N)", "new_object", "Start another object (N)")
