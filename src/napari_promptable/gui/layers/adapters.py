@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from napari.layers import Image, Labels, Points, Shapes
 from napari.utils import DirectLabelColormap
 
 from napari_promptable.gui.layers.following import transform_of
-from napari_promptable.planes import Channel, Index, PlaneAxes
+from napari_promptable.planes import Index, PlaneAxes
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
 PREVIEW_NAME = "preview"
@@ -58,29 +57,6 @@ def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
     position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
     index = tuple(int(i) for i in np.rint(position[list(planes.other_axes)]))
     return index if planes.contains(index) else None
-
-
-_RGB_NAMES = ("red", "green", "blue")
-_MAX_CHANNELS = 6  # a longer axis is z or time rather than channels
-
-
-def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel | None]]:
-    """Name the channels that a model can be shown: as displayed, one, or three as RGB."""
-    if layer.rgb:
-        axis = len(planes.shape)
-        names = [(name, Channel(axis, (k,))) for k, name in enumerate(_RGB_NAMES)]
-        return [("all", None), *names]
-    choices: list[tuple[str, Channel | None]] = [("as shown", None)]
-    for axis in planes.other_axes:
-        count = planes.shape[axis]
-        if 1 < count <= _MAX_CHANNELS:
-            name = f"axis {layer.axis_labels[axis]}"
-            choices += [(f"{name} · {k}", Channel(axis, (k,))) for k in range(count)]
-            choices += [
-                (f"{name} · {', '.join(map(str, some))} as RGB", Channel(axis, some))
-                for some in combinations(range(count), min(count, 3))
-            ]
-    return choices
 
 
 # new layers

@@ -11,7 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.gui.layers.adapters import channel_choices, visible_index
+from napari_promptable.gui.layers.adapters import visible_index
+from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
 from napari_promptable.gui.layers.labels_watch import LabelsWatch
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
@@ -72,7 +73,13 @@ class AnnotationJob:
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Name the channels that the model can be shown."""
-        return channel_choices(self.image, self.planes)
+        names = axis_names(self.image, self.viewer.dims)
+        return channel_choices(self.image, self.planes, names)
+
+    def propagation_axes(self) -> list[tuple[str, int]]:
+        """Name the axes to propagate along, the best one first."""
+        names = axis_names(self.image, self.viewer.dims)
+        return [(names[axis], axis) for axis in propagation_axes(names, self.planes)]
 
     @property
     def num_unread_labels(self) -> int:
