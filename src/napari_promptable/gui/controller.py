@@ -101,6 +101,9 @@ class PromptController:
                 "D": lambda _: self.volume_actions.review.next_doubtful(),
                 "Y": lambda _: self.volume_actions.review.looks_right(),
                 "H": lambda _: self.volume_actions.review.not_here(),
+                "Shift-C": lambda _: self.actions.clear_prompts(),
+                "Control-Z": lambda _: self.actions.undo_step(),
+                "Control-Shift-Z": lambda _: self.actions.redo_step(),
             }
         )
 
@@ -145,6 +148,7 @@ class PromptController:
         panel.segment_requested.connect(actions.segment)
         panel.live_changed.connect(actions.set_live)
         panel.commit_requested.connect(actions.commit)
+        panel.clear_requested.connect(actions.clear_prompts)
         panel.undo_requested.connect(actions.undo)
         panel.redo_requested.connect(actions.redo)
         panel.boxes_to_objects_requested.connect(actions.boxes_to_objects)
@@ -198,7 +202,6 @@ class PromptController:
         scheduler.progressed.connect(self.panel.status.set_progress)
         scheduler.stopped.connect(self.display.show_idle)
         scheduler.failed.connect(self.display.show_error)
-        scheduler.live.edited.connect(lambda: self.display.say(""))
         self._pointer.rested.connect(scheduler.in_view.expect_click)
         self._pointer.rested.connect(scheduler.wake)
 
@@ -227,8 +230,10 @@ class PromptController:
         connections: tuple[tuple[Any, Any], ...] = (
             (job.layers.edited, live.read_prompts),
             (job.layers.tool_changed, self.panel.object.set_tool),
+            (job.layers.refused, display.say),
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
+            (session.prompts.changed, self._clear_note),
             (session.answers.changed, live.show_answer),
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
@@ -240,6 +245,10 @@ class PromptController:
                 signal.connect(slot)
             else:
                 signal.disconnect(slot)
+
+    def _clear_note(self) -> None:
+        """Show the next step again: the last sentence was about other prompts."""
+        self.display.say("")
 
     def _follow_job(self, former: AnnotationJob | None) -> None:
         """Listen to the new job only, and show its state."""

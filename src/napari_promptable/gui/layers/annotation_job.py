@@ -16,7 +16,11 @@ from napari_promptable.gui.layers.axes import axis_names, channel_choices, propa
 from napari_promptable.gui.layers.labels_watch import LabelsWatch
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
+from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
+
+_LABELS_KEYS = ("M", "P", "Control-Z", "Control-Shift-Z")
+"""Keys of napari itself on labels layers: next free label, paint, undo and redo of painting."""
 
 _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
     WeakKeyDictionary()
@@ -88,6 +92,12 @@ class AnnotationJob:
 
     # view
 
+    def show_mask(self, index: Index, mask: BoolArray | None) -> None:
+        """Show what a commit would write of a mask on a plane, or nothing."""
+        if mask is not None:
+            mask = self.session.labels.clip(self.session.prompts.current_object, index, mask)
+        self.layers.show_mask(index, mask)
+
     def visible_index(self) -> Index | None:
         """Index of the plane in view; None in 3D and outside the image."""
         if self.viewer.dims.ndisplay != 2:
@@ -130,7 +140,7 @@ def start_job(
     is_new : bool
         Whether the labels layer is known to be empty.
     """
-    layers.keys.bind(labels_layer)
+    layers.keys.bind(labels_layer, leave=_LABELS_KEYS)
     watch = LabelsWatch(labels_layer, layers.planes, is_new=is_new)
     session = _open_session(labels_layer, layers.planes)
     job = AnnotationJob(viewer, layers.image, layers, labels_layer, session, watch)

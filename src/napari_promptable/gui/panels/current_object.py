@@ -39,6 +39,7 @@ class CurrentObjectPanel(QWidget):
     undo_requested = Signal()
     redo_requested = Signal()
     boxes_to_objects_requested = Signal()
+    clear_requested = Signal()
     save_prompts_requested = Signal(str)  # path
     refine_requested = Signal()
 
@@ -96,16 +97,25 @@ class CurrentObjectPanel(QWidget):
             "Boxes → objects", "boxes_to_objects", "Save one object for each box you drew"
         )
         many.clicked.connect(self.boxes_to_objects_requested)
-        return row_of(segment, self._live, many)
+        clear = make_button(
+            "✕",
+            "clear_prompts",
+            "Remove all prompts of this object (Shift+C)",
+        )
+        clear.setMaximumWidth(_ARROW_WIDTH)
+        clear.clicked.connect(self.clear_requested)
+        return row_of(segment, self._live, clear, many)
 
     def _make_commits(self) -> QHBoxLayout:
         self._commit = make_button(
             "Commit (C)", "commit", "Save the object to the labels layer (C)"
         )
         self._commit.clicked.connect(self.commit_requested)
-        self._undo = make_button("↶", "undo", "Undo the last change of the labels")
+        self._undo = make_button(
+            "↶", "undo", "Undo the last change of the labels (Ctrl+Z: newest prompt first)"
+        )
         self._undo.clicked.connect(self.undo_requested)
-        self._redo = make_button("↷", "redo", "Redo the change you undid last")
+        self._redo = make_button("↷", "redo", "Redo the change you undid last (Ctrl+Shift+Z)")
         self._redo.clicked.connect(self.redo_requested)
         for button in (self._undo, self._redo):
             button.setMaximumWidth(_ARROW_WIDTH)
