@@ -31,33 +31,34 @@ PROTOCOLS = {
 PROCESSES = 2  # that evaluate, one thread each
 
 
-def write_weights(model: Sam, path: Path, config: dict[str, Any], data: Path) -> None:
-    """Write weights in half precision, then measure what was written and add the figures.
-
-    Parameters
-    ----------
-    model : Sam
-        Trained.
-    path : Path
-        Of the safetensors file.
-    config : dict
-        Settings of the run.
-    data : Path
-        Folder with the manifest; its split "val" is measured.
-    """
+def describe_run(config: dict[str, Any], data: Path) -> dict[str, str]:
+    """Metadata of weights: architecture, settings, revision of the code and training data."""
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    metadata = {
-        "architecture": "conv_tiny",
+    return {
+        "architecture": "conv_tiny_2",
         "config": json.dumps(config),
         "git_revision": revision,
         "data_manifest_sha256": manifest_sha256(data),
     }
+
+
+def save_weights(model: Sam, path: Path, metadata: dict[str, str]) -> None:
+    """Write weights in half precision, complete or not at all."""
     tensors = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    safetensors.torch.save_file(tensors, path, metadata)
+    temporary = path.with_suffix(".tmp")
+    safetensors.torch.save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def add_figures(path: Path, data: Path) -> None:
+    """Measure a weights file on the validation split and add the figures to its metadata."""
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = dict(file.metadata())
     metadata["metrics"] = json.dumps(dict(measure(path, data)))
     safetensors.torch.save_file(tensors, path, metadata)
 

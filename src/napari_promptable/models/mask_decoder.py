@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from napari_promptable.models.cpu.cells import Cells
 from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, patches_to_image
+from napari_promptable.models.quality_head import QualityHead
 
 
 class Attention(nn.Module):
@@ -204,6 +205,8 @@ class MaskDecoder(nn.Module):
     with_details : bool, default False
         Whether the image embedding is followed by details at twice its resolution, which are
         added between the two upscalings, as in SAM 2 (arXiv 2408.00714). SAM has none.
+    with_quality_head : bool, default False
+        Whether predicted IoUs are corrected by features under the masks. SAM's are not.
     """
 
     num_multimask_outputs = 3
@@ -215,6 +218,7 @@ class MaskDecoder(nn.Module):
         iou_head_hidden_dim: int,
         fusion_depth: int = 0,
         with_details: bool = False,
+        with_quality_head: bool = False,
     ) -> None:
         super().__init__()
         num_masks = self.num_multimask_outputs + 1
@@ -238,6 +242,7 @@ class MaskDecoder(nn.Module):
             MLP(embed_dim, embed_dim, embed_dim // 8, 3) for _ in range(num_masks)
         )
         self.iou_prediction_head = MLP(embed_dim, iou_head_hidden_dim, num_masks, 3)
+        self.quality_head = QualityHead(embed_dim, num_masks) if with_quality_head else None
 
     def forward(
         self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
@@ -274,7 +279,10 @@ class MaskDecoder(nn.Module):
         )
         draw, shape = partial(self._draw, weights), (*cells.shape[:2], 16, weights.shape[-1])
         logits = self.cells.map(draw, shape, cells, *self._details(image_embedding))
-        return patches_to_image(logits, grid_size), self.iou_prediction_head(tokens[:, 0])
+        predicted_iou = self.iou_prediction_head(tokens[:, 0])
+        if self.quality_head is not None:
+            predicted_iou = predicted_iou + self.quality_head(logits, cells, mask_tokens)
+        return patches_to_image(logits, grid_size), predicted_iou
 
     def _details(self, image_embedding: Tensor) -> list[Tensor]:
         """Details of the cells, (N or 1, K, 2, 2, C / 4), if there are any."""

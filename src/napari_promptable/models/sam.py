@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_promptable.errors import UnknownModelError
 from napari_promptable.models.conv_encoder import ConvEncoder
+from napari_promptable.models.instance_head import InstanceHead
 from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
 from napari_promptable.models.prompt_encoder import PromptEncoder, Window
 from napari_promptable.models.size_head import SizeHead
@@ -39,6 +40,8 @@ class Sam(nn.Module):
         that suits the object; None for a decoder that is shown the whole image.
     with_second_look : bool
         Whether the decoder is shown its best mask once more, as an earlier answer.
+    instance_head : InstanceHead or None
+        Maps of all objects at once; None for networks without.
     precision : torch.dtype
         Of the products in image encoder and mask decoder, by autocast; float32 unless it is
         set. Weights, prompts, norms' statistics and answers are float32 in any case.
@@ -59,6 +62,8 @@ class Sam(nn.Module):
         Estimates object sizes; needed with `tile_size`.
     with_second_look : bool, default False
         As above.
+    instance_head : InstanceHead, optional
+        As above; by default None.
     """
 
     mask_threshold = 0.0
@@ -74,6 +79,7 @@ class Sam(nn.Module):
         tile_size: int | None = None,
         size_head: SizeHead | None = None,
         with_second_look: bool = False,
+        instance_head: InstanceHead | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -85,6 +91,7 @@ class Sam(nn.Module):
         self.tile_size = tile_size
         self.size_head = size_head
         self.with_second_look = with_second_look
+        self.instance_head = instance_head
         self.precision = torch.float32
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
@@ -173,10 +180,12 @@ def build_tiny_sam(
     encoder_widths: Sequence[int] = (48, 96, 192, 320),
     encoder_depths: Sequence[int] = (2, 3, 6, 2),
     with_details: bool = True,
+    with_instance_maps: bool = True,
+    with_quality_head: bool = True,
 ) -> Sam:
     """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
 
-    The bundled model is what the defaults build.
+    The defaults build the second generation of the bundled model, "conv_tiny_2".
 
     Parameters
     ----------
@@ -186,6 +195,10 @@ def build_tiny_sam(
         Layout of the image encoder, see `ConvEncoder`.
     with_details : bool, default True
         Whether the decoder also sees features of stride 4.
+    with_instance_maps : bool, default True
+        Whether there is a head that maps all objects at once.
+    with_quality_head : bool, default True
+        Whether predicted IoUs depend on features under the masks.
 
     Returns
     -------
@@ -205,11 +218,13 @@ def build_tiny_sam(
             iou_head_hidden_dim=width,
             fusion_depth=2,
             with_details=with_details,
+            with_quality_head=with_quality_head,
         ),
         padding_multiple=32,
         tile_size=256,
         size_head=SizeHead(width),
         with_second_look=True,
+        instance_head=InstanceHead(width) if with_instance_maps else None,
     )
 
 
@@ -259,7 +274,8 @@ def _complete_sam(image_encoder: nn.Module, image_size: int) -> Sam:
 
 
 _BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": build_tiny_sam,
+    "conv_tiny": partial(build_tiny_sam, with_instance_maps=False, with_quality_head=False),
+    "conv_tiny_2": build_tiny_sam,
     "vit_t": _build_mobile_sam,
     "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),
     "vit_l": partial(build_vit_sam, 1024, 24, 16, (5, 11, 17, 23)),

@@ -78,6 +78,8 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sam.prompt_encoder.keep_positional_encodings()
     _prepare_decoder(sam.mask_decoder, packed)
+    if sam.instance_head is not None:
+        pack_layers(sam.instance_head, packed)
     return sam
 
 
@@ -91,7 +93,8 @@ def pack_layers(network: nn.Module, packed: bool | None) -> None:
                 setattr(network, name, exchange(layer, _CELLS, packed))
                 break
         else:
-            pack_layers(layer, packed)
+            if not isinstance(layer, GeluConvolution):  # already prepared
+                pack_layers(layer, packed)
 
 
 def _fuse_gelus(sequence: nn.Sequential, packed: bool | None) -> None:
