@@ -1,0 +1,193 @@
+"""How well the maps of all objects become labels without any prompt: SA50 and mSA.
+
+    python -m benchmarks.instances DATA DATASET [--split val] [--images N] [--model WEIGHTS]
+
+Foreground pixels follow their offsets to the centre of their object. Places where many arrive
+are seeds, and a watershed from the seeds divides the foreground. SA, the segmentation accuracy,
+is TP / (TP + FP + FN) at an IoU threshold; mSA is its mean over thresholds 0.5 to 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+from skimage.feature import peak_local_max
+from skimage.segmentation import relabel_sequential, watershed
+
+from napari_promptable.evaluation.labelled_images import find_labelled_files
+from napari_promptable.models.sam import Sam
+from napari_promptable.predict.decoding import encode_pixels
+from napari_promptable.predict.instance_maps import predict_diameters, predict_instance_maps
+from napari_promptable.predict.predictor import load_model
+from napari_promptable.transforms import to_rgb8
+
+BEST_DIAMETER = 48.0  # input pixels to which the median object is brought
+MAX_SIDE = 2048  # of the network's input
+ZOOM_LIMITS = (0.125, 8.0)
+ZOOM_SEARCHES = 3
+STEPS, STEP = 10, 0.25  # of following the offsets, and share of the offset at each
+FOREGROUND = 0.5  # probability
+MIN_VOTES, MIN_VOTE_SHARE = 6.0, 0.1  # of a seed; the share is of the expected area
+MIN_AREA = 25  # of an object in image pixels
+MIN_MEAN_FOREGROUND = 0.6
+THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+def encode_at(sam: Sam, rgb: npt.NDArray[np.uint8], zoom: float) -> tuple[FloatArray, tuple]:
+    """Encode an image at some zoom; returns its features and its size in input pixels."""
+    height, width = (max(32, round(zoom * length)) for length in rgb.shape[:2])
+    resized = Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR)
+    return encode_pixels(sam, np.asarray(resized)), (height, width)
+
+
+def find_zoom(sam: Sam, rgb: npt.NDArray[np.uint8]) -> float:
+    """Zoom at which the median foreground object has the best diameter."""
+    most = min(ZOOM_LIMITS[1], MAX_SIDE / max(rgb.shape[:2]))
+    zoom = min(1.0, most)
+    for _ in range(ZOOM_SEARCHES):
+        features, size = encode_at(sam, rgb, zoom)
+        diameters = predict_diameters(sam, features, size)
+        foreground = predict_instance_maps(sam, features, size)[0, ::4, ::4] > FOREGROUND
+        if not foreground.any():
+            break
+        factor = BEST_DIAMETER / float(np.median(diameters[foreground]))
+        zoom = float(np.clip(zoom * factor, ZOOM_LIMITS[0], most))
+        if abs(np.log2(factor)) < 0.25:
+            break
+    return zoom
+
+
+def segment_from_maps(maps: FloatArray, diameters: FloatArray) -> IntArray:
+    """Divide the foreground of instance maps into objects.
+
+    Parameters
+    ----------
+    maps : ndarray of float32, shape (4, h, w)
+        From `predict_instance_maps`.
+    diameters : ndarray of float32, shape (rows, columns)
+        From `predict_diameters`, in input pixels; 4 × 4 map pixels a cell.
+
+    Returns
+    -------
+    ndarray of int32, shape (h, w)
+        Labels.
+    """
+    height, width = maps.shape[1:]
+    radius = np.kron(diameters, np.ones((4, 4), np.float32))[:height, :width] / 4
+    foreground, border = maps[:2]
+    mask = foreground > FOREGROUND
+    seeds = _find_seeds(maps[2:], radius, mask)
+    labels = watershed(0.75 * (1 - foreground) + 0.25 * border, seeds, mask=mask)
+    return np.asarray(_drop_doubtful(labels, foreground), np.int32)
+
+
+def _find_seeds(
+    offsets: FloatArray, radius: FloatArray, mask: npt.NDArray[np.bool_]
+) -> IntArray:
+    """Mark the places where many foreground pixels arrive."""
+    votes = np.zeros(mask.shape, np.float32)
+    arrived = _follow(offsets * radius, np.argwhere(mask).astype(np.float32))
+    rows, columns = _nearest(arrived, mask.shape)
+    np.add.at(votes, (rows, columns), 1)
+    density = ndimage.gaussian_filter(votes, 1.0)
+    least = np.maximum(MIN_VOTES, MIN_VOTE_SHARE * np.pi * radius**2)
+    gathered = ndimage.uniform_filter(votes, 5) * 25
+    distance = max(1, round(0.5 * float(np.median(radius[mask])))) if mask.any() else 1
+    peaks = peak_local_max(density, min_distance=distance, labels=(gathered >= least) & mask)
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return seeds
+
+
+def _follow(steps: FloatArray, positions: FloatArray) -> FloatArray:
+    """Move positions (P, 2) along a field (2, h, w) of ways to the centre."""
+    for _ in range(STEPS):
+        rows, columns = _nearest(positions, steps.shape[1:])
+        positions = positions + STEP * steps[:, rows, columns].T
+    return positions
+
+
+def _nearest(positions: FloatArray, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+    """Rows and columns of the pixels nearest to positions."""
+    rows, columns = np.clip(np.rint(positions).astype(np.int32), 0, np.array(shape) - 1).T
+    return rows, columns
+
+
+def _drop_doubtful(labels: IntArray, foreground: FloatArray) -> IntArray:
+    """Remove objects whose mean foreground is low, and fill holes in the others."""
+    count = labels.max()
+    means = ndimage.mean(foreground, labels, np.arange(count + 1))
+    kept = np.where(means >= MIN_MEAN_FOREGROUND, np.arange(count + 1), 0)
+    kept[0] = 0
+    labels = kept[labels]
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is not None:
+            part = labels[box]
+            part[ndimage.binary_fill_holes(part == label) & (part == 0)] = label
+    return labels
+
+
+def segment(sam: Sam, rgb: npt.NDArray[np.uint8]) -> IntArray:
+    """Segment all objects of an image, shape (H, W, 3), at the zoom that suits them."""
+    features, size = encode_at(sam, rgb, find_zoom(sam, rgb))
+    labels = segment_from_maps(
+        predict_instance_maps(sam, features, size), predict_diameters(sam, features, size)
+    )
+    full = Image.fromarray(labels).resize(rgb.shape[1::-1], Image.Resampling.NEAREST)
+    labels = np.asarray(full).copy()
+    labels[np.bincount(labels.ravel())[labels] < MIN_AREA] = 0
+    return np.asarray(relabel_sequential(labels)[0], np.int32)
+
+
+def accuracies(found: IntArray, truth: IntArray) -> npt.NDArray[np.float64]:
+    """Segmentation accuracy at each threshold, shape (10,)."""
+    shared = np.zeros((found.max() + 1, truth.max() + 1))
+    np.add.at(shared, (found.ravel(), truth.ravel()), 1)
+    areas = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[None, 1:]
+    iou = shared[1:, 1:] / (areas - shared[1:, 1:])
+    pairs = iou[linear_sum_assignment(-iou)]
+    hits = (pairs[:, None] > THRESHOLDS - 1e-9).sum(axis=0)
+    return np.asarray(hits / (sum(iou.shape) - hits))
+
+
+def main() -> None:
+    """Parse the command line, segment and score."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("datasets", nargs="+")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--images", type=int, help="at most so many of each dataset")
+    parser.add_argument("--model", default="tiny")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    sam = load_model(arguments.model, device="cpu").sam
+    for dataset in arguments.datasets:
+        files = find_labelled_files(arguments.data, arguments.data, arguments.split)
+        files = [file for file in files if file.dataset == dataset][: arguments.images]
+        started, scores = time.process_time(), []
+        for file in files:
+            for _, image, labels in file.planes():
+                truth = relabel_sequential(labels)[0].astype(np.int32)
+                scores.append(accuracies(segment(sam, to_rgb8(image)), truth))
+        seconds = (time.process_time() - started) / len(scores)
+        sa50, msa = np.mean(scores, axis=0)[0], np.mean(scores)
+        print(
+            f"{dataset}: {len(scores)} planes, SA50 {sa50:.3f}, mSA {msa:.3f}, "
+            f"{seconds:.2f} CPU-seconds a plane",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
