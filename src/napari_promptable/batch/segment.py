@@ -213,6 +213,7 @@ class CachedSegmenter:
     def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
         self._model, self._cache = model, cache
         self.predict, self.predict_each = model.predict, model.predict_each
+        self.carries_masks = model.carries_masks
 
     def encode(
         self,

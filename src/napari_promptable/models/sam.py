@@ -42,6 +42,8 @@ class Sam(nn.Module):
         Whether the decoder is shown its best mask once more, as an earlier answer.
     instance_head : InstanceHead or None
         Maps of all objects at once; None for networks without.
+    with_carried_masks : bool
+        Whether it is trained to find an object by its mask on a neighbouring slice alone.
     precision : torch.dtype
         Of the products in image encoder and mask decoder, by autocast; float32 unless it is
         set. Weights, prompts, norms' statistics and answers are float32 in any case.
@@ -64,6 +66,8 @@ class Sam(nn.Module):
         As above.
     instance_head : InstanceHead, optional
         As above; by default None.
+    with_carried_masks : bool, default False
+        As above.
     """
 
     mask_threshold = 0.0
@@ -80,6 +84,7 @@ class Sam(nn.Module):
         size_head: SizeHead | None = None,
         with_second_look: bool = False,
         instance_head: InstanceHead | None = None,
+        with_carried_masks: bool = False,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -92,6 +97,7 @@ class Sam(nn.Module):
         self.size_head = size_head
         self.with_second_look = with_second_look
         self.instance_head = instance_head
+        self.with_carried_masks = with_carried_masks
         self.precision = torch.float32
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
@@ -182,6 +188,7 @@ def build_tiny_sam(
     with_details: bool = True,
     with_instance_maps: bool = True,
     with_quality_head: bool = True,
+    with_carried_masks: bool = True,
 ) -> Sam:
     """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
 
@@ -199,6 +206,8 @@ def build_tiny_sam(
         Whether there is a head that maps all objects at once.
     with_quality_head : bool, default True
         Whether predicted IoUs depend on features under the masks.
+    with_carried_masks : bool, default True
+        Whether it is trained with masks of neighbouring slices.
 
     Returns
     -------
@@ -225,6 +234,7 @@ def build_tiny_sam(
         size_head=SizeHead(width),
         with_second_look=True,
         instance_head=InstanceHead(width) if with_instance_maps else None,
+        with_carried_masks=with_carried_masks,
     )
 
 
@@ -274,7 +284,12 @@ def _complete_sam(image_encoder: nn.Module, image_size: int) -> Sam:
 
 
 _BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": partial(build_tiny_sam, with_instance_maps=False, with_quality_head=False),
+    "conv_tiny": partial(
+        build_tiny_sam,
+        with_instance_maps=False,
+        with_quality_head=False,
+        with_carried_masks=False,
+    ),
     "conv_tiny_2": build_tiny_sam,
     "vit_t": _build_mobile_sam,
     "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),

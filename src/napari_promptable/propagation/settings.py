@@ -27,6 +27,7 @@ class Direction(StrEnum):
 class StepPrompt(StrEnum):
     """What of the previous slice's mask is asked about on the next slice."""
 
+    AUTO = "auto"  #: its low-res logits with models trained for it, else its bounding box
     BOX = "box"  #: its bounding box
     BOX_AND_POINT = "box and point"  #: and its innermost point
     BOX_AND_LOGITS = "box and logits"  #: and its low-res logits
@@ -79,7 +80,7 @@ class PropagationSettings:
         outside of it are not used.
     direction : Direction or str, default "both"
         Where to go from a prompted slice: "both", "forward" or "backward".
-    step_prompt : StepPrompt or str
+    step_prompt : StepPrompt or str, default "auto"
         What is asked on the next slice.
     box_margin : float, -0.25 to 1
         By how much a box is larger than the expected mask, at each side, as a share of its
@@ -115,7 +116,7 @@ class PropagationSettings:
     first: SliceNumber = None
     last: SliceNumber = None
     direction: Direction = Direction.BOTH
-    step_prompt: StepPrompt = StepPrompt.BOX
+    step_prompt: StepPrompt = StepPrompt.AUTO
     box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
     split: SplitPolicy = SplitPolicy.ALL
     lost_iou: Share = 0.3

@@ -49,6 +49,11 @@ _CORNERS_TOO = np.ones((3, 3), bool)
 class BatchSegmenter(Protocol):
     """What answers prompts of many objects; `PromptableModel` is one."""
 
+    @property
+    def carries_masks(self) -> bool:
+        """Whether it can find an object by its mask on a neighbouring slice alone."""
+        ...
+
     def predict_each(
         self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
     ) -> list[Prediction]:
@@ -166,6 +171,7 @@ def step_all(
     EmbeddingMismatchError, PromptError
         As `predict_masks`.
     """
+    settings = replace(settings, step_prompt=_choose_prompt(segmenter, settings))
     found: list[Sighting] = []
     for start in range(0, len(previous), _OBJECTS_AT_ONCE):
         batch = previous[start : start + _OBJECTS_AT_ONCE]
@@ -178,6 +184,13 @@ def step_all(
             likeness = likeness_of(united.mask, sighting.appearance, embedding)
             found.append(replace(united, likeness=likeness))
     return found
+
+
+def _choose_prompt(segmenter: BatchSegmenter, settings: PropagationSettings) -> StepPrompt:
+    """Ask about the previous logits if the model has learned to, else about their box."""
+    if settings.step_prompt != StepPrompt.AUTO:
+        return settings.step_prompt
+    return StepPrompt.LOGITS if segmenter.carries_masks else StepPrompt.BOX
 
 
 def _ask(

@@ -183,6 +183,7 @@ class CancellableModel:
         self._control = control
         self.predict = model.predict
         self.predict_each = model.predict_each
+        self.carries_masks = model.carries_masks
 
     def encode(
         self,
