@@ -2,8 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 VENV ?= .venv
-# Extra package index for PyTorch. Empty: the CPU build that pip already knows of, else that of
-# PyTorch's own index. For a GPU: make env TORCH_INDEX=https://download.pytorch.org/whl/cu128
+# Extra package index for PyTorch. Empty: a CPU build, see scripts/find_torch_index.sh.
+# For a GPU: make env TORCH_INDEX=https://download.pytorch.org/whl/cu128
 TORCH_INDEX ?=
 # Further arguments for pytest: make pytest PYTEST_ARGS="tests/unit -x"
 PYTEST_ARGS ?=
@@ -13,7 +13,6 @@ BIN := $(VENV)/Scripts
 else
 BIN := $(VENV)/bin
 endif
-TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TEST_HOME := $(CURDIR)/build/test-home
 XVFB := $(if $(filter Linux,$(shell uname -s)),xvfb-run -a -s "-screen 0 1600x1200x24 +extension GLX +render -noreset")
@@ -34,9 +33,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt napari.yaml
 	bash scripts/install_system_libraries.sh venv "$(PYTHON)"
 	@if [ ! -e "$(VENV)/pyvenv.cfg" ]; then echo "$(PYTHON) -m venv $(VENV)"; "$(PYTHON)" -m venv "$(VENV)"; fi
 	@index="$(TORCH_INDEX)"; \
-	if [ -z "$$index" ] && [ "$$(uname -s)" = Linux ] && \
-		! "$(BIN)/python" -m pip index versions torch 2>/dev/null | grep -qF "$(TORCH_VERSION)+cpu"; then \
-		index=$(TORCH_CPU_INDEX); \
+	if [ -z "$$index" ]; then \
+		index=$$(bash scripts/find_torch_index.sh "$(BIN)/python" "$(TORCH_VERSION)") || exit; \
 	fi; \
 	set -x; "$(BIN)/python" -m pip install $${index:+--extra-index-url "$$index"} \
 		-c constraints.txt -e ".[all,test]"

@@ -21,9 +21,10 @@ import torch
 
 import napari_promptable as npp
 from benchmarks.timing import Task
+from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.cpu.prepare import prepare_for_inference
-from napari_promptable.models.sam import Sam, build_sam
-from napari_promptable.predict.predictor import PromptableModel, predict_candidates
+from napari_promptable.models.sam import Sam
+from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.transforms import resized_shape
 from tests.parity.reference import import_reference, randomize
 
@@ -132,12 +133,12 @@ def tiny(size: int) -> dict[str, Task]:
     ]
     return {
         "encode": lambda: npp.encode_image(model, image),
-        "click": lambda: best_mask(predict_candidates(model, embedding, prompt)),
+        "click": lambda: best_mask(npp.predict_masks(model, embedding, prompt, None)),
         "32 boxes": lambda: [
             prediction.mask(0) for prediction in npp.predict_many(model, embedding, many, False)
         ],
         "encode and first click": lambda: best_mask(
-            predict_candidates(model, npp.encode_image(model, image), prompt)
+            npp.predict_masks(model, npp.encode_image(model, image), prompt, None)
         ),
     }
 

@@ -26,7 +26,7 @@ MB = 2**20
 
 def load(source: str, architecture: str | None, reference: bool) -> dict[str, float]:
     """Load in this process."""
-    from napari_promptable.predict.predictor import load_model
+    from napari_promptable.predict.load_model import load_model
     from tests.parity.reference import import_reference
 
     if reference:

@@ -96,7 +96,7 @@ def tile_sample(name: str) -> tuple[np.ndarray, list[np.ndarray]]:
 def click_until_seen(screen: Screen, pulse: Pulse, position: np.ndarray) -> dict[str, float]:
     """Click; seconds until the preview is set, and until it was drawn."""
     pixel = screen.pixel(position)
-    preview = screen.workspace.layers.preview
+    preview = screen.workspace.job.layers.preview
     is_set: list[float] = []
 
     def note(_event: object) -> None:

@@ -28,11 +28,15 @@ from napari_promptable.evaluation.labelled_images import find_labelled_files
 from napari_promptable.files.images import read_image
 from napari_promptable.masks import PackedMask, mask_to_box_yxyx
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.predictor import PromptableModel, load_model
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PromptSet
-from napari_promptable.propagation import step as slice_steps
 from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
+from napari_promptable.propagation.parts import keep_parts
+from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import PropagationSettings
+from napari_promptable.propagation.step import Sighting
 from napari_promptable.propagation.volume import VolumeMasks, answer_slices
 
 MIN_AREA = 20  # of an object on its largest slice, in pixels
@@ -115,14 +119,16 @@ class Case:
             boxes = [
                 PromptSet(box_yxyx=mask_to_box_yxyx(self.truth(i, position))) for i in here
             ]
-            answers = self.model.predict_each(self.embed(position), boxes) if here else []
+            answers = self.model.predict_many(self.embed(position), boxes, None) if here else []
             for object_id, answer in zip(here, answers, strict=True):
                 packed = PackedMask.pack(answer.mask(answer.default))
                 predicted_iou = float(answer.predicted_iou[answer.default])
                 masks.add(PropagatedMask(object_id, position, packed, predicted_iou, 1.0, 1.0))
         return self.ious(masks)
 
-    def propagate(self, which: str, settings: PropagationSettings) -> VolumeMasks:
+    def propagate(
+        self, which: str, settings: PropagationSettings, kind: type[PromptStep] = PromptStep
+    ) -> VolumeMasks:
         prompts = {
             i: {
                 z: PromptSet(box_yxyx=mask_to_box_yxyx(self.truth(i, z)))
@@ -131,9 +137,10 @@ class Case:
             for i in self.objects
         }
         length = len(self.labels)
-        anchors = answer_slices(self.model, self.embed, length, prompts, settings)
+        step = kind(self.model, settings)
+        anchors = answer_slices(self.model, step, self.embed, length, prompts, settings)
         masks = VolumeMasks()
-        for value in propagate_masks(self.model, self.embed, length, anchors, settings):
+        for value in propagate_masks(step, self.embed, length, anchors, settings):
             masks.add(value)
         return masks
 
@@ -189,20 +196,34 @@ def find_cases(arguments: argparse.Namespace, model: PromptableModel) -> Iterato
         yield Case(name, image, labels, tuple(sorted(objects)), model)
 
 
+class StepWithoutLooks(PromptStep):
+    """Expects the mask of the slice before as it is."""
+
+    def _expect(self, previous: Sighting, embedding: ImageEmbedding) -> npt.NDArray[np.bool_]:
+        return keep_parts(previous.mask, previous.mask, self._settings.split)
+
+
+class StepToFirstCandidate(PromptStep):
+    """Takes the candidate that the model offers."""
+
+    def _choose(self, prediction: Prediction, expected: npt.NDArray[np.bool_]) -> Sighting:
+        first = prediction.default
+        return super()._choose(
+            Prediction(
+                prediction.mask(first)[None],
+                prediction.predicted_iou[[first]],
+                prediction.low_res_logits[[first]],
+            ),
+            expected,
+        )
+
+
+KINDS = {"without looks": StepWithoutLooks, "first candidate": StepToFirstCandidate}
+
+
 def run_variant(case: Case, which: str, name: str) -> VolumeMasks:
     """Propagate with the settings of a variant, or with a part of a step left out."""
-    follow, choose = slice_steps.follow_appearance, slice_steps._choose
-    try:
-        if name == "without looks":
-            slice_steps.follow_appearance = lambda mask, *_: mask
-        if name == "first candidate":
-            slice_steps._choose = lambda answer, previous, split: replace(
-                slice_steps._sight(answer, answer.default),
-                mask=slice_steps.keep_parts(answer.mask(answer.default), previous, split),
-            )
-        return case.propagate(which, VARIANTS[name])
-    finally:
-        slice_steps.follow_appearance, slice_steps._choose = follow, choose
+    return case.propagate(which, VARIANTS[name], KINDS.get(name, PromptStep))
 
 
 def slice_iou(case: Case, value: PropagatedMask) -> float:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from napari_promptable.masks import Prediction
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import FOREGROUND, PromptSet
 
 settings.register_profile("unhurried", deadline=None)
@@ -38,9 +38,9 @@ class FakeSegmenter:
     num_encoded : int
         Calls of `encode`.
     questions : list of PromptSet
-        What was asked by `predict` and `predict_each`.
+        Prompts asked by `predict_many`.
     batch_sizes : list of int
-        How many were asked by each call of `predict_each`.
+        How many were asked by each call of `predict_many`.
     carries_masks : bool
         Whether it claims to be trained with masks of neighbouring slices.
     """
@@ -58,6 +58,8 @@ class FakeSegmenter:
         self,
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Fold the pixels themselves into sixteen channels."""
         self.num_encoded += 1
@@ -70,8 +72,17 @@ class FakeSegmenter:
         features = cells.reshape(16, rows, columns)
         return ImageEmbedding(features, size, size, "fake", plane.shape, size)
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
-        """Answer with three candidates; the second is the default of a single click."""
+    def predict_many(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[PromptSet],
+        multimask_output: bool | None = True,
+    ) -> list[Prediction]:
+        """Answer each with three candidates; the second is the default of a single click."""
+        self.batch_sizes.append(len(prompts))
+        return [self._predict(embedding, question) for question in prompts]
+
+    def _predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
         self.questions.append(prompts)
         rows, columns = embedding.features.shape[1:]
         plane = embedding.features.reshape(4, 4, rows, columns).transpose(2, 0, 3, 1)
@@ -87,13 +98,6 @@ class FakeSegmenter:
             logits,
             1 if prompts.is_ambiguous else 0,
         )
-
-    def predict_each(
-        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
-    ) -> list[Prediction]:
-        """Answer each as `predict` does."""
-        self.batch_sizes.append(len(prompts))
-        return [self.predict(embedding, question) for question in prompts]
 
     @staticmethod
     def _evidence(
@@ -140,7 +144,7 @@ def random_tiny_model():
     """Architecture of the bundled model with random weights, the same in each run."""
     import torch
 
-    from napari_promptable.models.sam import build_sam
+    from napari_promptable.models.architectures import build_sam
     from napari_promptable.predict.predictor import PromptableModel
 
     with torch.random.fork_rng(devices=[]):
@@ -155,6 +159,6 @@ def random_tiny_model():
 @pytest.fixture(scope="session")
 def tiny_model():
     """The bundled model, on the CPU."""
-    from napari_promptable.predict.predictor import load_model
+    from napari_promptable.predict.load_model import load_model
 
     return load_model("tiny", device="cpu")

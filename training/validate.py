@@ -26,7 +26,8 @@ from napari_promptable.evaluation.evaluate import (
     evaluate_plane,
 )
 from napari_promptable.evaluation.labelled_images import find_labelled_files
-from napari_promptable.predict.predictor import PromptableModel, load_model
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.predict.predictor import PromptableModel
 
 PROTOCOLS = {
     "box": Protocol("box"),

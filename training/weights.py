@@ -19,7 +19,7 @@ from napari_promptable.evaluation.labelled_images import LabelledFile, find_labe
 from napari_promptable.evaluation.report import draw_plot, format_table, summarise
 from napari_promptable.files.images import write_png
 from napari_promptable.models.sam import Sam
-from napari_promptable.predict.predictor import load_model
+from napari_promptable.predict.load_model import load_model
 from training.dataset import manifest_sha256
 from training.validate import FIRST_DATASETS
 

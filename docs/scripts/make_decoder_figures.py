@@ -22,7 +22,6 @@ from torch import nn
 
 from napari_promptable import PromptSet, encode_image, load_model, predict_masks
 from napari_promptable.masks import (
-    Prediction,
     interior_point_yx,
     mask_iou,
     mask_to_box_yxyx,
@@ -30,7 +29,8 @@ from napari_promptable.masks import (
 from napari_promptable.models.layers import cells_to_image
 from napari_promptable.models.mask_decoder import Attention
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.predictor import PromptableModel, predict_candidates
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.samples.data import load_fluorescence_nuclei, sample_labels
 from napari_promptable.transforms import image_to_model_xy, to_rgb8
 from napari_promptable.weights.checkpoints import checkpoint_path
@@ -226,7 +226,7 @@ def correct(scene: Scene, truth: np.ndarray) -> Correction:
         return prediction.masks[prediction.default]
 
     first = interior_point_yx(truth)
-    answer = predict_candidates(scene.model, scene.embedding, PromptSet([first]))
+    answer = predict_masks(scene.model, scene.embedding, PromptSet([first]), None)
     errors, count = ndimage.label(offered(answer) != truth)
     sizes = ndimage.sum_labels(np.ones(truth.shape), errors, range(1, count + 1))
     second = interior_point_yx(errors == 1 + int(np.argmax(sizes)))
@@ -240,8 +240,11 @@ def correct(scene: Scene, truth: np.ndarray) -> Correction:
         offered(answer),
         *(
             offered(
-                predict_candidates(
-                    scene.model, scene.embedding, PromptSet(points, labels, None, mask_logits)
+                predict_masks(
+                    scene.model,
+                    scene.embedding,
+                    PromptSet(points, labels, None, mask_logits),
+                    None,
                 )
             )
             for mask_logits in (None, logits)
@@ -317,7 +320,7 @@ def make_maps_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) -> 
     top, left, bottom, right = box = mask_to_box_yxyx(target)
     negative = np.array([(top + bottom) / 2, right + 0.3 * (right - left)])
     negative = np.clip(negative, 0, np.array(target.shape) - 1)
-    logits = predict_candidates(scene.model, scene.embedding, PromptSet([click_yx]))
+    logits = predict_masks(scene.model, scene.embedding, PromptSet([click_yx]), None)
     maps = prompt_maps(
         scene,
         PromptSet([click_yx, negative], [1, 0], box, logits.low_res_logits[logits.default]),

@@ -90,7 +90,9 @@ class Screen:
 
     def is_free(self, mask: np.ndarray) -> bool:
         """Whether nothing, or only a neighbour's rim, was committed on a mask."""
-        labels = np.asarray(self.workspace.target.data[self.workspace.visible_index()])
+        labels = np.asarray(
+            self.workspace.job.labels_layer.data[self.workspace.visible_index()]
+        )
         return bool((labels[mask] > 0).mean() < 0.1)
 
     def free_objects(self, near_yx: Sequence[float] | None = None) -> list[np.ndarray]:
@@ -107,7 +109,7 @@ class Screen:
             QApplication.processEvents()
             controller = self.widget.controller
             is_propagating = controller.volume_actions.is_running
-            if controller.scheduler.engine.is_busy or is_propagating:
+            if controller.scheduler.is_busy or is_propagating:
                 calm_since = time.monotonic()
             if time.monotonic() > stop:
                 raise TimeoutError(f"the plugin was busy for {_PATIENCE_S} s")
@@ -122,7 +124,7 @@ class Screen:
 
     def pixel(self, position_yx: Sequence[float]) -> QPoint:
         """Pixel of the canvas that shows a position of the plane in view."""
-        planes = self.workspace.layers.planes
+        planes = self.workspace.job.layers.planes
         index = self.workspace.visible_index()
         [position] = planes.join(index, np.array([position_yx], float))
         world = np.asarray(self.workspace.image.data_to_world(position))
@@ -242,7 +244,7 @@ def find_spill(image: np.ndarray, masks: list[np.ndarray]) -> tuple[np.ndarray, 
 
 def clear_prompts(screen: Screen) -> None:
     """Delete the prompts of the current object, as Ctrl-A and Delete would."""
-    for layer in (screen.workspace.layers.points, screen.workspace.layers.boxes):
+    for layer in (screen.workspace.job.layers.points, screen.workspace.job.layers.boxes):
         layer.selected_data = set(range(len(layer.data)))
         layer.remove_selected()
     screen.wait()

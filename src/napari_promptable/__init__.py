@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from napari_promptable.files.prompts_json import PromptDocument as PromptDocument
     from napari_promptable.files.prompts_json import read_prompts as read_prompts
     from napari_promptable.files.prompts_json import write_prompts as write_prompts
-    from napari_promptable.masks import Prediction as Prediction
     from napari_promptable.predict.cluster import RemoteSegmenter as RemoteSegmenter
     from napari_promptable.predict.cluster import embed_volume as embed_volume
     from napari_promptable.predict.embedding_store import EmbeddingStore as EmbeddingStore
     from napari_promptable.predict.embeddings import EmbeddingCache as EmbeddingCache
     from napari_promptable.predict.embeddings import ImageEmbedding as ImageEmbedding
+    from napari_promptable.predict.load_model import load_model as load_model
+    from napari_promptable.predict.prediction import Prediction as Prediction
     from napari_promptable.predict.predictor import PromptableModel as PromptableModel
     from napari_promptable.predict.predictor import encode_image as encode_image
-    from napari_promptable.predict.predictor import load_model as load_model
     from napari_promptable.predict.predictor import predict_many as predict_many
     from napari_promptable.predict.predictor import predict_masks as predict_masks
     from napari_promptable.predict.predictor import segment_boxes as segment_boxes
@@ -61,11 +61,11 @@ _MODULES = {
         "PromptableError",
         "UnknownModelError",
     ),
-    "masks": ("Prediction",),
+    "predict.load_model": ("load_model",),
+    "predict.prediction": ("Prediction",),
     "predict.predictor": (
         "PromptableModel",
         "encode_image",
-        "load_model",
         "predict_many",
         "predict_masks",
         "segment_boxes",

@@ -1,10 +1,9 @@
-"""Masks: predictions, measurements and conversions (numpy only)."""
+"""Masks: measurements and conversions (numpy only)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,69 +16,12 @@ from napari_promptable.errors import PromptError
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-_CERTAIN_LOGIT = 6.0  # logits that a drawn mask is given, inside + and outside −
-
-
-class Prediction:
-    """Candidates for one object on one plane.
-
-    Parameters
-    ----------
-    masks : ndarray of bool, shape (C, H, W), or callable
-        Masks in image pixels, or what draws those of some candidates, (n, H, W), when they are
-        first asked for.
-    predicted_iou, low_res_logits, default
-        As below.
-
-    Attributes
-    ----------
-    predicted_iou : ndarray of float32, shape (C,)
-        The model's own estimate of each mask's IoU with the object.
-    low_res_logits : ndarray of float32, shape (C, h, w)
-        Unthresholded masks at the decoder's resolution; one of them may go back in as
-        ``mask_logits``.
-    default : int
-        The candidate to offer first.
-    """
-
-    def __init__(
-        self,
-        masks: BoolArray | Callable[[Sequence[int]], BoolArray],
-        predicted_iou: FloatArray,
-        low_res_logits: FloatArray,
-        default: int = 0,
-    ) -> None:
-        self.predicted_iou, self.low_res_logits = predicted_iou, low_res_logits
-        self.default = default
-        self._draw = masks if callable(masks) else lambda candidates: masks[list(candidates)]
-        self._drawn: dict[int, BoolArray] = {} if callable(masks) else dict(enumerate(masks))
-
-    def __len__(self) -> int:
-        """Count the candidates."""
-        return len(self.predicted_iou)
-
-    @cached_property
-    def masks(self) -> BoolArray:
-        """Masks of all candidates in image pixels, ndarray of bool, shape (C, H, W)."""
-        masks: BoolArray = self._draw(range(len(self)))
-        self._drawn = dict(enumerate(masks))
-        return masks
-
-    def mask(self, candidate: int) -> BoolArray:
-        """Mask of one candidate, ndarray of bool, shape (H, W); the others are not drawn."""
-        if candidate not in self._drawn:
-            [self._drawn[candidate]] = self._draw([candidate])
-        return self._drawn[candidate]
-
-    @property
-    def best(self) -> int:
-        """Index of the highest predicted IoU."""
-        return int(np.argmax(self.predicted_iou))
+_CERTAIN_LOGIT = 6.0  # logits of a drawn mask: + inside, − outside
 
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A mask in little memory: the bits of its bounding box.
+    """A mask that needs little memory: the bits of its bounding box.
 
     Attributes
     ----------
@@ -88,7 +30,7 @@ class PackedMask:
     region : (slice, slice) or None
         Rows and columns of the bounding box; None for an empty mask.
     bits : ndarray of uint8
-        Eight pixels a byte.
+        Eight pixels per byte.
     """
 
     shape: tuple[int, int]
@@ -135,7 +77,7 @@ def mask_iou(first: BoolArray, second: BoolArray) -> float:
 
 
 def mask_region(mask: BoolArray) -> tuple[slice, slice] | None:
-    """Smallest rows and columns that hold the mask; None if it is empty."""
+    """Rows and columns of a mask's bounding box; None if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
@@ -168,12 +110,12 @@ def mask_to_box_yxyx(mask: BoolArray) -> FloatArray:
 
 
 def interior_point_yx(mask: BoolArray) -> FloatArray:
-    """Find the pixel of a mask that is farthest from its border.
+    """Find the pixel of a mask farthest from its border.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
-        Not empty; what lies outside the image counts as border.
+        Not empty; the edge of the image counts as border.
 
     Returns
     -------
@@ -205,7 +147,7 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (H, W)
-        Where the weighted mean of the two signed distances to the outlines is positive. It is
+        True where the weighted mean of the signed distances to the two outlines is positive;
         empty for masks that lie far apart.
     """
     region = mask_region(first | second)
@@ -219,7 +161,7 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
 
 
 def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
-    """Distance in pixels to the outline, positive inside; beyond the border is outside."""
+    """Distance in pixels to the outline, positive inside; the image ends at its border."""
     padded = np.pad(mask, 1)
     inside = ndimage.distance_transform_edt(padded)
     outside = ndimage.distance_transform_edt(~padded)
@@ -228,7 +170,7 @@ def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
 
 
 def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:
-    """Fill a polygon; what lies outside the image is cut off.
+    """Fill a polygon, clipped to the image.
 
     Parameters
     ----------
@@ -247,17 +189,17 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
 
 
 def encode_mask(mask: BoolArray) -> dict[str, list[int]]:
-    """Write a mask as plain numbers for JSON.
+    """Encode a mask as plain numbers for JSON.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
-        Any.
+        The mask.
 
     Returns
     -------
     dict
-        ``size``, [H, W], and ``counts``, lengths of runs of False and True in turn, False
+        ``size``, [H, W], and ``counts``: lengths of the runs of False and True in turn, False
         first, down the columns.
 
     Notes
@@ -289,21 +231,22 @@ def decode_mask(encoded: Mapping[str, Sequence[int]]) -> BoolArray:
 def mask_to_logits(
     mask: BoolArray, valid_size: tuple[int, int], low_res_size: tuple[int, int]
 ) -> FloatArray:
-    """Turn a mask into low-res logits, to be given as a mask prompt.
+    """Turn a mask into low-res logits for a mask prompt.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
         In image pixels.
     valid_size : (int, int)
-        Rows and columns of the logits that hold image.
+        Rows and columns of the logits that the image covers.
     low_res_size : (int, int)
-        Rows and columns of the logits, with padding.
+        Rows and columns of the logits, padding included.
 
     Returns
     -------
     ndarray of float32, shape `low_res_size`
-        +6 inside, −6 outside and on the padding, between where a cell is partly covered.
+        +6 inside, −6 outside and on the padding, in between where the mask covers part of a
+        cell.
     """
     share = resize(mask.astype(np.float32), valid_size, order=1, anti_aliasing=True)
     logits = np.full(low_res_size, -_CERTAIN_LOGIT, np.float32)

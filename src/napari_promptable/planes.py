@@ -13,9 +13,24 @@ from napari_promptable.errors import ImageFormatError, PromptError
 from napari_promptable.transforms import stack_channels
 
 Index = tuple[int, ...]
+"""Position on the axes that are not in the plane, in axis order; () for a 2D image."""
+
 Region = tuple[int | slice, ...]
+"""Selects a part of a plane from an n-D array."""
+
 ReadPlane = Callable[[Index], npt.NDArray[np.generic]]
 """Returns the pixels of a plane, (H, W) or (H, W, 3 or 4)."""
+
+
+def replace_position(index: Index, place: int, position: int) -> Index:
+    """Change the position on one axis of an index.
+
+    Examples
+    --------
+    >>> replace_position((4, 0, 2), 1, 7)
+    (4, 7, 2)
+    """
+    return (*index[:place], position, *index[place + 1 :])
 
 
 @dataclass(frozen=True)
@@ -93,23 +108,40 @@ class PlaneAxes:
         )
 
     def check_image(self, shape: tuple[int, ...]) -> None:
-        """Raise PromptError if an image of this shape, RGB axis included, is another one."""
+        """Raise PromptError unless an image of this shape, with or without RGB axis, fits."""
         is_rgb = len(shape) == len(self.shape) + 1 and shape[-1] in (3, 4)
         if shape != self.shape and not (is_rgb and shape[:-1] == self.shape):
             raise PromptError(
                 f"the prompts are for an image of shape {self.shape}, this one has {shape}; "
-                "give the image that they were made on"
+                "give the image on which the prompts were made"
             )
+
+    def neighbours(self, index: Index) -> Iterator[Index]:
+        """Planes next to one: after and before it on each axis."""
+        for place, position in enumerate(index):
+            for step in (1, -1):
+                neighbour = replace_position(index, place, position + step)
+                if self.contains(neighbour):
+                    yield neighbour
 
     def region(
         self, index: Index, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Region:
-        """Array index of a plane, or of some rows and columns of it."""
+        """Select a plane, or some of its rows and columns, from the array."""
         region: list[int | slice] = [slice(None)] * len(self.shape)
         region[self.axes[0]], region[self.axes[1]] = rows, columns
         for axis, position in zip(self.other_axes, index, strict=True):
             region[axis] = position
         return tuple(region)
+
+    def index_of(self, region: Region) -> Index:
+        """Index of the plane that a region from `region` lies on."""
+        return tuple(region[axis] for axis in self.other_axes)  # type: ignore[misc]
+
+    def corner_of(self, region: Region) -> tuple[int, int]:
+        """First row and column of a region from `region`."""
+        row, column = (region[axis].start or 0 for axis in self.axes)  # type: ignore[union-attr]
+        return row, column
 
     def split(
         self, positions: npt.NDArray[np.floating]
@@ -124,9 +156,9 @@ class PlaneAxes:
         Returns
         -------
         indices : list of Index, length P
-            The nearest plane of each.
+            The plane nearest to each position.
         points_yx : ndarray of float32, shape (P, 2)
-            Positions on these planes.
+            (row, col) on these planes.
         """
         others = np.rint(positions[:, list(self.other_axes)]).astype(int)
         return [tuple(row.tolist()) for row in others], positions[:, list(self.axes)].astype(
@@ -145,14 +177,14 @@ class PlaneAxes:
 
 @dataclass(frozen=True)
 class Channel:
-    """What a model is shown of an image with channels.
+    """The channels of an image that a model sees.
 
     Attributes
     ----------
     axis : int
-        Axis of the data, the RGB axis included.
+        Channel axis of the data; the RGB axis counts.
     positions : tuple of int
-        One position on it, or up to three that become red, green and blue.
+        One position on this axis, or up to three that become red, green and blue.
     """
 
     axis: int
@@ -164,7 +196,7 @@ class Channel:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any] | None) -> Channel | None:
-        """Undo `to_plain`; None is what is shown."""
+        """Undo `to_plain`; None stands for the displayed channel."""
         if values is None:
             return None
         return cls(int(values["axis"]), tuple(int(n) for n in values["positions"]))
@@ -173,24 +205,23 @@ class Channel:
 def read_plane(
     data: Any, planes: PlaneAxes, index: Index, channel: Channel | None = None
 ) -> npt.NDArray[np.generic]:
-    """Read one plane, and nothing else, from an array.
+    """Read one plane of an array; nothing else is loaded.
 
     Parameters
     ----------
     data : array of any kind
         At full resolution, with the RGB axis last if there is one.
     planes : PlaneAxes
-        How it is cut.
+        How the array is cut into planes.
     index : Index
-        Which plane.
-    channel : Channel or None
-        Read this instead of the channel of the plane, or of an RGB image; None for what is
-        there.
+        The plane.
+    channel : Channel, optional
+        Read this channel; by default the plane as it is.
 
     Returns
     -------
     ndarray, shape (H, W) or (H, W, 3 or 4)
-        Pixels. Several channels are brought to 8 bits each by itself, see `stack_channels`.
+        Pixels. Several channels are converted to 8 bits one by one, see `stack_channels`.
 
     Raises
     ------
@@ -214,16 +245,16 @@ def read_plane(
 
 @dataclass(frozen=True, eq=False)
 class PlaneSource:
-    """Where planes are read from: the data of an image layer, as chosen.
+    """Reads planes from the data of an image layer.
 
     Attributes
     ----------
     data : array of any kind
         At full resolution, with the RGB axis last.
     planes : PlaneAxes
-        How it is cut.
+        How the data is cut into planes.
     channel : Channel or None
-        The channel that the model sees, or what is shown.
+        The channel that the model sees; None for the displayed one.
     """
 
     data: Any
@@ -242,11 +273,11 @@ class SliceLine:
     Attributes
     ----------
     place : int
-        Which of the axes that are not in the planes is gone along.
+        Place in the index of the axis along which the line runs.
     index : Index
-        Any of the planes.
+        Any plane on the line.
     length : int
-        How many there are.
+        Number of planes.
 
     Examples
     --------
@@ -261,26 +292,31 @@ class SliceLine:
 
     @classmethod
     def through(cls, planes: PlaneAxes, place: int, index: Index) -> SliceLine:
-        """Line through a plane; equal for all planes on it."""
+        """Make the line through a plane; all planes on a line give an equal one."""
         line = cls(place, index, planes.shape[planes.other_axes[place]])
         return replace(line, index=line.at(0))
 
+    @classmethod
+    def from_others(cls, planes: PlaneAxes, place: int, others: Sequence[int]) -> SliceLine:
+        """Make the line with these positions on the other axes; undoes `others`."""
+        return cls.through(planes, place, (*others[:place], 0, *others[place:]))
+
     @property
     def others(self) -> Index:
-        """Position on the axes that are not gone along."""
+        """Positions on the other axes of the index."""
         return (*self.index[: self.place], *self.index[self.place + 1 :])
 
     def at(self, position: int) -> Index:
-        """Index of a slice."""
-        return (*self.index[: self.place], position, *self.index[self.place + 1 :])
+        """Index of a slice of the line."""
+        return replace_position(self.index, self.place, position)
 
     def position_of(self, index: Index) -> int | None:
-        """Which slice a plane is; None if it is on another line."""
+        """Position of a plane on the line; None if it is on another line."""
         return index[self.place] if self.at(index[self.place]) == index else None
 
 
 def to_ranges(positions: Iterable[int]) -> list[list[int]]:
-    """Write positions as first and last of each run, such as [[3, 7], [9, 9]]."""
+    """Summarize positions as first and last of each run, such as [[3, 7], [9, 9]]."""
     ranges: list[list[int]] = []
     for position in sorted(positions):
         if ranges and position == ranges[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Prompt values: what is asked about one object on one plane (numpy only)."""
+"""Prompts for one object on one plane (numpy only)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
+from napari_promptable.masks import FloatArray
 
 FOREGROUND, BACKGROUND = 1, 0
 """Point labels of positive and negative clicks."""
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -32,7 +32,7 @@ class PromptSet:
     box_yxyx : array_like of float, shape (4,), optional
         Rows and columns of the object's first and last pixel: (top, left, bottom, right).
     mask_logits : array_like of float, shape (h, w) or (1, h, w), optional
-        Low-res logits of an earlier prediction, to be refined.
+        Low-res logits of an earlier prediction, which the model refines.
 
     Raises
     ------
@@ -88,27 +88,27 @@ class PromptSet:
 
 @dataclass(frozen=True, eq=False, init=False)
 class PlanePrompts:
-    """All prompts of one object on one plane, in the order in which clicks were made.
+    """All prompts of one object on one plane; clicks in the order in which they were made.
 
     Parameters
     ----------
     points_yx, point_labels
         As in `PromptSet`.
     boxes_yxyx : array_like of float, shape (B, 4), optional
-        Boxes; the masks of several are united.
+        Boxes; the object is the union of their masks.
     polygons_yx : sequence of array_like of float, shapes (V, 2), optional
         Outlines drawn by hand; each is a mask prompt.
     refines : sequence of (int or None), length P, optional
-        For each click, the candidate of the answer before it that it corrects; None is the
-        one that was offered.
+        For each click, which candidate of the answer before it the click corrects; None for
+        the default candidate.
     candidate : int, optional
-        The candidate chosen for the final answer; None is the one that was offered.
+        The candidate chosen for the final answer; None for the default one.
     extra : dict, optional
-        What a prompts.json may hold besides.
+        Unknown keys of a prompts.json, kept on round trip.
     point_extra : sequence of dict, length P, optional
         The same for each click.
     mask : array_like of bool, shape (H, W), optional
-        An object as it is; the answer without any click, corrected by the clicks.
+        Existing mask to correct; returned unchanged until there are clicks.
     """
 
     points_yx: FloatArray
@@ -162,7 +162,7 @@ class PlanePrompts:
     __hash__ = None  # type: ignore[assignment]
 
     def has_same_prompts(self, other: PlanePrompts) -> bool:
-        """Compare everything but the chosen candidate and the extras."""
+        """Compare everything except the chosen candidate and the extras."""
         return (
             np.array_equal(self.points_yx, other.points_yx)
             and np.array_equal(self.point_labels, other.point_labels)
@@ -190,7 +190,7 @@ class PlanePrompts:
         return self.num_regions > 0 or bool((self.point_labels == FOREGROUND).any())
 
     def with_points(self, chosen: slice | npt.NDArray[np.bool_]) -> PlanePrompts:
-        """Keep the clicks that an index array or mask chooses, and everything else."""
+        """Keep only the clicks that a slice or mask selects, and all other prompts."""
         index = np.arange(len(self.points_yx))[chosen]
         return replace(
             self,
@@ -202,7 +202,7 @@ class PlanePrompts:
 
 
 def _freeze(value: object, **attributes: object) -> None:
-    """Set the attributes of a frozen value that is being made."""
+    """Set the attributes of a frozen value under construction."""
     for name, attribute in attributes.items():
         object.__setattr__(value, name, attribute)
 
@@ -214,8 +214,8 @@ def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:
         logits = logits[0]
     if logits.ndim != 2:
         raise PromptError(
-            f"mask_logits have shape {logits.shape}; one (h, w) plane of low_res_logits is "
-            "needed: index the candidate first"
+            f"mask_logits have shape {logits.shape}; give one (h, w) plane of low_res_logits: "
+            "index the candidate first"
         )
     if not np.isfinite(logits).all():
         raise PromptError("mask_logits hold NaN or infinity; give finite numbers")
@@ -275,7 +275,7 @@ def as_boxes_yxyx(boxes_yxyx: npt.ArrayLike | Sequence[npt.ArrayLike]) -> FloatA
 
 
 def _as_floats(values: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> FloatArray:
-    """Convert to float32, too large numbers to infinity; PromptError if not numbers."""
+    """Convert to float32 (overflow gives infinity); PromptError if not numbers."""
     try:
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float32)
@@ -289,10 +289,37 @@ def _as_candidate(candidate: int | None) -> int | None:
     """Check and convert the index of a candidate."""
     if candidate is None:
         return None
+    return as_whole_number(candidate, "a candidate", "0, 1, 2 … or None", least=0)
+
+
+def as_whole_number(
+    value: object, name: str, allowed: str = "a whole number", least: int | None = None
+) -> int:
+    """Check and convert a whole number.
+
+    Parameters
+    ----------
+    value : object
+        An int or a numpy integer, for example.
+    name, allowed : str
+        For the message: what the number is, and which values are allowed.
+    least : int, optional
+        Smallest number allowed.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Raises
+    ------
+    PromptError
+        If the value is no whole number, or too small.
+    """
     try:
-        number = as_integer(candidate)
+        number = as_integer(value)  # type: ignore[arg-type]
     except TypeError:
-        number = -1
-    if number < 0:
-        raise PromptError(f"a candidate must be 0, 1, 2 … or None, not {candidate!r}")
+        number = None
+    if number is None or (least is not None and number < least):
+        raise PromptError(f"{name} must be {allowed}, not {value!r}")
     return number

@@ -18,9 +18,7 @@ from napari_promptable.errors import ImageFormatError
 CONTRAST_PERCENTILES = (0.5, 99.5)
 """Percentiles of the finite pixels that become black and white when no limits are given."""
 
-_MAX_SAMPLES = 1_000_000  # pixels looked at for the percentiles of a large image
-
-FloatArray = npt.NDArray[np.floating]
+_MAX_SAMPLES = 1_000_000  # pixels that the percentiles of a large image are computed from
 
 
 def contrast_limits_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
@@ -29,14 +27,14 @@ def contrast_limits_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
     Parameters
     ----------
     image : ndarray, any shape and real dtype
-        NaN and infinities are left out.
+        NaN and infinities are ignored.
 
     Returns
     -------
     low, high : float
-        Percentiles 0.5 and 99.5 of the finite pixels, so that a hot pixel changes nothing.
-        Where these two are equal, the extreme values. Of a large image every n-th row and
-        column are looked at, about a million values.
+        Percentiles 0.5 and 99.5 of the finite pixels, so that a hot pixel changes nothing; the
+        extreme values if these two are equal. Large images are sampled: every n-th row and
+        column, about a million values.
 
     Raises
     ------
@@ -67,15 +65,15 @@ def _finite_values(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
 def to_rgb8(
     image: npt.ArrayLike, contrast_limits: tuple[float, float] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Bring an image to 8-bit RGB.
+    """Convert an image to 8-bit RGB.
 
     Parameters
     ----------
     image : array_like, shape (H, W), (H, W, 3) or (H, W, 4), any real dtype
-        Grey, RGB or RGBA (alpha is left out). NaN becomes black, infinities black or white.
+        Grey, RGB or RGBA (alpha is ignored). NaN becomes black, infinities black or white.
     contrast_limits : (float, float), optional
-        Values that become 0 and 255, for all channels; `contrast_limits_of` the image by
-        default. An 8-bit image with limits (0, 255) is passed on unchanged.
+        Values that become 0 and 255 in all channels; `contrast_limits_of` the image by
+        default. An 8-bit image with limits (0, 255) stays unchanged.
 
     Returns
     -------
@@ -85,8 +83,8 @@ def to_rgb8(
     Raises
     ------
     ImageFormatError
-        If shape or dtype are not as above, the image is empty or has no finite pixel, or the
-        limits are not two finite increasing numbers.
+        If the shape or dtype is not as above, the image is empty or has no finite pixel, or
+        the limits are not two finite increasing numbers.
     """
     image = _as_image(image)
     if contrast_limits is None:
@@ -167,7 +165,7 @@ def _stretch(image: npt.NDArray[np.generic], low: float, high: float) -> npt.NDA
 
 
 def resized_shape(shape: tuple[int, int], longest_side: int) -> tuple[int, int]:
-    """Height and width after the longest side has become `longest_side`, as SAM rounds them."""
+    """Height and width after resizing the longest side, rounded as SAM does."""
     scale = longest_side / max(shape)
     height, width = (int(n * scale + 0.5) for n in shape)
     return max(height, 1), max(width, 1)
@@ -193,9 +191,11 @@ def resize_rgb8(image: npt.NDArray[np.uint8], shape: tuple[int, int]) -> npt.NDA
 
 
 def image_to_model_xy(
-    points_yx: FloatArray, original_size: tuple[int, int], input_size: tuple[int, int]
+    points_yx: npt.NDArray[np.floating],
+    original_size: tuple[int, int],
+    input_size: tuple[int, int],
 ) -> npt.NDArray[np.float32]:
-    """Take positions from image pixels to model pixels.
+    """Convert positions from image pixels to model pixels.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def image_to_model_xy(
     Returns
     -------
     ndarray of float32, shape (..., 2)
-        (x, y) in model pixels: scaled, as SAM does it, about the first pixel's centre.
+        (x, y) in model pixels, scaled about the centre of the first pixel as SAM does.
     """
     scale_yx = np.array(input_size, float) / np.array(original_size, float)
     points = np.asarray(points_yx, float) * scale_yx

@@ -38,9 +38,9 @@ class FakeModel:
     encode_gate, predict_gate : threading.Event
         Clear one, and the next call waits until it is set, or cancelled in the encoder.
     num_free : int
-        How many calls of `predict` pass a closed gate.
+        How many prompts pass a closed gate.
     questions : list of PromptSet
-        What `predict` was asked, from the first call on.
+        Prompts that were asked, from the first on.
     planes : list of ndarray
         What `encode` was given.
     num_cancelled : int
@@ -81,11 +81,12 @@ class FakeModel:
         self,
         image: np.ndarray,
         contrast_limits: tuple[float, float] | None = None,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> Any:
         self.is_encoding.set()
         for _ in range(int(_PATIENCE_S / 0.01)):
-            if is_cancelled():
+            if is_cancelled is not None and is_cancelled():
                 self.num_cancelled += 1
                 raise CancelledError("encoding was cancelled")
             if self.encode_gate.wait(0.01):
@@ -93,17 +94,19 @@ class FakeModel:
         self.planes.append(np.array(image))
         return self._segmenter.encode(image, contrast_limits)
 
-    def predict(self, embedding: Any, prompts: Any) -> Any:
-        prediction = self._segmenter.predict(embedding, prompts)
+    def predict_many(
+        self, embedding: Any, prompts: Any, multimask_output: bool | None = True
+    ) -> Any:
+        return [self._predict(embedding, each) for each in prompts]
+
+    def _predict(self, embedding: Any, prompts: Any) -> Any:
+        [prediction] = self._segmenter.predict_many(embedding, [prompts])
         self.is_predicting.set()
         if self.num_free:
             self.num_free -= 1
         else:
             self.predict_gate.wait(_PATIENCE_S)
         return prediction
-
-    def predict_each(self, embedding: Any, prompts: Any) -> Any:
-        return [self.predict(embedding, each) for each in prompts]
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +121,11 @@ def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:
     model = FakeModel(make_fake_segmenter())
 
     def encode_image(model, image, contrast_limits=None, *, is_cancelled=None):
-        return model.encode(image, contrast_limits, is_cancelled)
+        return model.encode(image, contrast_limits, is_cancelled=is_cancelled)
 
-    monkeypatch.setattr("napari_promptable.gui.work.jobs.fetch_checkpoint", lambda *_: None)
+    monkeypatch.setattr("napari_promptable.gui.work.loading.fetch_checkpoint", lambda *_: None)
     monkeypatch.setattr(
-        "napari_promptable.predict.predictor.load_model", lambda *_, **__: model
+        "napari_promptable.predict.load_model.load_model", lambda *_, **__: model
     )
     monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", encode_image)
     yield model
@@ -193,24 +196,24 @@ class User:
         return self.workspace.session
 
     @property
-    def engine(self) -> Any:
-        return self.widget.controller.scheduler.engine
+    def scheduler(self) -> Any:
+        return self.widget.controller.scheduler
 
     @property
     def points(self) -> Any:
-        return self.workspace.layers.points
+        return self.workspace.job.layers.points
 
     @property
     def boxes(self) -> Any:
-        return self.workspace.layers.boxes
+        return self.workspace.job.layers.boxes
 
     @property
     def preview(self) -> Any:
-        return self.workspace.layers.preview
+        return self.workspace.job.layers.preview
 
     @property
     def objects(self) -> Any:
-        return self.workspace.target
+        return self.workspace.job.labels_layer
 
     @property
     def preview_mask(self) -> np.ndarray:
@@ -252,7 +255,7 @@ class User:
     # waiting
 
     def wait_idle(self) -> None:
-        self.qtbot.waitUntil(lambda: not self.engine.is_busy, timeout=_TIMEOUT_MS)
+        self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
@@ -318,7 +321,7 @@ class User:
 
     def on_plane(self, row: float, column: float) -> np.ndarray:
         """World position of a position on the plane in view."""
-        planes = self.workspace.layers.planes
+        planes = self.workspace.job.layers.planes
         position = planes.join(self.index(), np.array([[row, column]]))[0]
         return self.world(*position)
 

@@ -15,7 +15,7 @@ from napari_promptable.gui.layers.adapters import (
     LayerLabels,
     channel_choices,
     copy_transform,
-    is_possible_target,
+    is_labels_layer_for,
     make_boxes_layer,
     make_objects_layer,
     make_points_layer,
@@ -207,12 +207,12 @@ def test_the_next_click_leaves_former_ones_alone() -> None:
     assert points.symbol[0] != points.symbol[1]
 
 
-def test_possible_targets() -> None:
+def test_possible_labels_layers() -> None:
     image = Image(np.zeros(STACK.shape))
-    assert is_possible_target(make_objects_layer(image, STACK), STACK)
-    assert is_possible_target(make_preview_layer(image, STACK), STACK)
-    assert not is_possible_target(Labels(np.zeros((20, 30), int)), STACK)
-    assert not is_possible_target(image, STACK)
+    assert is_labels_layer_for(make_objects_layer(image, STACK), STACK)
+    assert is_labels_layer_for(make_preview_layer(image, STACK), STACK)
+    assert not is_labels_layer_for(Labels(np.zeros((20, 30), int)), STACK)
+    assert not is_labels_layer_for(image, STACK)
 
 
 def test_layer_labels_are_written_in_place() -> None:

@@ -16,8 +16,8 @@ def test_candidate_commit_undo_redo(open_plugin, make_disks) -> None:
     disks = make_disks(**BIG)
     user = open_plugin(disks.image)
     user.click(user.world(30, 40))
-    prediction = user.session.prediction(())
-    sizes = [user.session.prediction(()).masks[i].sum() for i in range(3)]
+    prediction = user.session.answers.prediction(())
+    sizes = [user.session.answers.prediction(()).masks[i].sum() for i in range(3)]
     assert sizes == sorted(set(sizes))  # the candidates differ
 
     user.candidates[2].click()
@@ -130,7 +130,7 @@ def test_a_correction_starts_from_the_chosen_candidate(open_plugin, make_disks) 
     disks = make_disks(**BIG)
     user = open_plugin(disks.image)
     user.click(user.world(30, 40))
-    prediction = user.session.prediction(())
+    prediction = user.session.answers.prediction(())
     user.press("M")
     assert user.chosen_candidate == 2
     user.click(user.world(25, 40))

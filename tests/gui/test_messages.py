@@ -1,9 +1,11 @@
 """Sentences for the status line; no window is needed."""
 
+from dataclasses import replace
+
 import pytest
 
 from napari_promptable.annotation.history import Verb
-from napari_promptable.annotation.review import Review
+from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.gui.actions import messages
 from napari_promptable.propagation.settings import StopReason
 
@@ -30,8 +32,9 @@ def test_numbers_and_nouns_agree(sentence, expected) -> None:
 
 def test_a_doubtful_slice_is_described() -> None:
     hint = "Correct it with clicks, then propagate again."
-    assert messages.describe_doubt(83, Review(0.2)) == f"Slice 83: low confidence. {hint}"
+    low = ObjectOnSlice(None, Origin.PROPAGATED, 0.2)
+    assert messages.describe_doubt(83, low) == f"Slice 83: low confidence. {hint}"
     for reason in StopReason:
-        sentence = messages.describe_doubt(7, Review(0.2, stop=str(reason)))
+        sentence = messages.describe_doubt(7, replace(low, stop=str(reason)))
         assert sentence.startswith("Slice 7: propagation stopped here (")
         assert f"({reason})" not in sentence, "in words"

@@ -57,12 +57,12 @@ def test_it_is_narrow_and_every_control_says_what_it_does(open_plugin, make_disk
 def test_pointing_at_a_candidate_shows_it(open_plugin, make_disks) -> None:
     user = open_plugin(make_disks(centres=[(30, 40)], radius=14.0).image)
     user.click(user.world(30, 40))
-    masks = user.session.prediction(()).masks
+    masks = user.session.answers.prediction(()).masks
     user.widget.controller.panel.object.candidates.hovered.emit(2)
     np.testing.assert_array_equal(user.preview_mask, masks[2])
     user.widget.controller.panel.object.candidates.hovered.emit(-1)
     np.testing.assert_array_equal(user.preview_mask, masks[1])
-    assert user.session.candidate(()) == 1
+    assert user.session.answers.candidate(()) == 1
 
 
 def test_no_dot_where_there_is_no_click(open_plugin) -> None:

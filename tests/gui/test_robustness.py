@@ -138,9 +138,9 @@ def test_the_newest_prompts_win(held_user) -> None:
     user.model.open_gates()
     user.wait_idle()
     assert [len(question.points_yx) for question in user.model.questions][-1] == 3
-    np.testing.assert_array_equal(user.preview_mask, user.session.mask(()))
+    np.testing.assert_array_equal(user.preview_mask, user.session.answers.mask(()))
     assert user.preview_mask[40, 58]
-    assert len(user.session.prediction(()).masks) == 3
+    assert len(user.session.answers.prediction(()).masks) == 3
     assert shown.count(True) <= 1  # the answer to the first click was never shown
 
 
@@ -215,11 +215,11 @@ def test_closing_the_dock_while_working(held_user) -> None:
 
 def test_closing_the_viewer_while_working(held_user) -> None:
     user, _ = held_user()
-    engine = user.engine
+    scheduler = user.scheduler
     user.viewer.close()
     user.qtbot.waitUntil(lambda: user.widget.controller._is_closed)
     user.model.open_gates()
-    user.qtbot.waitUntil(lambda: not engine.is_busy)
+    user.qtbot.waitUntil(lambda: not scheduler.is_busy)
 
 
 def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
@@ -290,7 +290,7 @@ def test_a_model_that_cannot_be_loaded(open_plugin, make_disks, monkeypatch) -> 
         raise CheckpointError("the weights are damaged")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_promptable.predict.predictor.load_model", fail)
+        patch.setattr("napari_promptable.predict.load_model.load_model", fail)
         user.choose("model", "vit_t ")
     assert user.notifications == ["the weights are damaged"]
     assert "damaged" in user.status
@@ -308,15 +308,15 @@ def test_a_question_that_cannot_be_answered(open_plugin, make_disks) -> None:
 
     disks = make_disks()
     user = open_plugin(disks.image)
-    predict = user.model.predict
+    predict = user.model.predict_many
 
-    def fail(embedding, prompts):
+    def fail(embedding, prompts, multimask_output):
         raise PromptError("no such thing")
 
-    user.model.predict = fail
+    user.model.predict_many = fail
     user.click(user.world(*disks.centres[0]))
     assert user.notifications == ["no such thing"]
-    user.model.predict = predict
+    user.model.predict_many = predict
     user.press("N")
     user.click(user.world(*disks.centres[1]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))

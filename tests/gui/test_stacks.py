@@ -72,7 +72,7 @@ def test_any_order_of_axes(order, open_plugin, ball) -> None:
     assert user.index() == (CENTRE[order[0]],)
     user.click(user.world(*CENTRE))
     truth = np.zeros_like(ball)
-    plane = user.workspace.layers.planes.region(user.index())
+    plane = user.workspace.job.layers.planes.region(user.index())
     truth[plane] = ball[plane]
     np.testing.assert_array_equal(user.preview_mask, truth)
     user.press("C")

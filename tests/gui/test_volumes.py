@@ -100,7 +100,7 @@ def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkey
     user.wait_idle()
     user.push("tool_negative")
     user.click(user.on_plane(20, 24))
-    assert user.session.prompts_of(1)[5,].mask is not None
+    assert user.session.prompts.of(1)[5,].mask is not None
     encoded = len(user.model.questions)
     propagate(user)
     assert len(user.model.questions) - encoded < 12, "only the gaps beside slice 5"
@@ -166,7 +166,7 @@ def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
     user.wait_for(lambda: user.control("keep_propagated").isVisible())
     user.push("discard_propagated")
     assert not user.labels.any()
-    assert not user.session.can_undo
+    assert not user.session.history.can_undo
 
 
 def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, columns) -> None:
@@ -177,10 +177,12 @@ def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, col
     user.click(user.on_plane(*CENTRES[1]), wait=False)
     user.model.open_gates()
     wait_propagated(user)
-    [change] = user.session.changes
+    [change] = user.session.history.changes
     assert list(change.asked[1]) == [(3,)]
+    for _ in range(2):  # a smaller candidate, so that the propagation changes pixels
+        user.press("M")
     propagate(user)
-    assert sorted(user.session.changes[-1].asked[1]) == [(3,), (6,)]
+    assert sorted(user.session.history.changes[-1].asked[1]) == [(3,), (6,)]
 
 
 def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
@@ -194,7 +196,7 @@ def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
     assert not user.labels.any()
     assert np.array_equal(user.preview_mask[3], column_mask(columns, 1)[3])
     assert not user.preview_mask[2].any()
-    assert not user.session.can_undo
+    assert not user.session.history.can_undo
 
 
 def test_all_objects_at_once(open_plugin, columns) -> None:
@@ -206,7 +208,7 @@ def test_all_objects_at_once(open_plugin, columns) -> None:
     propagate(user)
     for number in range(3):
         assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
-    assert len(user.session.changes) == 1
+    assert len(user.session.history.changes) == 1
 
 
 def test_range_and_direction(open_plugin, columns) -> None:
@@ -227,7 +229,7 @@ def test_without_prompts_nothing_is_propagated(open_plugin, columns) -> None:
     propagate(user)
     propagate(user)
     assert "Nothing has changed" in user.status
-    assert len(user.session.changes) == 1
+    assert len(user.session.history.changes) == 1
 
 
 def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
@@ -267,10 +269,10 @@ def test_the_list_follows_the_layer(open_plugin, columns) -> None:
     user.press("C")
     assert rows(user) == [(1, "3")]
     user.objects.data_setitem((np.array([3, 3]), np.array([50, 51]), np.array([5, 5])), 7)
-    user.engine.wake()
+    user.scheduler.wake()
     user.wait_for(lambda: rows(user) == [(1, "3"), (7, "3")])
     user.objects.undo()
-    user.engine.wake()
+    user.scheduler.wake()
     user.wait_for(lambda: rows(user) == [(1, "3")])
 
 
@@ -346,7 +348,7 @@ def test_any_object_is_picked_and_refined(open_plugin, columns) -> None:
     user.objects.refresh()
     user.qtbot.mouseMove(user.canvas, user.pixel(user.on_plane(34, 34)))
     user.press("P")
-    assert user.session.current_object == 5
+    assert user.session.prompts.current_object == 5
     assert np.array_equal(user.preview_mask[3], user.labels[3] == 5)
     assert "Object 5" in user.status
 
@@ -374,10 +376,10 @@ def test_labels_on_disk_are_looked_through_before_anything_is_written(
 
     user = open_plugin(columns.image, lambda viewer: viewer.add_labels(labels, name="on disk"))
     user.choose("labels", "on disk")
-    user.wait_for(lambda: user.workspace.num_unseen_labels == 0)
+    user.wait_for(lambda: user.workspace.job.num_unread_labels == 0)
     user.viewer.dims.set_current_step(0, 3)
     user.wait_idle()
-    assert user.session.current_object == 2
+    assert user.session.prompts.current_object == 2
     click_disk(user, 1)
     propagate(user)
     assert np.array_equal(labels[:] == 2, column_mask(columns, 1))
@@ -483,7 +485,7 @@ def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None
     user.model.encode_gate.clear()
     user.push("encoding_fold")
     user.push("encode_all", wait=False)
-    user.wait_for(lambda: user.engine.is_busy)
+    user.wait_for(lambda: user.scheduler.is_busy)
     user.push("cancel", wait=False)
     user.wait_idle()
     assert len(user.model.planes) == known

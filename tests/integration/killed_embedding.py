@@ -18,9 +18,8 @@ import numpy as np
 import zarr  # noqa: F401  # once, for all processes
 
 from napari_promptable.errors import CacheError
-from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
-from napari_promptable.predict.encode_planes import embed_planes
 
 NUM_PLANES = 400
 FRESH_EVERY = 6  # kills, after which a new store is begun
@@ -30,7 +29,7 @@ LONGEST_LIFE_S = 0.05
 class QuickEncoder:
     """Makes features that only this plane has."""
 
-    def encode(self, image, contrast_limits=None) -> ImageEmbedding:
+    def encode(self, image, contrast_limits=None, *, is_cancelled=None) -> ImageEmbedding:
         size = image.shape[:2]
         features = np.random.default_rng(int(image[0, 0, 0])).normal(size=(64, 16, 16))
         features[0, 0, :2] = image[0, :2, 0]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_folder import SessionFolder
 from napari_promptable.annotation.session_json import document_of, restore_session, state_of
@@ -43,7 +43,7 @@ def work(session: SegmentationSession, seed: int) -> Iterator[set[tuple[int, ...
             row, column = rng.integers(0, 54, 2)
             mask = np.zeros(SHAPE[1:], bool)
             mask[row : row + 10, column : column + 10] = True
-            masks[object_id, (z,)] = SliceMask(mask, confidence=0.5)
+            masks[object_id, (z,)] = ObjectOnSlice.of_mask(mask, confidence=0.5)
         session.commit_masks(masks)
         yield {index for _, index in masks}
 
@@ -57,7 +57,7 @@ def commit_and_save(folder: Path, seed: int) -> None:
     session = SegmentationSession(PLANES, open_labels(folder / "labels.zarr"))
     saved = SessionFolder(folder / "session")
     for touched in work(session, seed):
-        planes = {index: np.asarray(session.labels[index]) for index in touched}
+        planes = {index: np.asarray(session.labels.array[index]) for index in touched}
         saved.save(document_of(state_of(session), "image", "tiny"), planes)
 
 
@@ -85,7 +85,7 @@ def check(folder: Path, seed: int) -> int:
     assert in_place.max() - count in (0, 1), "more than the last commit is lost"
     session = SegmentationSession(PLANES, labels)
     restore_session(document, session)
-    assert len(session.objects_in_labels.object_ids) <= count
+    assert len(session.records.object_ids) <= count
     saved.sweep()
     assert {path.suffix for path in saved.path.iterdir()} <= {".json", ".tif", ".tmp"}
     return count

@@ -31,8 +31,8 @@ def test_click_to_labels_file(make_napari_viewer, qtbot, tmp_path) -> None:
     _, widget = viewer.window.add_plugin_dock_widget(
         "napari-promptable", "Promptable segmentation"
     )
-    engine = widget.controller.scheduler.engine
-    qtbot.waitUntil(lambda: not engine.is_busy, timeout=_TIMEOUT_MS)
+    scheduler = widget.controller.scheduler
+    qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=_TIMEOUT_MS)
     viewer.reset_view()
 
     canvas, camera = viewer.window._qt_viewer.canvas.native, viewer.scene.camera
@@ -43,7 +43,7 @@ def test_click_to_labels_file(make_napari_viewer, qtbot, tmp_path) -> None:
     )
     qtbot.mouseMove(canvas, pixel)
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel)
-    qtbot.waitUntil(lambda: not engine.is_busy, timeout=_TIMEOUT_MS)
+    qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=_TIMEOUT_MS)
     mask = np.asarray(viewer.layers["preview"].data) == 1
     assert mask_iou(mask, truth == number) > 0.5
 

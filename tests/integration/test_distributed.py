@@ -20,6 +20,7 @@ from napari_promptable.errors import (
 from napari_promptable.predict.cluster import RemoteSegmenter, embed_volume
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import plane_key
+from napari_promptable.predict.predictor import predict_many, predict_masks
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
 
@@ -103,9 +104,9 @@ def test_a_remote_encoder_gives_the_same_masks(cluster, disk_image, tiny_model) 
     assert np.allclose(found.features, expected.features, atol=1e-4)
     assert found.features.strides == expected.features.strides
     assert np.array_equal(found.image, expected.image)
-    masks = remote.predict(found, prompts).masks
-    assert np.array_equal(masks, tiny_model.predict(expected, prompts).masks)
-    assert np.array_equal(remote.predict_each(found, [prompts])[0].masks, masks)
+    masks = predict_masks(remote, found, prompts).masks
+    assert np.array_equal(masks, predict_masks(tiny_model, expected, prompts).masks)
+    assert np.array_equal(predict_many(remote, found, [prompts])[0].masks, masks)
     remote.close()
 
 

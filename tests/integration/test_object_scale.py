@@ -8,7 +8,6 @@ from napari_promptable.masks import mask_iou
 from napari_promptable.predict.predictor import (
     PromptableModel,
     encode_image,
-    predict_candidates,
     predict_many,
     predict_masks,
 )
@@ -34,7 +33,7 @@ def test_a_click_finds_the_object_at_any_scale(
 ) -> None:
     image, truth, centre = make_nucleus(diameter, side)
     embedding = encode_image(tiny_model, image)
-    by_click = predict_candidates(tiny_model, embedding, PromptSet([centre]))
+    by_click = predict_masks(tiny_model, embedding, PromptSet([centre]), None)
     ious = [mask_iou(mask, truth) for mask in by_click.masks]
     assert ious[by_click.default] > 0.55  # a margin of 2 pixels around 12 is as much as 0.56
     assert max(ious) > 0.75
@@ -58,8 +57,8 @@ def test_corrections_stay_with_the_object(
 ) -> None:
     image, truth, (row, column) = make_nucleus(diameter, side)
     embedding = encode_image(tiny_model, image)
-    first = predict_candidates(tiny_model, embedding, PromptSet([[row, column]]))
-    corrected = predict_candidates(
+    first = predict_masks(tiny_model, embedding, PromptSet([[row, column]]), None)
+    corrected = predict_masks(
         tiny_model,
         embedding,
         PromptSet(
@@ -67,6 +66,7 @@ def test_corrections_stay_with_the_object(
             [1, 0],
             mask_logits=first.low_res_logits[first.default],
         ),
+        None,
     )
     assert mask_iou(corrected.masks[0], truth) > 0.7
 
@@ -78,7 +78,7 @@ def test_a_click_beside_an_object_is_not_the_object(
     image, truth, (row, column) = make_nucleus(diameter, side)
     embedding = encode_image(tiny_model, image)
     click = (row, round(column + 0.9 * diameter))
-    found = predict_candidates(tiny_model, embedding, PromptSet([click]))
+    found = predict_masks(tiny_model, embedding, PromptSet([click]), None)
     mask = found.masks[found.default]
     assert mask[click]  # a piece of background, maybe with the object in it, but not the object
     assert mask_iou(mask, truth) < 0.65

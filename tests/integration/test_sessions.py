@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_promptable.annotation.propagated import to_slice_masks
+from napari_promptable.annotation.propagated import to_objects
 from napari_promptable.annotation.session import (
     SegmentationSession,
     answer_open_questions,
@@ -20,9 +20,8 @@ from napari_promptable.files.prompts_json import format_prompts, parse_prompts, 
 from napari_promptable.planes import PlaneAxes, SliceLine, to_ranges
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation.chains import propagate_masks
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import VolumeMasks, answer_slices
+from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
 from napari_promptable.samples.data import load_nuclei_stack, sample_labels, sample_path
 
 FIRST, LAST = 70, 78  # slices that are worked on
@@ -46,7 +45,7 @@ class Annotator:
         return PlanePrompts(boxes_yxyx=[[rows.min(), columns.min(), rows.max(), columns.max()]])
 
     def ask(self, prompts: dict[tuple[int], PlanePrompts]) -> None:
-        self.session.replace_prompts(prompts)
+        self.session.prompts.replace(prompts)
         answer_open_questions(
             self.session,
             self.model,
@@ -59,17 +58,16 @@ class Annotator:
         """As the widget does."""
         session, settings = self.session, PropagationSettings(first=FIRST, last=LAST)
         line = SliceLine(0, (0,), len(self.stack))
-        object_id = session.current_object
-        asked = {object_id: {z: p for (z,), p in session.prompts_of(object_id).items()}}
+        object_id = session.prompts.current_object
+        objects = {object_id: {z: p for (z,), p in session.prompts.of(object_id).items()}}
 
         def embed(z: int) -> Any:
             return self._cache.embed(self.model, self.model.model_id, self.stack[z])
 
         masks = VolumeMasks()
-        anchors = answer_slices(self.model, embed, line.length, asked, settings)
-        for value in propagate_masks(self.model, embed, line.length, anchors, settings):
+        for value in propagate_prompts(self.model, embed, line.length, objects, settings):
             masks.add(value)
-        found = to_slice_masks(masks, line)
+        found = to_objects(masks, line)
         slices = {str(object_id): to_ranges(z for _, (z,) in found)}
         details = {"axis": 0, "others": [], "settings": settings.to_dict(), "slices": slices}
         session.commit_masks(found, details)
@@ -81,27 +79,27 @@ class Annotator:
         z = FIRST + 4
         self.ask({(z,): self.box(first, z)})
         self.propagate()
-        self.session.new_object()
+        self.session.prompts.new_object()
         row, column = np.argwhere(self.truth[z] == second).mean(axis=0)
         self.ask({(z,): PlanePrompts([[row, column]], [1])})
-        self.session.choose_candidate((z,), 2)
+        self.session.answers.choose_candidate((z,), 2)
         self.session.commit()
         self.ask({(z,): self.box(third, z)})
         self.session.commit()
         self.session.undo()
         self.ask({(z,): self.box(third, z), (z + 1,): PlanePrompts([[50, 50]])})
         self.session.commit()
-        self.session.select_object(1)
-        prompts = dict(self.session.prompts_of(1))
+        self.session.prompts.select(1)
+        prompts = dict(self.session.prompts.of(1))
         self.ask({**prompts, (z + 2,): PlanePrompts([[row, column]], [0])})
         self.propagate()
         self.session.relabel_object(2, 9)
         self.session.merge_objects([9, 3], into=3)
-        self.session.new_object()
+        self.session.prompts.new_object()
         self.ask({(z,): self.box(second, z)})
         self.session.commit()
         self.session.delete_objects([3])
-        self.session.rename_class([1], "nucleus")
+        self.session.records.rename_class([1], "nucleus")
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +128,20 @@ def test_a_document_brings_the_session_back(annotated: Annotator) -> None:
     session = SegmentationSession(annotated.planes, annotated.labels.copy())
     restore_session(document, session)
     former = annotated.session
-    assert session.objects == former.objects
-    assert session.class_names == {1: "nucleus"}
-    ids = former.objects_in_labels.object_ids
-    assert session.objects_in_labels.object_ids == ids
+    assert session.prompts.objects == former.prompts.objects
+    assert session.records.class_names == {1: "nucleus"}
+    ids = former.records.object_ids
+    assert session.records.object_ids == ids
     for object_id in ids:
-        records = session.objects_in_labels.records_of(object_id)
-        for index, record in former.objects_in_labels.records_of(object_id).items():
+        records = session.records.of(object_id)
+        for index, record in former.records.of(object_id).items():
             assert records[index].extent == record.extent
             assert records[index].confidence == pytest.approx(record.confidence, abs=1e-6)
-    assert [change.verb for change in session.changes] == [c.verb for c in former.changes]
-    assert not session.can_undo
-    assert not session.prompts_of(session.current_object)
+    assert [change.verb for change in session.history.changes] == [
+        c.verb for c in former.history.changes
+    ]
+    assert not session.history.can_undo
+    assert not session.prompts.of_current
     again = json.dumps(format_prompts(document_of(state_of(session), "stack", "tiny")))
     assert json.loads(again)["actions"] == json.loads(text)["actions"]
 

@@ -10,6 +10,9 @@ Fixtures, all of them once per session:
     so leave them unchanged. ``SamPredictor(pair.reference)`` works as usual.
 ``make_small_vit_pair``
     The same for any small layout of the vision transformer.
+``make_sam2_pair``
+    ``make_sam2_pair(name)`` returns a pair for one of the four sizes of SAM 2.1, narrow and for
+    256 px; ``make_sam2_pair(name, is_small=False)`` the published one, through a file on disk.
 ``prepare``
     ``prepare(pair)`` returns a pair whose own model is as trained, or prepared for inference,
     with packed weights where they work here or with public operations only: a test that uses
@@ -34,8 +37,11 @@ from torch import nn
 
 from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.sam import Sam, build_vit_sam
+from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.weights.loading import load_checkpoint
+from napari_promptable.weights.sam2_names import to_our_names
 from tests.parity.reference import import_reference, randomize
+from tests.parity.reference_sam2 import SMALL_LAYOUTS, SMALL_SIZE, build_reference
 
 
 def import_or_skip(name: str) -> ModuleType:
@@ -130,6 +136,25 @@ def make_pair(
             ours = load_checkpoint(path, name)
         # TinyViT's eval() gathers its attention biases: only now are they the random ones.
         return ModelPair(reference.eval(), ours)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_sam2_pair() -> Callable[..., ModelPair]:
+    """Factory of pairs of SAM 2.1."""
+
+    @functools.cache
+    def make(name: str, is_small: bool = True) -> ModelPair:
+        reference = build_reference(name, is_small)
+        if is_small:
+            ours = Sam2(SMALL_LAYOUTS[name], SMALL_SIZE)
+            ours.load_state_dict(to_our_names(reference.state_dict()))
+            return ModelPair(reference, ours.eval().requires_grad_(False))
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / f"sam2.1_{name}.pt"
+            torch.save({"model": reference.state_dict()}, path)
+            return ModelPair(reference, load_checkpoint(path, name))
 
     return make
 

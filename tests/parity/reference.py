@@ -28,32 +28,41 @@ def _build_stubs() -> list[ModuleType]:
         raise NotImplementedError("the parity tests do not need this function")
 
     return [
-        _build_stub("torchvision"),
-        _build_stub("torchvision.ops"),
-        _build_stub("torchvision.ops.boxes", batched_nms=refuse, box_area=refuse),
-        _build_stub("torchvision.transforms"),
-        _build_stub(
+        build_stub("torchvision"),
+        build_stub("torchvision.ops"),
+        build_stub("torchvision.ops.boxes", batched_nms=refuse, box_area=refuse),
+        build_stub("torchvision.transforms"),
+        build_stub(
             "torchvision.transforms.functional",
             resize=resize,
             to_pil_image=PIL.Image.fromarray,
         ),
-        _build_stub("timm"),
-        _build_stub("timm.models"),
-        _build_stub(
+        build_stub("timm"),
+        build_stub("timm.models"),
+        build_stub(
             "timm.models.layers",
             DropPath=nn.Identity,  # its rate is zero in MobileSAM
             to_2tuple=lambda n: (n, n),
             trunc_normal_=nn.init.trunc_normal_,
         ),
-        _build_stub("timm.models.registry", register_model=lambda build: build),
+        build_stub("timm.models.registry", register_model=lambda build: build),
     ]
 
 
-def _build_stub(name: str, **attributes: object) -> ModuleType:
+def build_stub(name: str, **attributes: object) -> ModuleType:
     """A module that holds some attributes."""
     module = ModuleType(name)
     vars(module).update(attributes)
     return module
+
+
+_POSITION_TABLES = (
+    "rel_pos_h",
+    "rel_pos_w",
+    "pos_embed",
+    "pos_embed_window",
+    "attention_biases",
+)
 
 
 def randomize(model: nn.Module, seed: int = 0) -> None:
@@ -69,11 +78,11 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith(("rel_pos_h", "rel_pos_w", "pos_embed", "attention_biases")):
+            if name.endswith(_POSITION_TABLES):
                 normal(parameter, 0.3)
             elif parameter.ndim == 1:
                 normal(parameter, 0.1, mean=1.0 if name.endswith("weight") else 0.0)
-            elif "embed" not in name.rsplit(".", 2)[-2] and "token" not in name:
+            elif "embed" not in name.split(".")[-2:][0] and "token" not in name:
                 fan_in = parameter[0].numel()
                 normal(parameter, fan_in**-0.5)
         for name, buffer in model.named_buffers():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_promptable.models.sam import build_sam
+from napari_promptable.models.architectures import build_sam
 
 TOLERANCE = 1e-4
 

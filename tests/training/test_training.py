@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_promptable.errors import CheckpointError
-from napari_promptable.models.sam import build_sam
+from napari_promptable.models.architectures import build_sam
 from training import curve, sampling
 from training.augmentation import augment
 from training.batches import make_batch

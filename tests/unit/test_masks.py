@@ -1,5 +1,4 @@
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from hypothesis.extra import numpy as hnp
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
-    Prediction,
     decode_mask,
     encode_mask,
     interior_point_yx,
@@ -28,33 +26,6 @@ def make_mask(shape: tuple[int, int], rows: slice, columns: slice) -> np.ndarray
     mask = np.zeros(shape, bool)
     mask[rows, columns] = True
     return mask
-
-
-def test_best_is_the_highest_predicted_iou() -> None:
-    masks, logits = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), np.float32)
-    prediction = Prediction(masks, np.array([0.2, 0.9, 0.5], np.float32), logits)
-    assert prediction.best == 1
-    assert prediction.default == 0
-
-
-def test_masks_are_drawn_when_they_are_asked_for() -> None:
-    masks = np.arange(3 * 4 * 4).reshape(3, 4, 4) % 3 == 0
-    drawn: list[list[int]] = []
-
-    def draw(candidates: Sequence[int]) -> np.ndarray:
-        drawn.append(list(candidates))
-        return masks[list(candidates)]
-
-    prediction = Prediction(draw, np.zeros(3, np.float32), np.zeros((3, 4, 4), np.float32))
-    assert len(prediction) == 3
-    assert drawn == []
-    for _ in range(2):
-        assert np.array_equal(prediction.mask(1), masks[1])
-    assert drawn == [[1]]
-    for _ in range(2):
-        assert np.array_equal(prediction.masks, masks)
-    assert drawn == [[1], [0, 1, 2]]
-    assert np.shares_memory(prediction.mask(1), prediction.masks)
 
 
 def test_iou_of_overlapping_squares() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.planes import Channel, Index, PlaneAxes, read_plane
+from napari_promptable.planes import Channel, Index, PlaneAxes, SliceLine, read_plane
 from napari_promptable.transforms import to_rgb8
 
 
@@ -147,3 +147,25 @@ def test_all_planes_are_listed() -> None:
 def test_what_has_no_planes_is_refused(shape) -> None:
     with pytest.raises(ImageFormatError, match="two axes"):
         PlaneAxes.of_image(shape)
+
+
+def test_neighbours_lie_next_to_a_plane_on_each_axis() -> None:
+    planes = PlaneAxes((3, 8, 2, 9), (1, 3))
+    assert list(planes.neighbours((0, 1))) == [(1, 1), (0, 0)]
+    assert list(planes.neighbours((1, 0))) == [(2, 0), (0, 0), (1, 1)]
+    assert list(PlaneAxes((8, 9), (0, 1)).neighbours(())) == []
+
+
+def test_a_line_is_known_by_the_other_axes() -> None:
+    planes = PlaneAxes((5, 4, 3, 8, 9), (3, 4))
+    for place in range(3):
+        line = SliceLine.through(planes, place, (4, 3, 2))
+        assert SliceLine.from_others(planes, place, line.others) == line
+
+
+def test_a_region_knows_its_plane_and_corner() -> None:
+    planes = PlaneAxes((5, 8, 4, 9), (1, 3))
+    region = planes.region((4, 2), slice(3, 5), slice(6, 9))
+    assert planes.index_of(region) == (4, 2)
+    assert planes.corner_of(region) == (3, 6)
+    assert planes.corner_of(planes.region((0, 0))) == (0, 0)

@@ -1,4 +1,4 @@
-"""What was done to the labels, so that it can be undone, done again, and repeated by script."""
+"""Changes of the labels, kept so that they can be undone, redone and repeated by script."""
 
 from __future__ import annotations
 
@@ -7,59 +7,26 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from napari_promptable.annotation.patches import Extent, LabelPatch
+from psygnal import Signal
+
+from napari_promptable.annotation.patches import LabelPatch
+from napari_promptable.annotation.records import Records
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
-
-Key = tuple[int, Index]
-"""Object id and plane."""
 
 Prompts = Mapping[int, Mapping[Index, PlanePrompts]]
 """By object id and plane."""
 
 
 class Verb(StrEnum):
-    """What can be done to labels."""
+    """What a user can do to an annotation job."""
 
-    COMMIT = "commit"  #: masks of prompts were written
-    PROPAGATE = "propagate"  #: masks were carried on from slice to slice
-    DELETE = "delete"  #: objects became background
-    MERGE = "merge"  #: objects took the id of one of them
-    RELABEL = "relabel"  #: an object took a new id
-
-
-class Origin(StrEnum):
-    """Where an object's pixels on a plane come from."""
-
-    PROMPTS = "prompts"  #: it has prompts on this plane
-    PROPAGATED = "propagated"  #: carried on from another slice
-    FOUND = "found"  #: they were in the labels, whoever made them
-
-
-@dataclass(frozen=True)
-class SliceRecord:
-    """What is known of one object on one plane.
-
-    Attributes
-    ----------
-    extent : (slice, slice) or None
-        Rows and columns of its pixels; None where it has none.
-    origin : Origin
-        Where they come from.
-    confidence : float
-        0 to 1; NaN where nothing is known.
-    stop : str
-        Why its propagation ended here; empty where it did not.
-    """
-
-    extent: Extent | None
-    origin: Origin
-    confidence: float = float("nan")
-    stop: str = ""
-
-
-Records = Mapping[Key, SliceRecord | None]
-"""None is an object that is not on the plane."""
+    COMMIT = "commit"  #: write the masks that answer prompts
+    PROPAGATE = "propagate"  #: write masks that were carried from slice to slice
+    DELETE = "delete"  #: make objects background
+    MERGE = "merge"  #: give objects the id of one of them
+    RELABEL = "relabel"  #: give an object a new id
+    PROMPT = "prompt"  #: edit prompts; leaves the labels alone and is in no history of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +36,19 @@ class Change:
     Attributes
     ----------
     verb : Verb
-        What was done.
+        What the user did.
     object_ids : tuple of int
         To which objects.
     patches : tuple of LabelPatch
         The pixels that changed.
-    records_before, records_after : dict of (object id, Index) to SliceRecord or None
-        What was known of the objects.
+    records_before, records_after : dict of (object id, Index) to ObjectOnSlice or None
+        Records of the objects.
     prompts_before, prompts_after : dict of int to dict of Index to PlanePrompts
         Prompts of the objects whose prompts changed too.
     asked : dict of int to dict of Index to PlanePrompts
         The prompts that the masks answer.
     details : dict
-        What else is needed to do the same again: policy, model, settings; plain values.
+        What else a repetition needs: policy, model, settings; plain values.
     """
 
     verb: Verb
@@ -101,14 +68,21 @@ class Change:
 
 
 class History:
-    """Changes that can be taken back, in order, and those that were.
+    """Changes in order, and the undone ones.
 
     Parameters
     ----------
     max_bytes : int, default 512 MiB
-        When the pixels of all changes are more, the oldest can no longer be undone; the newest
-        always can.
+        Above this size of all pixels together, the oldest changes can no longer be undone. The
+        newest always can.
+
+    Attributes
+    ----------
+    changed : psygnal.Signal
+        Emits when undo or redo would do something else than before.
     """
+
+    changed = Signal()
 
     def __init__(self, max_bytes: int = 2**29) -> None:
         self._max_bytes = max_bytes
@@ -118,18 +92,28 @@ class History:
 
     @property
     def changes(self) -> list[Change]:
-        """All changes that hold, the oldest first, undoable or not."""
+        """All changes in force, the oldest first, undoable or not."""
         return [*self._settled, *self._done]
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
+        """Whether there is a change to undo."""
         return bool(self._done)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a change to do again."""
+        """Whether there is a change to redo."""
         return bool(self._undone)
+
+    @property
+    def last_done(self) -> Change | None:
+        """The change that undo would revert; None if there is none."""
+        return self._done[-1] if self._done else None
+
+    @property
+    def last_undone(self) -> Change | None:
+        """The change that redo would repeat; None if there is none."""
+        return self._undone[-1] if self._undone else None
 
     @property
     def nbytes(self) -> int:
@@ -137,26 +121,24 @@ class History:
         return sum(change.nbytes for change in [*self._done, *self._undone])
 
     def add(self, change: Change) -> None:
-        """Take note of a new change; what was undone before is gone."""
+        """Add a new change; undone changes are dropped."""
         self._undone.clear()
         self._done.append(change)
         while len(self._done) > 1 and self.nbytes > self._max_bytes:
             self._settled.append(replace(self._done.pop(0), patches=()))
+        self.changed.emit()
 
     def settle(self, changes: list[Change]) -> None:
-        """Take note of what was done in an earlier session, which cannot be undone."""
+        """Add the changes of an earlier session, which cannot be undone."""
         self._settled.extend(changes)
+        self.changed.emit()
 
-    def step_back(self) -> Change | None:
-        """Return the last change and count it as undone; None if there is none."""
-        if not self._done:
-            return None
+    def step_back(self) -> None:
+        """Count the last change as undone."""
         self._undone.append(self._done.pop())
-        return self._undone[-1]
+        self.changed.emit()
 
-    def step_forward(self) -> Change | None:
-        """Return the change undone last and count it as done; None if there is none."""
-        if not self._undone:
-            return None
+    def step_forward(self) -> None:
+        """Count the change undone last as done."""
         self._done.append(self._undone.pop())
-        return self._done[-1]
+        self.changed.emit()

@@ -1,25 +1,18 @@
-"""Objects as they are in a labels array: what is known of them, and what changes them."""
+"""Objects in a labels array: writing, relabelling and reverting them, with their records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from psygnal import Signal
 from scipy import ndimage
 
-from napari_promptable.annotation.history import (
-    Change,
-    History,
-    Key,
-    Origin,
-    Records,
-    SliceRecord,
-    Verb,
-)
+from napari_promptable.annotation.history import Change
 from napari_promptable.annotation.patches import (
     Extent,
     LabelPatch,
@@ -27,283 +20,238 @@ from napari_promptable.annotation.patches import (
     OverlapPolicy,
     apply_all,
     check_id,
+    count_changes,
     join_extents,
     plan_commit,
     plan_relabel,
     revert_all,
 )
-from napari_promptable.errors import LabelError
+from napari_promptable.annotation.records import Key, ObjectOnSlice, ObjectRecords, Records
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
 
 @dataclass(frozen=True, eq=False)
-class SliceMask:
-    """A mask to be written on one plane.
+class Written:
+    """What one call of `ObjectLabels` changed.
 
     Attributes
     ----------
-    pixels : ndarray of bool, shape (H, W), or callable
-        The mask, or what draws it.
-    origin : Origin
-        Where it comes from.
-    confidence : float
-        0 to 1; NaN where nothing is known.
-    stop : str
-        Why a propagation ended here; empty where it did not.
+    patches : tuple of LabelPatch
+        The pixels.
+    num_pixels, num_slices : int
+        How many pixels and slices that are, see `count_changes`.
+    records_before, records_after : dict of (object id, Index) to ObjectOnSlice or None
+        Records of the objects.
+    num_asked : int
+        Pixels of the masks that were to be written.
+    covered : Counter of int
+        Pixels of these masks that other objects kept, by the others' ids.
     """
 
-    pixels: BoolArray | Callable[[], BoolArray]
-    origin: Origin = Origin.PROMPTS
-    confidence: float = float("nan")
-    stop: str = ""
-
-    def draw(self) -> BoolArray:
-        """Mask in image pixels, (H, W)."""
-        return self.pixels() if callable(self.pixels) else self.pixels
+    patches: tuple[LabelPatch, ...]
+    num_pixels: int
+    num_slices: int
+    records_before: Records
+    records_after: Records
+    num_asked: int = 0
+    covered: Counter[int] = field(default_factory=Counter)
 
 
 class ObjectLabels:
-    """Writes objects into a labels array, keeps record of them, and takes it all back.
+    """Writes objects into a labels array and keeps their records in step.
 
     Parameters
     ----------
     planes : PlaneAxes
         How the labels are cut into planes.
-    labels : LabelsArray
-        Where objects are written to, of shape ``planes.shape``.
+    array : LabelsArray
+        The labels, of shape ``planes.shape``.
 
     Attributes
     ----------
     policy : OverlapPolicy
         What happens where a new object meets others.
-    history : History
-        What was done.
-    labels_changed : psygnal.Signal
-        Emits (patches) when labels were written.
-    records_changed : psygnal.Signal
-        Emits (ids) of the objects of which something else is known.
-    history_changed : psygnal.Signal
-        Emits when what undo and redo would do has changed.
+    records : ObjectRecords
+        Facts about the objects in the array.
+    changed : psygnal.Signal
+        Emits the patches that were written.
     """
 
-    labels_changed = Signal(tuple)
-    records_changed = Signal(frozenset)
-    history_changed = Signal()
+    changed = Signal(tuple)
 
-    def __init__(self, planes: PlaneAxes, labels: LabelsArray) -> None:
+    def __init__(self, planes: PlaneAxes, array: LabelsArray) -> None:
         self.planes = planes
-        self.labels = labels
+        self.array = array
         self.policy = OverlapPolicy.KEEP
-        self.history = History()
-        self._records: dict[int, dict[Index, SliceRecord]] = {}
+        self.records = ObjectRecords()
 
-    # what is known
+    def mask_of(self, object_id: int, index: Index) -> BoolArray:
+        """Pixels of an object on a plane, ndarray of bool, shape (H, W)."""
+        mask: BoolArray = np.asarray(self.array[self.planes.region(index)]) == object_id
+        return mask
 
-    @property
-    def object_ids(self) -> list[int]:
-        """Ids of the objects that have pixels, in order."""
-        return sorted(self._records)
+    def clip(self, object_id: int, index: Index, mask: BoolArray) -> BoolArray:
+        """Leave of a mask, (H, W), the pixels that the policy lets an object take."""
+        region = mask_region(mask)
+        clipped = np.zeros_like(mask)
+        if region is not None:
+            pixels = np.asarray(self.array[self.planes.region(index, *region)])
+            clipped[region] = mask[region] & self.policy.free_pixels(pixels, object_id)
+        return clipped
 
-    def records_of(self, object_id: int) -> Mapping[Index, SliceRecord]:
-        """What is known of an object, by the planes on which it has pixels."""
-        return self._records.get(object_id, {})
-
-    def records_on(self, index: Index) -> dict[int, SliceRecord]:
-        """What is known of the objects on a plane, by id."""
-        return {i: planes[index] for i, planes in self._records.items() if index in planes}
-
-    def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> bool:
-        """Take note of what is on a plane, whoever put it there.
+    def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
+        """Write masks in their order; the objects' former pixels on these planes go.
 
         Parameters
         ----------
-        index : Index
-            Which plane.
-        extents : dict of int to (slice, slice)
-            Rows and columns of each object on it.
+        objects : dict of (object id, Index) to ObjectOnSlice
+            With masks.
 
         Returns
         -------
-        bool
-            Whether that was news.
-        """
-        former = self.records_on(index)
-        found = {
-            i: replace(former.get(i, SliceRecord(None, Origin.FOUND)), extent=extent)
-            for i, extent in extents.items()
-        }
-        changed = [i for i in {**former, **found} if former.get(i) != found.get(i)]
-        self.set_records({(i, index): found.get(i) for i in changed})
-        return bool(changed)
-
-    def set_records(self, records: Records) -> None:
-        """Take over what is known of objects on planes."""
-        for (object_id, index), record in records.items():
-            planes = self._records.setdefault(object_id, {})
-            if record is None or record.extent is None:
-                planes.pop(index, None)
-            else:
-                planes[index] = record
-            if not planes:
-                del self._records[object_id]
-        if records:
-            self.records_changed.emit(frozenset(object_id for object_id, _ in records))
-
-    # what changes labels
-
-    def write(
-        self, masks: Mapping[Key, SliceMask], verb: Verb = Verb.COMMIT, **about: Any
-    ) -> Change:
-        """Write masks, in their order; an object's former pixels on these planes go.
-
-        Parameters
-        ----------
-        masks : dict of (object id, Index) to SliceMask
-            What to write.
-        verb : Verb, default COMMIT
-            What the history calls it.
-        **about
-            Further attributes of the `Change`.
-
-        Returns
-        -------
-        Change
-            What was done.
+        Written
+            What changed.
 
         Raises
         ------
         LabelError
             If an id does not fit the labels; nothing is written.
         """
-        for object_id, _ in masks:
-            check_id(object_id, self.labels.dtype)
-        after: dict[Key, SliceRecord | None] = {}
+        for object_id, _ in objects:
+            check_id(object_id, self.array.dtype)
+        after: dict[Key, ObjectOnSlice | None] = {}
+        num_asked, covered = 0, Counter[int]()
         with self._all_or_nothing() as patches:
-            for (object_id, index), mask in masks.items():
-                pixels = mask.draw()
-                former = self._extent(object_id, index)
-                patch = plan_commit(
-                    self.labels, self.planes, index, pixels, object_id, self.policy, former
-                )
-                self._apply(patch, patches)
-                extent = mask_region(pixels)
-                if self.policy is OverlapPolicy.ADD:
-                    extent = join_extents(extent, former)
-                after[object_id, index] = SliceRecord(
-                    extent, mask.origin, mask.confidence, mask.stop
-                )
-        ids = tuple(dict.fromkeys(object_id for object_id, _ in masks))
-        return self._finish(verb, ids, patches, after, **about)
+            for (object_id, index), found in objects.items():
+                assert found.mask is not None
+                mask = found.mask.unpack()
+                num_asked += int(np.count_nonzero(mask))
+                extent, kept = self._write_one(object_id, index, mask, patches)
+                covered += kept
+                after[object_id, index] = replace(found, extent=extent, mask=None)
+        return self._finish(patches, after, num_asked, covered)
 
-    def delete(self, object_ids: Sequence[int], **about: Any) -> Change:
-        """Make objects background."""
-        return self._relabel(Verb.DELETE, object_ids, 0, **about)
+    def _write_one(
+        self, object_id: int, index: Index, mask: BoolArray, patches: list[LabelPatch]
+    ) -> tuple[Extent | None, Counter[int]]:
+        """Write one mask.
 
-    def merge(self, object_ids: Sequence[int], into: int, **about: Any) -> Change:
-        """Give objects the id of one of them."""
-        others = [object_id for object_id in object_ids if object_id != into]
-        return self._relabel(Verb.MERGE, others, into, **about)
+        Returns
+        -------
+        extent : (slice, slice) or None
+            Extent of the object's pixels afterwards.
+        covered : Counter of int
+            Pixels of the mask that other objects kept, by their ids.
+        """
+        record = self.records.get(object_id, index)
+        former = None if record is None else record.extent
+        extent = join_extents(mask_region(mask), former)
+        if extent is None:
+            return None, Counter()
+        patch = plan_commit(
+            self.array, self.planes, index, mask, object_id, self.policy, former
+        )
+        if patch is None:
+            after = np.asarray(self.array[self.planes.region(index, *extent)])
+        else:
+            after = patch.after
+            self._apply(patch, patches)
+        is_object = after == object_id
+        ids, counts = np.unique(after[mask[extent] & ~is_object], return_counts=True)
+        covered = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+        return _shift(mask_region(is_object), extent), covered
 
-    def relabel(self, object_id: int, new_id: int, **about: Any) -> Change:
-        """Give an object an id that is free; LabelError if it is not."""
-        if new_id == object_id or new_id in self.object_ids:
-            raise LabelError(
-                f"id {new_id} is in use; choose a free one, or merge the two objects"
-            )
-        return self._relabel(Verb.RELABEL, [object_id], new_id, **about)
+    def relabel(self, object_ids: Iterable[int], new_id: int) -> Written:
+        """Give all pixels of some objects another id, or make them background (0).
 
-    def _relabel(
-        self, verb: Verb, object_ids: Sequence[int], new_id: int, **about: Any
-    ) -> Change:
-        """Give all pixels of some objects another id, or none (0)."""
+        Raises
+        ------
+        LabelError
+            If the new id does not fit the labels; nothing is written.
+        """
         if new_id:
-            check_id(new_id, self.labels.dtype)
-        after: dict[Key, SliceRecord | None] = {}
+            check_id(new_id, self.array.dtype)
+        after: dict[Key, ObjectOnSlice | None] = {}
         with self._all_or_nothing() as patches:
             for object_id in object_ids:
-                for index, record in sorted(self.records_of(object_id).items()):
-                    assert record.extent is not None  # others are not kept
+                for index, record in sorted(self.records.of(object_id).items()):
+                    assert record.extent is not None  # records without one are not kept
                     region = self.planes.region(index, *record.extent)
-                    patch = plan_relabel(self.labels, region, object_id, new_id)
-                    self._apply(patch, patches)
+                    self._apply(plan_relabel(self.array, region, object_id, new_id), patches)
                     after[object_id, index] = None
                     if new_id:
                         after[new_id, index] = self._joined(record, (new_id, index), after)
-        ids = tuple(dict.fromkeys([*([new_id] if new_id else []), *object_ids]))
-        return self._finish(verb, ids, patches, after, **about)
+        return self._finish(patches, after)
 
-    def _joined(
-        self, record: SliceRecord, key: Key, after: Mapping[Key, SliceRecord | None]
-    ) -> SliceRecord:
-        """What is known of two objects on a plane that become one."""
-        other = after.get(key) or self._record(*key)
+    def _joined(self, record: ObjectOnSlice, key: Key, after: Records) -> ObjectOnSlice:
+        """Record of two objects on a plane that become one."""
+        other = after.get(key) or self.records.get(*key)
         if other is None:
             return record
         extent = join_extents(record.extent, other.extent)
         confidence = min(record.confidence, other.confidence)
         return replace(other, extent=extent, confidence=confidence)
 
-    def _extent(self, object_id: int, index: Index) -> Extent | None:
-        record = self._record(object_id, index)
-        return None if record is None else record.extent
+    def revert(self, change: Change) -> Written:
+        """Undo a change."""
+        patches = revert_all(self.array, change.patches)
+        return self._finish(patches, change.records_before)
 
-    def _record(self, object_id: int, index: Index) -> SliceRecord | None:
-        return self.records_of(object_id).get(index)
+    def repeat(self, change: Change) -> Written:
+        """Redo a change."""
+        patches = apply_all(self.array, change.patches)
+        return self._finish(patches, change.records_after)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[list[LabelPatch]]:
-        """Give a list of the patches that were written; take them back if one fails."""
+        """Give a list for the patches that are applied; revert them if one fails."""
         patches: list[LabelPatch] = []
         try:
             yield patches
         except BaseException:
-            revert_all(self.labels, patches)
+            revert_all(self.array, patches)
             raise
 
     def _apply(self, patch: LabelPatch | None, patches: list[LabelPatch]) -> None:
-        """Write a patch and take note of it."""
+        """Apply a patch and list it."""
         if patch is not None:
-            patches.append(patch)
-            patch.apply(self.labels)
+            patches.append(patch)  # first, so that a failure halfway is reverted
+            patch.apply(self.array)
 
     def _finish(
         self,
-        verb: Verb,
-        object_ids: tuple[int, ...],
-        patches: Iterable[LabelPatch],
+        patches: Sequence[LabelPatch],
         after: Records,
-        **about: Any,
-    ) -> Change:
-        """Take note of what was done."""
-        before = {key: self._record(*key) for key in after}
-        change = Change(verb, object_ids, tuple(patches), before, after, **about)
-        self.history.add(change)
-        self._report(change, after)
-        return change
+        num_asked: int = 0,
+        covered: Counter[int] | None = None,
+    ) -> Written:
+        """Report what was written, and update the records."""
+        before = {key: self.records.get(*key) for key in after}
+        num_pixels, num_slices = count_changes(self.planes, patches)
+        if patches:
+            self.changed.emit(tuple(patches))
+        self.records.update(after)
+        return Written(
+            tuple(patches),
+            num_pixels,
+            num_slices,
+            before,
+            after,
+            num_asked,
+            covered or Counter(),
+        )
 
-    # undo and redo
 
-    def undo(self) -> Change | None:
-        """Take the last change back; None if there is none."""
-        change = self.history.step_back()
-        if change is not None:
-            revert_all(self.labels, change.patches)
-            self._report(change, change.records_before)
-        return change
-
-    def redo(self) -> Change | None:
-        """Do the change again that was taken back last; None if there is none."""
-        change = self.history.step_forward()
-        if change is not None:
-            apply_all(self.labels, change.patches)
-            self._report(change, change.records_after)
-        return change
-
-    def _report(self, change: Change, records: Records) -> None:
-        self.labels_changed.emit(change.patches)
-        self.set_records(records)
-        self.history_changed.emit()
+def _shift(part: Extent | None, extent: Extent) -> Extent | None:
+    """Turn an extent within another one into an extent of the plane."""
+    if part is None:
+        return None
+    rows, columns = (
+        slice(inner.start + outer.start, inner.stop + outer.start)
+        for inner, outer in zip(part, extent, strict=True)
+    )
+    return rows, columns
 
 
 def find_extents(plane: Any) -> dict[int, Extent]:

@@ -1,8 +1,8 @@
-"""Writing objects into a labels array so that nothing is lost, and taking it back exactly."""
+"""Changes of a labels array that lose nothing and can be reverted exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -19,12 +19,19 @@ class OverlapPolicy(StrEnum):
     """What happens where a new object meets others."""
 
     KEEP = "keep"  #: other objects keep every pixel; the mask replaces the object's former one
-    REPLACE = "replace"  #: the new object takes the pixels over
+    REPLACE = "replace"  #: the new object takes over their pixels
     ADD = "add"  #: as keep, and the object keeps its own pixels too: it can only grow
+
+    def free_pixels(self, pixels: npt.NDArray[np.integer], object_id: int) -> BoolArray:
+        """Pixels of some labels that an object may take."""
+        if self is OverlapPolicy.REPLACE:
+            return np.ones(pixels.shape, bool)
+        free: BoolArray = (pixels == 0) | (pixels == object_id)
+        return free
 
 
 class LabelsArray(Protocol):
-    """An integer array of any kind that can be read and written by region."""
+    """Any integer array that can be read and written by region."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -51,7 +58,7 @@ class LabelPatch:
     Attributes
     ----------
     region : Region
-        Where.
+        The part of the array.
     before, after : ndarray of int
         Pixels of the region.
     """
@@ -65,23 +72,31 @@ class LabelPatch:
         """Bytes held."""
         return self.before.nbytes + self.after.nbytes
 
-    def apply(self, labels: LabelsArray) -> None:
-        """Make the change, but where somebody else has written since it was planned."""
-        self._write(labels, self.before, self.after)
+    def apply(self, labels: LabelsArray) -> LabelPatch:
+        """Make the change, except where the labels have changed since it was planned.
 
-    def revert(self, labels: LabelsArray) -> None:
-        """Take the change back, but where somebody else has written since."""
-        self._write(labels, self.after, self.before)
+        Returns
+        -------
+        LabelPatch
+            What it really changed.
+        """
+        return self._write(labels, self.before, self.after)
+
+    def revert(self, labels: LabelsArray) -> LabelPatch:
+        """Undo the change, except where the labels have changed since; see `apply`."""
+        return self._write(labels, self.after, self.before)
 
     def _write(
         self,
         labels: LabelsArray,
         expected: npt.NDArray[np.integer],
         values: npt.NDArray[np.integer],
-    ) -> None:
-        """Write those pixels that hold what is expected of them."""
+    ) -> LabelPatch:
+        """Write the pixels that hold the expected values."""
         current = np.array(labels[self.region])
-        labels[self.region] = np.where(current == expected, values, current)
+        written = np.where(current == expected, values, current)
+        labels[self.region] = written
+        return LabelPatch(self.region, current, written)
 
 
 def plan_commit(
@@ -98,20 +113,20 @@ def plan_commit(
     Parameters
     ----------
     labels : LabelsArray
-        Where the object goes; only the region that changes is read.
+        The labels to write to; only the region that changes is read.
     planes : PlaneAxes
         How `labels` is cut into planes.
     index : Index
-        Which plane.
+        The plane.
     mask : ndarray of bool, shape (H, W)
         The object.
     object_id : int
         Its label, at least 1.
     policy : OverlapPolicy, default KEEP
-        What happens to other objects' pixels.
+        What happens to pixels of other objects.
     former : (slice, slice), optional
-        Rows and columns that this object had on this plane after its last commit; its pixels
-        in there that are not in `mask` become background, but under ADD.
+        Rows and columns that this object had on this plane after its last commit. Its pixels
+        there that are not in `mask` become background, except under ADD.
 
     Returns
     -------
@@ -129,13 +144,10 @@ def plan_commit(
         return None
     region = planes.region(index, *extent)
     before = np.array(labels[region])
-    new = mask[extent]
     after = before.copy()
     if former is not None and policy is not OverlapPolicy.ADD:
         after[before == object_id] = 0
-    if policy is not OverlapPolicy.REPLACE:
-        new = new & ((before == 0) | (before == object_id))
-    after[new] = object_id
+    after[mask[extent] & policy.free_pixels(before, object_id)] = object_id
     if np.array_equal(before, after):
         return None
     return LabelPatch(region, before, after)
@@ -144,16 +156,16 @@ def plan_commit(
 def plan_relabel(
     labels: LabelsArray, region: Region, object_id: int, new_id: int
 ) -> LabelPatch | None:
-    """Prepare giving an object's pixels another id; nothing is written yet.
+    """Prepare changing the id of an object's pixels; nothing is written yet.
 
     Parameters
     ----------
     labels : LabelsArray
-        What holds the object.
+        Array that holds the object.
     region : Region
-        Where it lies.
+        The part of the array to search.
     object_id : int
-        Which object.
+        The object.
     new_id : int
         Its new id; 0 makes its pixels background.
 
@@ -187,7 +199,7 @@ def check_id(object_id: int, dtype: np.dtype[Any]) -> None:
 
 
 def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:
-    """Smallest extent that holds both; None is nothing."""
+    """Smallest extent that holds both; None is an empty extent."""
     if first is None or second is None:
         return first or second
     rows, columns = (
@@ -197,13 +209,54 @@ def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:
     return rows, columns
 
 
-def apply_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> None:
-    """Write patches in order."""
+def apply_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> list[LabelPatch]:
+    """Apply patches in order; returns what they really changed."""
+    return [patch.apply(labels) for patch in patches]
+
+
+def revert_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> list[LabelPatch]:
+    """Revert patches, the last one first; returns what that really changed."""
+    return [patch.revert(labels) for patch in reversed(patches)]
+
+
+def count_changes(planes: PlaneAxes, patches: Iterable[LabelPatch]) -> tuple[int, int]:
+    """Count pixels and slices that differ after some patches.
+
+    Parameters
+    ----------
+    planes : PlaneAxes
+        How the labels are cut into planes.
+    patches : iterable of LabelPatch
+        In the order in which they were written. They may overlap: a pixel counts once, and not
+        at all if its first value came back.
+
+    Returns
+    -------
+    num_pixels, num_slices : int
+        Pixels, and slices that hold at least one of them.
+    """
+    by_plane: dict[Index, list[LabelPatch]] = {}
     for patch in patches:
-        patch.apply(labels)
+        by_plane.setdefault(planes.index_of(patch.region), []).append(patch)
+    counts = [_count_on_plane(planes, on_plane) for on_plane in by_plane.values()]
+    return sum(counts), sum(count > 0 for count in counts)
 
 
-def revert_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> None:
-    """Take patches back, the last one first."""
-    for patch in reversed(patches):
-        patch.revert(labels)
+def _count_on_plane(planes: PlaneAxes, patches: Sequence[LabelPatch]) -> int:
+    """Count pixels of one plane that differ after some patches."""
+    if len(patches) == 1:
+        return int(np.count_nonzero(patches[0].before != patches[0].after))
+    places, before, after = [], [], []
+    for patch in patches:
+        is_changed = patch.before != patch.after
+        rows, columns = np.nonzero(is_changed)
+        top, left = planes.corner_of(patch.region)
+        places.append((rows + top) * planes.plane_shape[1] + columns + left)
+        before.append(patch.before[is_changed])
+        after.append(patch.after[is_changed])
+    place = np.concatenate(places)
+    _, first = np.unique(place, return_index=True)
+    _, last = np.unique(place[::-1], return_index=True)
+    return int(
+        np.count_nonzero(np.concatenate(before)[first] != np.concatenate(after)[::-1][last])
+    )

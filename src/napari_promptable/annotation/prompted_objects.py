@@ -1,109 +1,118 @@
-"""Objects with prompts, one of which is worked on, and the answers to its prompts."""
+"""Objects with prompts, one of which the user works on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from psygnal import Signal
 
-from napari_promptable.annotation.questions import Answer, Question
+from napari_promptable.annotation.history import Prompts
+from napari_promptable.annotation.labels import ObjectLabels
+from napari_promptable.annotation.prompt_edits import (
+    Edit,
+    PromptEdits,
+    PromptsByPlane,
+    have_same_prompts,
+)
 from napari_promptable.errors import PromptError
-from napari_promptable.masks import BoolArray, Prediction
 from napari_promptable.planes import Index
-from napari_promptable.predict.click_by_click import Step, chosen_candidate
 from napari_promptable.prompts import PlanePrompts
 
 
 class PromptedObjects:
-    """Prompts of objects on planes, and the current object's answers.
+    """Prompts of objects on planes, and which object is the current one.
 
     Parameters
     ----------
+    labels : ObjectLabels
+        The committed objects, whose ids are taken and whose masks can be corrected.
     first_id : int, default 1
-        Id of the first object; ids below it are somebody else's.
+        Id of the first object; lower ids are taken.
 
     Attributes
     ----------
-    current_object_changed : psygnal.Signal
-        Emits the object id when another object is worked on.
-    prompts_changed : psygnal.Signal
-        Emits (object id) when its prompts were replaced.
-    answer_changed : psygnal.Signal
-        Emits (index) when the current object's answer on a plane came, changed or went.
+    current_changed : psygnal.Signal
+        Emits (object id) when another object becomes the current one.
+    changed : psygnal.Signal
+        Emits (object id, planes) when the prompts of the current object change.
+    restored : psygnal.Signal
+        Emits (object id) when undo or redo brings back prompts of the current object, which
+        tool layers do not show yet.
     """
 
-    current_object_changed = Signal(int)
-    prompts_changed = Signal(int)
-    answer_changed = Signal(tuple)
+    current_changed = Signal(int)
+    changed = Signal(int, tuple)
+    restored = Signal(int)
 
-    def __init__(self, first_id: int = 1) -> None:
+    def __init__(self, labels: ObjectLabels, first_id: int = 1) -> None:
+        self._labels = labels
         self._objects: dict[int, dict[Index, PlanePrompts]] = {first_id: {}}
-        self._steps: dict[Index, tuple[Step, ...]] = {}
         self._current = first_id
+        self._edits = PromptEdits()
 
     # objects
 
     @property
     def current_object(self) -> int:
-        """Id of the object that is worked on."""
+        """Id of the object that the user works on."""
         return self._current
 
     @property
-    def objects(self) -> Mapping[int, Mapping[Index, PlanePrompts]]:
-        """Prompts by object id and plane; objects without prompts are left out."""
+    def of_current(self) -> PromptsByPlane:
+        """Prompts of the current object by plane."""
+        return self._objects[self._current]
+
+    @property
+    def objects(self) -> Prompts:
+        """Prompts by object id and plane, without the objects that have none."""
         return {object_id: planes for object_id, planes in self._objects.items() if planes}
 
     @property
     def highest_id(self) -> int:
         """Highest object id in use."""
-        return max(*self._objects, *self._committed_ids(), 1)
+        return max(*self._objects, *self._labels.records.object_ids, 1)
 
-    def _committed_ids(self) -> Iterable[int]:
-        """Ids that are in use beyond those with prompts."""
-        return ()
-
-    def prompts_of(self, object_id: int) -> Mapping[Index, PlanePrompts]:
-        """Prompts of one object by plane; empty for an id without any."""
+    def of(self, object_id: int) -> PromptsByPlane:
+        """Return the prompts of one object by plane; empty for an id without any."""
         return self._objects.get(object_id, {})
 
     def new_object(self) -> int:
-        """Begin a new object and return its id; one without prompts or pixels is used again."""
-        committed = set(self._committed_ids())
-        unused = [i for i, planes in self._objects.items() if not planes and i not in committed]
-        self.select_object(unused[0] if unused else self.highest_id + 1)
+        """Begin a new object and return its id; an id without prompts or pixels is reused."""
+        taken = self._labels.records.object_ids
+        unused = [i for i, planes in self._objects.items() if not planes and i not in taken]
+        self.select(unused[0] if unused else self.highest_id + 1)
         return self._current
 
     def leave_id(self) -> None:
-        """Give the current object, with its prompts and answers, an id that nobody uses."""
+        """Move the current object, with its prompts, to a free id."""
         former, self._current = self._current, self.highest_id + 1
         self._objects[self._current] = self._objects.pop(former, {})
-        self.current_object_changed.emit(self._current)
+        self.current_changed.emit(self._current)
 
-    def select_object(self, object_id: int) -> None:
-        """Work on this object; its prompts come back, answers of the other are dropped."""
+    def select(self, object_id: int) -> None:
+        """Make an object the current one; its prompts come back."""
         if object_id < 1:
             raise PromptError(f"object id {object_id} was given; ids start at 1")
         if object_id != self._current:
-            self._show(object_id)
+            self.show(object_id)
 
-    def _show(self, object_id: int) -> None:
-        """Make this the current object, whose prompts may have been changed too."""
-        outdated = tuple(self._steps)
-        self._steps = {}
+    def show(self, object_id: int) -> None:
+        """Make an object the current one, also if it is already but its prompts changed."""
         self._objects.setdefault(object_id, {})
         self._current = object_id
-        self.current_object_changed.emit(object_id)
-        for index in outdated:
-            self.answer_changed.emit(index)
+        self.current_changed.emit(object_id)
 
-    # prompts and answers
+    # prompts
 
-    def replace_prompts(self, planes: Mapping[Index, PlanePrompts]) -> None:
-        """Set all prompts of the current object; empty planes are left out.
+    def assign(self, prompts: Prompts) -> None:
+        """Set the prompts of some objects, as part of a verb that concerns labels too."""
+        self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
 
-        Answers to unchanged prompts stay. A chosen candidate stays with unchanged prompts, and
-        a mask that is being refined stays until the object is forgotten.
+    def replace(self, planes: PromptsByPlane) -> None:
+        """Set all prompts of the current object; planes without prompts are left out.
+
+        Unchanged prompts keep their chosen candidate, and objects keep the mask that is being
+        corrected. The first clicks on a slice that was propagated correct its mask.
         """
         former = self._objects[self._current]
         kept = {}
@@ -114,107 +123,68 @@ class PromptedObjects:
             if before is not None and before.has_same_prompts(prompts):
                 prompts = before if prompts.candidate is None else prompts
             kept[index] = prompts
-        changed = [i for i in {**former, **kept} if former.get(i) != kept.get(i)]
-        self._objects[self._current] = kept
-        if changed:
-            self.prompts_changed.emit(self._current)
-        for index in changed:
-            if index not in kept:
-                self._steps.pop(index, None)
-            self.answer_changed.emit(index)
-
-    def _with_masks(self, planes: Mapping[Index, PlanePrompts]) -> dict[Index, PlanePrompts]:
-        """Add the masks that are being refined, which no tool layer shows."""
-        kept = dict(planes)
-        for index, former in self._objects[self._current].items():
-            if former.mask is not None and (index in planes or self._keeps_mask(index)):
-                kept[index] = replace(kept.get(index, PlanePrompts()), mask=former.mask)
-        return kept
-
-    def _keeps_mask(self, _index: Index) -> bool:
-        """Whether a mask that is being refined stays when its clicks are gone."""
-        return True
-
-    def open_questions(self) -> list[Question]:
-        """Questions of the current object whose answer is not known, in order of planes."""
-        planes = self._objects[self._current]
-        return [
-            Question(self._current, index, planes[index], self._steps.get(index, ()))
-            for index in sorted(planes)
-            if planes[index].is_answerable and self.prediction(index) is None
-        ]
-
-    def questions_by_box(self) -> list[Question]:
-        """One question for each box of the current object, as if each were an object.
-
-        The first keeps the current id, the others get ids that are free.
-        """
-        boxes = [
-            (index, box)
-            for index, prompts in sorted(self._objects[self._current].items())
-            for box in prompts.boxes_yxyx
-        ]
-        ids = [self._current, *range(self.highest_id + 1, self.highest_id + len(boxes))]
-        return [
-            Question(object_id, index, PlanePrompts(boxes_yxyx=[box]), ())
-            for object_id, (index, box) in zip(ids, boxes, strict=False)
-        ]
-
-    def accept(self, answer: Answer) -> bool:
-        """Take an answer; False, and nothing changes, if its question is no longer open."""
-        question = answer.question
-        current = self._objects[self._current].get(question.index)
-        is_stale = (
-            question.object_id != self._current
-            or current is None
-            or not current.has_same_prompts(question.prompts)
-        )
-        if is_stale:
-            return False
-        self._steps[question.index] = answer.steps
-        self.answer_changed.emit(question.index)
-        return True
-
-    def forget_answers(self) -> None:
-        """Drop all answers, as after a change of model."""
-        outdated, self._steps = tuple(self._steps), {}
-        for index in outdated:
-            self.answer_changed.emit(index)
-
-    def prediction(self, index: Index) -> Prediction | None:
-        """Answer to the current object's prompts on a plane; None while it is not known."""
-        prompts = self._objects[self._current].get(index)
-        steps = self._steps.get(index)
-        if prompts is None or not steps or not steps[-1].prompts.has_same_prompts(prompts):
-            return None
-        return steps[-1].prediction
-
-    def candidate(self, index: Index) -> int | None:
-        """Index of the candidate that would be committed; None without an answer."""
-        prediction = self.prediction(index)
-        if prediction is None:
-            return None
-        return chosen_candidate(self._objects[self._current][index], prediction)
-
-    def mask(self, index: Index) -> BoolArray | None:
-        """Mask that would be committed on a plane, (H, W); None without an answer."""
-        prediction, candidate = self.prediction(index), self.candidate(index)
-        if prediction is None or candidate is None:
-            return None
-        mask: BoolArray = prediction.mask(candidate)
-        return mask
+        if not have_same_prompts(former, kept):
+            self._edits.add(self._current, Edit(former, kept))
+        if former != kept:
+            self._set_current(kept)
 
     def choose_candidate(self, index: Index, candidate: int) -> None:
-        """Choose one of the candidates on a plane; PromptError if there is no such one."""
-        prediction = self.prediction(index)
-        count = 0 if prediction is None else len(prediction)
-        if not 0 <= candidate < count:
-            raise PromptError(f"candidate {candidate} was given; there are {count}")
+        """Note which candidate the user chose on a plane with prompts."""
         planes = self._objects[self._current]
         planes[index] = replace(planes[index], candidate=candidate)
-        self.answer_changed.emit(index)
+
+    def _set_current(
+        self, planes: PromptsByPlane, *, is_restored: bool = False
+    ) -> tuple[Index, ...]:
+        """Set the prompts of the current object; returns the planes that changed."""
+        former = self._objects[self._current]
+        self._objects[self._current] = dict(planes)
+        changed = tuple(i for i in {**former, **planes} if former.get(i) != planes.get(i))
+        self.changed.emit(self._current, changed)
+        if is_restored:
+            self.restored.emit(self._current)
+        return changed
+
+    def _with_masks(self, planes: PromptsByPlane) -> dict[Index, PlanePrompts]:
+        """Add the masks that are being corrected, which no tool layer shows."""
+        former, records = self._objects[self._current], self._labels.records
+        kept = {
+            index: prompts if index in former else self._as_correction(index, prompts)
+            for index, prompts in planes.items()
+        }
+        for index, before in former.items():
+            if before.mask is not None and (
+                index in planes or not records.is_propagated(self._current, index)
+            ):
+                kept[index] = replace(kept.get(index, PlanePrompts()), mask=before.mask)
+        return kept
+
+    def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:
+        """Add the propagated mask to the first clicks on a plane; a box starts afresh."""
+        is_propagated = self._labels.records.is_propagated(self._current, index)
+        if prompts.num_regions or prompts.is_empty or not is_propagated:
+            return prompts
+        mask = self._labels.mask_of(self._current, index)
+        return replace(prompts, mask=mask) if mask.any() else prompts
+
+    # undo
 
     @property
-    def has_answer(self) -> bool:
-        """Whether there is something to commit."""
-        return any(self.prediction(index) is not None for index in self._steps)
+    def can_undo(self) -> bool:
+        """Whether the current object has an edit to undo."""
+        return self._edits.can_undo(self._current, self.of_current)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether the current object has an edit to redo."""
+        return self._edits.can_redo(self._current, self.of_current)
+
+    def undo(self) -> tuple[Index, ...]:
+        """Undo the newest edit of the current object; returns the planes that changed."""
+        planes = self._edits.step_back(self._current).before
+        return self._set_current(planes, is_restored=True)
+
+    def redo(self) -> tuple[Index, ...]:
+        """Redo the edit undone last; returns the planes that changed."""
+        planes = self._edits.step_forward(self._current).after
+        return self._set_current(planes, is_restored=True)

@@ -1,20 +1,20 @@
-"""What a propagation found, turned into masks that an annotation job writes."""
+"""Propagated masks as objects on slices, which an annotation job writes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from napari_promptable.annotation.history import Key, Origin
-from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
 from napari_promptable.planes import Index, SliceLine
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation.chains import PropagatedMask
 from napari_promptable.propagation.volume import VolumeMasks
 
 
 def prompts_on(
     line: SliceLine, prompts: Mapping[Index, PlanePrompts]
 ) -> dict[int, PlanePrompts]:
-    """Map slices of a line to their prompts, if these say where an object is."""
+    """Map slices of a line to their prompts, as far as these say where an object is."""
     return {
         position: asked
         for index, asked in prompts.items()
@@ -22,15 +22,20 @@ def prompts_on(
     }
 
 
-def to_slice_masks(masks: VolumeMasks, line: SliceLine) -> dict[Key, SliceMask]:
-    """Turn what was found into what is written: on each slice, the most confident first."""
+def to_object_on_slice(value: PropagatedMask) -> ObjectOnSlice:
+    """Describe a propagated mask as an annotation job does."""
+    return ObjectOnSlice.of_mask(
+        value.packed,
+        Origin.PROMPTS if value.is_anchor else Origin.PROPAGATED,
+        value.confidence,
+        str(value.stop or ""),
+    )
+
+
+def to_objects(masks: VolumeMasks, line: SliceLine) -> dict[Key, ObjectOnSlice]:
+    """Describe all propagated masks in the order of writing: the most confident first."""
     return {
-        (value.object_id, line.at(value.position)): SliceMask(
-            value.packed.unpack,
-            Origin.PROMPTS if value.is_anchor else Origin.PROPAGATED,
-            value.confidence,
-            str(value.stop or ""),
-        )
+        (value.object_id, line.at(value.position)): to_object_on_slice(value)
         for position in masks.positions
         for value in reversed(masks.ranked(position))
     }

@@ -1,80 +1,83 @@
-"""The state of one annotation job: objects, prompts, answers, labels and their history.
+"""One annotation job: prompts, answers, labels, records and their history.
 
-The one mutable thing of the headless core. It knows no viewer and no network: whoever owns
-it reads planes, resolves questions (in a thread, if it likes) and listens to the signals.
+The one mutable thing of the headless core. It knows no viewer and no network: its owner reads
+planes, resolves questions (in a thread, if it likes) and listens to the signals of the parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from psygnal import Signal
 
-from napari_promptable.annotation.history import (
-    Change,
-    Key,
-    Origin,
-    Prompts,
-    Records,
-    SliceRecord,
-    Verb,
+from napari_promptable.annotation.answers import Answer, CurrentAnswers
+from napari_promptable.annotation.history import Change, History, Prompts, Verb
+from napari_promptable.annotation.labels import ObjectLabels, Written
+from napari_promptable.annotation.outcomes import (
+    Course,
+    Outcome,
+    Reason,
+    outcome_of_edit,
+    outcome_of_step,
+    outcome_of_writing,
 )
-from napari_promptable.annotation.labels import ObjectLabels, SliceMask
-from napari_promptable.annotation.patches import Extent, LabelsArray, OverlapPolicy
+from napari_promptable.annotation.patches import Extent, LabelsArray
 from napari_promptable.annotation.prompted_objects import PromptedObjects
-from napari_promptable.annotation.questions import Answer
-from napari_promptable.errors import PromptError
+from napari_promptable.annotation.records import (
+    Key,
+    ObjectOnSlice,
+    Origin,
+    Records,
+)
+from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.masks import mask_region
 from napari_promptable.planes import Index, PlaneAxes, ReadPlane
-from napari_promptable.predict.click_by_click import Segmenter, chosen_candidate
 from napari_promptable.predict.embeddings import EmbeddingCache
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PlanePrompts
 
 
-class SegmentationSession(PromptedObjects):
-    """Objects with prompts on the planes of one image, and the labels they are written to.
+class SegmentationSession:
+    """The verbs that concern prompts and labels together.
+
+    Each verb returns an `Outcome`. A verb that changes nothing is not in the history.
 
     Parameters
     ----------
     planes : PlaneAxes
         How image and labels are cut into planes.
     labels : LabelsArray
-        Where objects are committed to, of shape ``planes.shape``.
+        The array to commit objects to, of shape ``planes.shape``.
     first_id : int, default 1
-        Id of the first object; ids below it are somebody else's.
+        Id of the first object; lower ids are taken.
 
     Attributes
     ----------
-    objects_in_labels : ObjectLabels
-        What is known of the objects that are in the labels.
+    prompts : PromptedObjects
+        The prompts of all objects, and the current object.
+    answers : CurrentAnswers
+        The model's answers to the prompts of the current object.
+    labels : ObjectLabels
+        The array, and how objects are written to it.
+    records : ObjectRecords
+        Facts about the objects in the array.
+    history : History
+        Changes of the labels, done and undone.
     details : dict
-        What the owner wants to be noted with each change, such as the model; plain values.
-    class_names : dict of int to str
-        Names that the user gave to objects.
-    labels_changed : psygnal.Signal
-        Emits (patches) when labels were written.
-    records_changed : psygnal.Signal
-        Emits (ids) of the objects of which something else is known.
-    history_changed : psygnal.Signal
-        Emits when what undo and redo would do has changed.
+        Notes to keep with each change, such as the model; plain values.
     """
 
-    labels_changed = Signal(tuple)
-    records_changed = Signal(frozenset)
-    history_changed = Signal()
-
     def __init__(self, planes: PlaneAxes, labels: LabelsArray, first_id: int = 1) -> None:
-        super().__init__(first_id)
         self.planes = planes
-        self.objects_in_labels = ObjectLabels(planes, labels)
-        self.objects_in_labels.labels_changed.connect(self.labels_changed.emit)
-        self.objects_in_labels.records_changed.connect(self.records_changed.emit)
-        self.objects_in_labels.history_changed.connect(self.history_changed.emit)
+        self.labels = ObjectLabels(planes, labels)
+        self.records = self.labels.records
+        self.prompts = PromptedObjects(self.labels, first_id)
+        self.answers = CurrentAnswers(self.prompts)
+        self.history = History()
         self.details: dict[str, Any] = {}
-        self.class_names: dict[int, str] = {}
+
+    # taking over objects
 
     def restore(
         self,
@@ -83,33 +86,30 @@ class SegmentationSession(PromptedObjects):
         changes: list[Change],
         class_names: Mapping[int, str],
     ) -> None:
-        """Take over an earlier session's state; what it did cannot be undone any more."""
-        self._set_prompts(prompts)
-        self.class_names |= class_names
-        self.objects_in_labels.history.settle(changes)
-        self.objects_in_labels.set_records(records)
-        self.history_changed.emit()
-        self.new_object()
+        """Take over the state of an earlier session, whose changes cannot be undone."""
+        self.prompts.assign(prompts)
+        self.records.class_names |= class_names
+        self.records.update(records)
+        self.history.settle(changes)
+        self.prompts.new_object()
 
     def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> bool:
-        """Take note of what is on a plane of the labels; see `ObjectLabels.note_plane`.
+        """Record which objects a plane of the labels holds, see `ObjectRecords.note_plane`.
 
-        Where an object is found that has the id of the current one, which was not committed
-        yet, the current one takes another id.
+        If one of them has the id of the current object, which is not committed yet, the current
+        object moves to a free id.
         """
-        is_committed = bool(self.objects_in_labels.records_of(self.current_object))
-        is_news = self.objects_in_labels.note_plane(index, extents)
-        if self.current_object in extents and not is_committed:
-            self.leave_id()
+        current = self.prompts.current_object
+        is_committed = bool(self.records.of(current))
+        is_news = self.records.note_plane(index, extents)
+        if current in extents and not is_committed:
+            self.prompts.leave_id()
         return is_news
 
-    def _committed_ids(self) -> Iterable[int]:
-        return self.objects_in_labels.object_ids
-
     def refine_object(self, object_id: int, index: Index) -> None:
-        """Work on an object that is in the labels, whoever made it, as it is on a plane.
+        """Start correcting an object that is in the labels, whoever drew it.
 
-        Where it has no prompts of its own, its mask becomes the prompt that clicks correct.
+        On a plane where it has no prompts, its mask becomes the prompt that clicks correct.
 
         Parameters
         ----------
@@ -123,260 +123,251 @@ class SegmentationSession(PromptedObjects):
         PromptError
             If the object is not on this plane.
         """
-        plane = np.asarray(self.labels[self.planes.region(index)])
-        mask = plane == object_id
+        mask = self.labels.mask_of(object_id, index)
         if object_id < 1 or not mask.any():
             raise PromptError(
                 f"object {object_id} is not on slice {index}; pick an object that is in view"
             )
-        planes = self._objects.setdefault(object_id, {})
-        if index not in planes:
-            planes[index] = PlanePrompts(mask=mask)
-        if index not in self.objects_in_labels.records_of(object_id):
-            record = SliceRecord(mask_region(mask), Origin.FOUND)
-            self.objects_in_labels.set_records({(object_id, index): record})
-        self._show(object_id)
+        prompts = self.prompts.of(object_id)
+        if index not in prompts:
+            self.prompts.assign({object_id: {**prompts, index: PlanePrompts(mask=mask)}})
+        if self.records.get(object_id, index) is None:
+            found = ObjectOnSlice(mask_region(mask), Origin.FOUND)
+            self.records.update({(object_id, index): found})
+        self.prompts.show(object_id)
 
-    def replace_prompts(self, planes: Mapping[Index, PlanePrompts]) -> None:
-        """Set all prompts of the current object; see `PromptedObjects.replace_prompts`.
+    # writing masks
 
-        Clicks on a slice to which the object was propagated correct what is there.
-        """
-        known = self.prompts_of(self.current_object)
-        super().replace_prompts(
-            {
-                index: prompts if index in known else self._as_correction(index, prompts)
-                for index, prompts in planes.items()
-            }
-        )
-
-    def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:
-        """Add the propagated mask to the first clicks on a plane; a box begins anew."""
-        record = self.objects_in_labels.records_of(self.current_object).get(index)
-        is_propagated = record is not None and record.origin is Origin.PROPAGATED
-        if not is_propagated or prompts.num_regions or prompts.is_empty:
-            return prompts
-        mask = np.asarray(self.labels[self.planes.region(index)]) == self.current_object
-        return replace(prompts, mask=mask) if mask.any() else prompts
-
-    def _keeps_mask(self, index: Index) -> bool:
-        record = self.objects_in_labels.records_of(self.current_object).get(index)
-        return record is None or record.origin is not Origin.PROPAGATED
-
-    # labels
-
-    @property
-    def labels(self) -> LabelsArray:
-        """Where objects are committed to."""
-        return self.objects_in_labels.labels
-
-    @property
-    def policy(self) -> OverlapPolicy:
-        """What happens where a new object meets others."""
-        return self.objects_in_labels.policy
-
-    @policy.setter
-    def policy(self, policy: OverlapPolicy) -> None:
-        self.objects_in_labels.policy = policy
-
-    @property
-    def changes(self) -> list[Change]:
-        """What was done to the labels and holds, the oldest first."""
-        return self.objects_in_labels.history.changes
-
-    def commit(self) -> Change | None:
+    def commit(self) -> Outcome:
         """Write the current object's masks on all its planes, then begin a new object.
 
-        What its prompts gave on planes where it has none any more becomes background.
-
-        Returns
-        -------
-        Change or None
-            What was done; None, and the object stays current, if there is no answer yet.
+        On planes from which its prompts were removed, the pixels that they gave become
+        background. If nothing is written, the object stays current with its prompts.
 
         Raises
         ------
         LabelError
             If the id does not fit the labels; nothing is written.
         """
-        if not self.has_answer:
-            return None
-        prompts = self._objects[self._current]
-        masks: dict[Key, SliceMask] = {}
-        for index in sorted(self._steps):
-            mask, confidence = self.mask(index), self._confidence(index)
-            if mask is not None:
-                masks[self._current, index] = SliceMask(mask, confidence=confidence)
-        for index, record in self.objects_in_labels.records_of(self._current).items():
+        current, prompts = self.prompts.current_object, dict(self.prompts.of_current)
+        objects: dict[Key, ObjectOnSlice] = {}
+        for index in self.answers.answered:
+            mask = self.answers.mask(index)
+            assert mask is not None
+            confidence = self.answers.confidence(index)
+            objects[current, index] = ObjectOnSlice.of_mask(mask, confidence=confidence)
+        if not objects:
+            return Outcome(Verb.COMMIT, (current,), reason=Reason.NO_ANSWER)
+        nothing = ObjectOnSlice.of_mask(np.zeros(self.planes.plane_shape, bool))
+        for index, record in self.records.of(current).items():
             if index not in prompts and record.origin is Origin.PROMPTS:
-                masks[self._current, index] = SliceMask(np.zeros(self.planes.plane_shape, bool))
-        done = self._write(masks, asked={self._current: dict(prompts)})
-        self.new_object()
-        return done
+                objects[current, index] = nothing
+        outcome = self._write(Verb.COMMIT, objects, {current: prompts})
+        if outcome.has_changed:
+            self.prompts.new_object()
+        return outcome
 
-    def _confidence(self, index: Index) -> float:
-        prediction, candidate = self.prediction(index), self.candidate(index)
-        if prediction is None or candidate is None:
-            return float("nan")
-        return float(prediction.predicted_iou[candidate])
-
-    def commit_answers(self, answers: Sequence[Answer]) -> Change | None:
+    def commit_answers(self, answers: Sequence[Answer]) -> Outcome:
         """Write many objects at once, as one entry of the history; see `commit`.
 
-        Their prompts become the objects' prompts.
+        Their prompts become the objects' prompts, also of objects that get no pixels.
         """
-        if not answers:
-            return None
-        masks: dict[Key, SliceMask] = {}
+        objects: dict[Key, ObjectOnSlice] = {}
         prompts: dict[int, dict[Index, PlanePrompts]] = {}
         for answer in answers:
-            question = answer.question
+            question, candidate = answer.question, answer.candidate
             prompts.setdefault(question.object_id, {})[question.index] = question.prompts
-            prediction = answer.steps[-1].prediction
-            chosen = chosen_candidate(question.prompts, prediction)
-            masks[question.object_id, question.index] = SliceMask(
-                prediction.mask(chosen), confidence=float(prediction.predicted_iou[chosen])
+            objects[question.object_id, question.index] = ObjectOnSlice.of_mask(
+                answer.prediction.mask(candidate),
+                confidence=float(answer.prediction.predicted_iou[candidate]),
             )
-        done = self._write(masks, asked=prompts, **self._prompts_change(prompts))
-        self._set_prompts(prompts)
-        self.new_object()
-        return done
+        if not objects:
+            return Outcome(Verb.COMMIT, reason=Reason.NO_ANSWER)
+        outcome = self._write(Verb.COMMIT, objects, prompts, prompts=prompts)
+        if outcome.has_changed:
+            self.prompts.new_object()
+        return outcome
 
     def commit_masks(
         self,
-        masks: Mapping[Key, SliceMask],
+        objects: Mapping[Key, ObjectOnSlice],
         details: Mapping[str, Any] | None = None,
         asked: Prompts | None = None,
-    ) -> Change | None:
-        """Write masks that were carried on from the objects' prompts, as one entry.
+    ) -> Outcome:
+        """Write masks that were propagated from the objects' prompts, as one entry.
 
         Parameters
         ----------
-        masks : dict of (object id, Index) to SliceMask
-            What to write.
+        objects : dict of (object id, Index) to ObjectOnSlice
+            With masks.
         details : dict, optional
-            What is needed to do it again; plain values.
+            What a repetition needs; plain values.
         asked : dict of int to dict of Index to PlanePrompts, optional
-            The prompts that they were carried on from; those of today by default.
-
-        Returns
-        -------
-        Change or None
-            What was done; None if there is nothing to write.
+            The prompts from which they were propagated; the present ones by default.
 
         Raises
         ------
         LabelError
             If an id does not fit the labels; nothing is written.
         """
-        if not masks:
-            return None
+        if not objects:
+            return Outcome(Verb.PROPAGATE, reason=Reason.NO_ANSWER)
         if asked is None:
-            asked = {object_id: dict(self.prompts_of(object_id)) for object_id, _ in masks}
-        return self._write(masks, Verb.PROPAGATE, details, asked=asked)
+            asked = self._prompts_of(object_id for object_id, _ in objects)
+        return self._write(Verb.PROPAGATE, objects, asked, details)
 
-    def delete_objects(self, object_ids: Sequence[int]) -> Change:
-        """Make objects background; their prompts go too."""
-        prompts = self._prompts_change({i: {} for i in object_ids})
-        done = self.objects_in_labels.delete(object_ids, details=self._note(), **prompts)
-        self._set_prompts(done.prompts_after)
-        self._show(self._current)
-        return done
+    def _write(
+        self,
+        verb: Verb,
+        objects: Mapping[Key, ObjectOnSlice],
+        asked: Prompts,
+        details: Mapping[str, Any] | None = None,
+        prompts: Prompts | None = None,
+    ) -> Outcome:
+        """Write masks; unless that changes nothing, set prompts and add to the history."""
+        ids = tuple(dict.fromkeys(object_id for object_id, _ in objects))
+        written = self.labels.write(objects)
+        if written.num_pixels:
+            details = {"policy": str(self.labels.policy), **(details or {})}
+            self._add_change(verb, ids, written, prompts or {}, asked, details)
+        return outcome_of_writing(verb, ids, written)
 
-    def merge_objects(self, object_ids: Sequence[int], into: int) -> Change:
-        """Give objects the id of one of them, whose prompts stay; those of the others go."""
+    def _add_change(
+        self,
+        verb: Verb,
+        object_ids: tuple[int, ...],
+        written: Written,
+        prompts: Prompts,
+        asked: Prompts | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Set the prompts of some objects, and add what was done to the history."""
+        change = Change(
+            verb,
+            object_ids,
+            written.patches,
+            written.records_before,
+            written.records_after,
+            prompts_before=self._prompts_of(prompts),
+            prompts_after=prompts,
+            asked=asked or {},
+            details={**self.details, **(details or {})},
+        )
+        self.prompts.assign(prompts)
+        self.history.add(change)
+
+    def _prompts_of(self, object_ids: Iterable[int]) -> Prompts:
+        return {object_id: dict(self.prompts.of(object_id)) for object_id in object_ids}
+
+    # whole objects
+
+    def delete_objects(self, object_ids: Sequence[int]) -> Outcome:
+        """Make objects background and remove their prompts."""
+        written = self.labels.relabel(object_ids, 0)
+        prompts: Prompts = {object_id: {} for object_id in object_ids}
+        outcome = self._finish(Verb.DELETE, tuple(object_ids), written, prompts)
+        self.prompts.show(self.prompts.current_object)
+        return outcome
+
+    def merge_objects(self, object_ids: Sequence[int], into: int) -> Outcome:
+        """Give objects the id of one of them; it keeps its prompts, the others lose theirs."""
         if into not in object_ids or len(set(object_ids)) < 2:
             raise PromptError(
                 f"objects {list(object_ids)} cannot be merged into {into}; choose two or more, "
                 "one of which gives the id"
             )
         others = [object_id for object_id in object_ids if object_id != into]
-        prompts = self._prompts_change({i: {} for i in others})
-        done = self.objects_in_labels.merge(others, into, details=self._note(), **prompts)
-        self._set_prompts(done.prompts_after)
-        self._show(into if self._current in others else self._current)
-        return done
+        written = self.labels.relabel(others, into)
+        prompts: Prompts = {object_id: {} for object_id in others}
+        outcome = self._finish(Verb.MERGE, (into, *others), written, prompts)
+        current = self.prompts.current_object
+        self.prompts.show(into if current in others else current)
+        return outcome
 
-    def relabel_object(self, object_id: int, new_id: int) -> Change:
-        """Give an object another id, which must be free; its prompts go with it."""
-        if self.prompts_of(new_id):
+    def relabel_object(self, object_id: int, new_id: int) -> Outcome:
+        """Give an object a free id, which its prompts and class follow."""
+        if self.prompts.of(new_id):
             raise PromptError(f"object {new_id} has prompts; choose an id that is free")
-        moved = {object_id: {}, new_id: dict(self.prompts_of(object_id))}
-        prompts = self._prompts_change(moved)
-        done = self.objects_in_labels.relabel(
-            object_id, new_id, details=self._note(), **prompts
-        )
-        self._set_prompts(done.prompts_after)
-        self._move_name(object_id, new_id)
-        self._show(new_id if self._current == object_id else self._current)
-        return done
+        if new_id == object_id or self.records.of(new_id):
+            raise LabelError(
+                f"id {new_id} is in use; choose a free one, or merge the two objects"
+            )
+        written = self.labels.relabel([object_id], new_id)
+        prompts = {object_id: {}, new_id: dict(self.prompts.of(object_id))}
+        outcome = self._finish(Verb.RELABEL, (new_id, object_id), written, prompts)
+        self.records.move_class(object_id, new_id)
+        current = self.prompts.current_object
+        self.prompts.show(new_id if current == object_id else current)
+        return outcome
 
-    def rename_class(self, object_ids: Sequence[int], name: str) -> None:
-        """Say what objects are; an empty name says nothing."""
-        for object_id in object_ids:
-            if name:
-                self.class_names[object_id] = name
-            else:
-                self.class_names.pop(object_id, None)
-        self.records_changed.emit(frozenset(object_ids))
+    def _finish(
+        self, verb: Verb, object_ids: tuple[int, ...], written: Written, prompts: Prompts
+    ) -> Outcome:
+        """Set prompts after a verb on whole objects, and report."""
+        if not written.num_pixels and self._prompts_of(prompts) == prompts:
+            return Outcome(verb, object_ids, reason=Reason.UNCHANGED)
+        self._add_change(verb, object_ids, written, prompts)
+        return Outcome(verb, object_ids, written.num_pixels, written.num_slices)
 
-    def _move_name(self, object_id: int, new_id: int) -> None:
-        """Let the name of an object go with its id."""
-        if object_id in self.class_names:
-            self.rename_class([new_id], self.class_names.pop(object_id))
+    # undo and redo
 
-    def _write(
-        self,
-        masks: Mapping[Key, SliceMask],
-        verb: Verb = Verb.COMMIT,
-        details: Mapping[str, Any] | None = None,
-        **about: Any,
-    ) -> Change:
-        note = {**self._note(), "policy": str(self.policy), **(details or {})}
-        return self.objects_in_labels.write(masks, verb, details=note, **about)
+    def undo(self) -> Outcome | None:
+        """Undo the last change of the labels; its object becomes the current one.
 
-    def _note(self) -> dict[str, Any]:
-        return dict(self.details)
+        Returns
+        -------
+        Outcome or None
+            What changed; None if there is nothing to undo.
+        """
+        change = self.history.last_done
+        if change is None:
+            return None
+        written = self.labels.revert(change)
+        self.history.step_back()
+        self.prompts.assign(change.prompts_before)
+        if change.verb is Verb.RELABEL:
+            self.records.move_class(*change.object_ids)
+        self.prompts.show(change.object_ids[-1 if change.verb is Verb.RELABEL else 0])
+        return outcome_of_step(change, written, Course.UNDONE)
 
-    def _prompts_change(
-        self, prompts: Mapping[int, Mapping[Index, PlanePrompts]]
-    ) -> dict[str, Any]:
-        """Prompts of some objects before and after they are set to these."""
-        before = {object_id: dict(self._objects.get(object_id, {})) for object_id in prompts}
-        return {"prompts_before": before, "prompts_after": prompts}
+    def redo(self) -> Outcome | None:
+        """Redo the change of the labels undone last, then begin a new object.
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
-        return self.objects_in_labels.history.can_undo
+        Returns
+        -------
+        Outcome or None
+            What changed; None if there is nothing to redo.
+        """
+        change = self.history.last_undone
+        if change is None:
+            return None
+        written = self.labels.repeat(change)
+        self.history.step_forward()
+        self.prompts.assign(change.prompts_after)
+        if change.verb is Verb.RELABEL:
+            self.records.move_class(*reversed(change.object_ids))
+        self.prompts.new_object()
+        return outcome_of_step(change, written, Course.REDONE)
 
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a change to do again."""
-        return self.objects_in_labels.history.can_redo
+    def undo_step(self) -> Outcome | None:
+        """Undo the newest prompt of the current object, or else the last change of the labels.
 
-    def undo(self) -> Change | None:
-        """Take the last change back; its object becomes the current one again."""
-        change = self.objects_in_labels.undo()
-        if change is not None:
-            self._set_prompts(change.prompts_before)
-            if change.verb is Verb.RELABEL:
-                self._move_name(*change.object_ids)
-            self._show(change.object_ids[-1 if change.verb is Verb.RELABEL else 0])
-        return change
+        Returns
+        -------
+        Outcome or None
+            What changed; None if there is nothing to undo.
+        """
+        if self.prompts.can_undo:
+            current, planes = self.prompts.current_object, self.prompts.undo()
+            return outcome_of_edit(current, planes, Course.UNDONE)
+        return self.undo()
 
-    def redo(self) -> Change | None:
-        """Do the last change again that was taken back, then begin a new object."""
-        change = self.objects_in_labels.redo()
-        if change is not None:
-            self._set_prompts(change.prompts_after)
-            if change.verb is Verb.RELABEL:
-                self._move_name(*reversed(change.object_ids))
-            self.new_object()
-        return change
-
-    def _set_prompts(self, prompts: Mapping[int, Mapping[Index, PlanePrompts]]) -> None:
-        self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
+    def redo_step(self) -> Outcome | None:
+        """Redo what `undo_step` undid last; see there."""
+        if self.prompts.can_redo:
+            current, planes = self.prompts.current_object, self.prompts.redo()
+            return outcome_of_edit(current, planes, Course.REDONE)
+        return self.redo()
 
 
 def answer_open_questions(
@@ -386,7 +377,7 @@ def answer_open_questions(
     read_plane: ReadPlane,
     cache: EmbeddingCache,
 ) -> None:
-    """Answer all prompts of the current object, here and now, as a script does."""
-    for question in session.open_questions():
+    """Answer all prompts of the current object here and now, as a script does."""
+    for question in session.answers.open_questions():
         embedding = cache.embed(segmenter, model_id, read_plane(question.index))
-        session.accept(question.resolve(segmenter, embedding))
+        session.answers.accept(question.resolve(segmenter, embedding))

@@ -1,8 +1,8 @@
 """A folder in which a session survives a crash: prompts.json, and the slices that changed.
 
-Every save writes the changed slices to new files first and then replaces prompts.json, which
-names the files that count, in one step. Whenever the process ends, the folder holds the last
-save or the one before it.
+Every save first writes the changed slices to new files, then replaces prompts.json, which names
+the current files, in one step. Whenever the process ends, the folder holds the last save or the
+one before it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_promptable.files.prompts_json import PromptDocument, read_prompts, w
 from napari_promptable.planes import Index
 
 DOCUMENT_NAME = "prompts.json"
-_SLICES = "label_slices"  # key of the file: index and file name of each slice that was saved
+_SLICES = "label_slices"  # key of the file: index and file name of each saved slice
 
 
 class SessionFolder:
@@ -33,12 +33,12 @@ class SessionFolder:
     Parameters
     ----------
     path : Path
-        The folder; made at the first save.
+        The folder; the first save creates it.
 
     Attributes
     ----------
     num_objects : int
-        How many objects the session had when it was saved last.
+        Number of objects in the last save.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class SessionFolder:
 
     @property
     def is_there(self) -> bool:
-        """Whether something has been saved."""
+        """Whether the folder holds a save."""
         return (self.path / DOCUMENT_NAME).is_file()
 
     def save(
@@ -60,7 +60,7 @@ class SessionFolder:
     ) -> None:
         """Save a session's document and the slices that changed since the last save.
 
-        Threads take turns.
+        Safe to call from several threads.
 
         Parameters
         ----------
@@ -111,27 +111,27 @@ class SessionFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def read_document(self) -> PromptDocument:
-        """Read what was saved.
+        """Read the document of the last save.
 
         Returns
         -------
         PromptDocument
-            Of the last save.
+            The document.
 
         Raises
         ------
         PromptError
-            If there is none, or it is damaged.
+            If it is missing or damaged.
         """
         return read_prompts(self.path / DOCUMENT_NAME)
 
     def read_planes(self) -> Iterator[tuple[Index, npt.NDArray[np.integer[Any]]]]:
-        """Read the labels that were saved, slice by slice.
+        """Read the saved labels slice by slice.
 
         Yields
         ------
         index : Index
-            Which plane.
+            The plane.
         plane : ndarray of int, shape (H, W)
             Labels.
 
@@ -151,11 +151,11 @@ class SessionFolder:
                 ) from error
 
     def remove(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder with its content."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove slices that no longer count, or that an interrupted save left behind."""
+        """Remove outdated slices, and slices that an interrupted save left behind."""
         known = set(self._files.values())
         self._remove({path.name for path in self.path.glob("*.tif")} - known)
 
@@ -173,16 +173,16 @@ def _files_of(document: PromptDocument) -> dict[Index, str]:
 
 @dataclass(frozen=True)
 class SavedSession:
-    """A session that can be taken up again.
+    """A session on disk that can be restored.
 
     Attributes
     ----------
     folder : SessionFolder
-        Where it is.
+        Its folder.
     saved_at : datetime
         Time of the last save.
     num_objects : int
-        How many objects it has.
+        Number of its objects.
     """
 
     folder: SessionFolder
@@ -191,12 +191,12 @@ class SavedSession:
 
 
 class SessionShelf:
-    """The sessions of one image on disk, the newest of which are kept.
+    """The newest sessions of one image on disk.
 
     Parameters
     ----------
     path : Path
-        Folder in which each session has a folder; need not exist.
+        Folder with one folder per session; need not exist.
     """
 
     _NUM_KEPT = 5
@@ -205,7 +205,7 @@ class SessionShelf:
         self._path = path
 
     def find_sessions(self) -> list[SavedSession]:
-        """Find the sessions that can be opened and have objects, the newest first."""
+        """Find readable sessions with objects, the newest first."""
         found = []
         for path in self._folders():
             try:
@@ -218,13 +218,13 @@ class SessionShelf:
         return found
 
     def _folders(self) -> list[Path]:
-        """Folders in which something was saved, the newest first."""
+        """Folders that hold a save, the newest first."""
         documents = self._path.glob(f"*/{DOCUMENT_NAME}")
         newest = sorted(documents, key=lambda path: path.stat().st_mtime, reverse=True)
         return [path.parent for path in newest]
 
     def new_folder(self) -> SessionFolder:
-        """Return a folder for another session, and remove sessions that are too old."""
+        """Return a folder for a new session, and remove the oldest sessions."""
         for path in self._folders()[self._NUM_KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
         return SessionFolder(self._path / f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:6]}")

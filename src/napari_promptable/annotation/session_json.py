@@ -1,14 +1,15 @@
-"""A session as a prompts.json: prompts, what is known of each object, and what was done."""
+"""A session as a prompts.json: prompts, records of the objects, and changes of the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
-from napari_promptable.annotation.history import Change, Key, Origin, Prompts, SliceRecord, Verb
+from napari_promptable.annotation.history import Change, Prompts, Verb
+from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import (
@@ -19,12 +20,12 @@ from napari_promptable.files.prompts_json import (
 from napari_promptable.planes import Index, PlaneAxes
 
 ACTIONS = "actions"
-"""Key of the file under which the changes stand, the oldest first."""
+"""Key of the file for the changes, the oldest first."""
 
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """A session as it is at one moment; it can be described in another thread.
+    """A snapshot of a session, which another thread can describe.
 
     Attributes
     ----------
@@ -32,35 +33,35 @@ class SessionState:
         How image and labels are cut into planes.
     prompts : dict of int to dict of Index to PlanePrompts
         By object id and plane.
-    records : dict of int to dict of Index to SliceRecord
-        What is known of the objects in the labels.
+    records : dict of int to dict of Index to ObjectOnSlice
+        The objects in the labels, by object id and plane.
     class_names : dict of int to str
         By object id.
     changes : list of Change
-        What was done, the oldest first.
+        Changes of the labels, the oldest first.
     """
 
     planes: PlaneAxes
     prompts: Prompts
-    records: Mapping[int, Mapping[Index, SliceRecord]]
+    records: Mapping[int, Mapping[Index, ObjectOnSlice]]
     class_names: Mapping[int, str]
     changes: Sequence[Change]
 
     @property
     def object_ids(self) -> list[int]:
-        """Ids of all objects: those with prompts first."""
+        """Ids of all objects, the prompted ones first."""
         return list(dict.fromkeys([*self.prompts, *self.records]))
 
 
 def state_of(session: SegmentationSession) -> SessionState:
-    """Copy a session's state; the values in it never change."""
-    known = session.objects_in_labels
+    """Copy a session's state; its values never change."""
+    records = session.records
     return SessionState(
         session.planes,
-        {object_id: dict(planes) for object_id, planes in session.objects.items()},
-        {object_id: dict(known.records_of(object_id)) for object_id in known.object_ids},
-        dict(session.class_names),
-        session.changes,
+        {object_id: dict(planes) for object_id, planes in session.prompts.objects.items()},
+        {object_id: dict(records.of(object_id)) for object_id in records.object_ids},
+        dict(records.class_names),
+        session.history.changes,
     )
 
 
@@ -74,7 +75,7 @@ def document_of(
     state : SessionState
         From `state_of`.
     image_name : str
-        Name of the image, for people.
+        Name of the image, for human readers.
     model : str
         Registry name of the model, or path of its weights.
     **extra
@@ -83,7 +84,7 @@ def document_of(
     Returns
     -------
     PromptDocument
-        From which `restore_session` makes the same session, and a script the same labels.
+        `restore_session` makes the same session from it, and a script the same labels.
     """
     return PromptDocument(
         image_name,
@@ -101,21 +102,21 @@ def document_of(
 
 
 def restore_session(document: PromptDocument, session: SegmentationSession) -> None:
-    """Bring prompts, records and past changes back into a new session; see `document_of`.
+    """Restore prompts, records and past changes in a new session; undoes `document_of`.
 
     Parameters
     ----------
     document : PromptDocument
-        From `document_of`; one without its additional keys brings back prompts only.
+        From `document_of`; a document without its additional keys restores prompts only.
     session : SegmentationSession
-        Without any object, of the same planes; its labels hold what was committed.
+        Without any object, of the same planes; its labels hold the committed objects.
 
     Raises
     ------
     PromptError
-        If an additional key is malformed; the session stays as it is.
+        If an additional key is malformed; the session stays unchanged.
     """
-    records: dict[Key, SliceRecord | None] = {}
+    records: dict[Key, ObjectOnSlice | None] = {}
     changes = parse_changes(document)
     try:
         for object_id, extra in document.object_extra.items():
@@ -128,7 +129,7 @@ def restore_session(document: PromptDocument, session: SegmentationSession) -> N
 
 
 def parse_changes(document: PromptDocument) -> list[Change]:
-    """Read what was done; empty for a document that does not tell."""
+    """Read the changes of the labels; empty for a document without any."""
     try:
         return [_parse_change(entry) for entry in document.extra.get(ACTIONS, [])]
     except (KeyError, TypeError, ValueError) as error:
@@ -150,8 +151,8 @@ def _format_object(state: SessionState, object_id: int) -> dict[str, Any]:
     return ({"slices": slices} if slices else {}) | ({"class": name} if name else {})
 
 
-def _format_record(index: Index, record: SliceRecord) -> dict[str, Any]:
-    assert record.extent is not None  # others are not kept
+def _format_record(index: Index, record: ObjectOnSlice) -> dict[str, Any]:
+    assert record.extent is not None  # records without one are not kept
     rows, columns = record.extent
     return {
         "index": list(index),
@@ -162,13 +163,13 @@ def _format_record(index: Index, record: SliceRecord) -> dict[str, Any]:
     }
 
 
-def _parse_record(entry: Mapping[str, Any]) -> SliceRecord:
+def _parse_record(entry: Mapping[str, Any]) -> ObjectOnSlice:
     top, left, bottom, right = (int(n) for n in entry["extent"])
     confidence = entry["confidence"]
-    return SliceRecord(
+    return ObjectOnSlice(
         (slice(top, bottom), slice(left, right)),
         Origin(entry["origin"]),
-        float("nan") if confidence is None else float(confidence),
+        nan if confidence is None else float(confidence),
         str(entry.get("stop", "")),
     )
 

@@ -1,4 +1,4 @@
-"""Doing again, by script, what was done in a session: the same labels without a screen."""
+"""Repeat a session's changes of the labels by script: the same labels without a screen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.history import Change, Key, Verb
-from napari_promptable.annotation.labels import SliceMask
+from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
-from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
+from napari_promptable.annotation.propagated import prompts_on, to_objects
+from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.annotation.session import (
     SegmentationSession,
     answer_open_questions,
@@ -46,37 +46,37 @@ def replay_document(
     labels: LabelsArray | None = None,
     progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
 ) -> LabelsArray:
-    """Do everything again that a saved session has done to its labels.
+    """Repeat all changes that a saved session made to its labels.
 
-    Objects that have prompts but were never committed are committed in the end.
+    Objects that have prompts but were never committed are committed at the end.
 
     Parameters
     ----------
     load_model : callable
         Loads a model by name; each is loaded once.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; only planes that are
+        With the document's shape, optionally followed by an RGB axis; only the planes that are
         needed are read.
     document : PromptDocument
         From `document_of`.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for, and kept.
+        Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
-        What to write to, of the image's shape, all background. By default a new array in
-        memory.
+        Array to write to, of the image's shape, all background; a new array in memory by
+        default.
     progress : callable, optional
-        Wraps the changes that are iterated over, as tqdm does.
+        Wraps the iterable of changes, as tqdm does.
 
     Returns
     -------
     LabelsArray, shape of the image without RGB axis
-        `labels`, or an ndarray of uint32: what the session's labels hold, if they were empty
-        when it began.
+        `labels`, or an ndarray of uint32: the labels of the session, if it began with empty
+        ones.
 
     Raises
     ------
     PromptError
-        If the image has another shape, or what was done cannot be done on it.
+        If the image has another shape, or a change cannot be repeated on it.
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
@@ -91,7 +91,7 @@ def replay_document(
 
 
 def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[Change]:
-    """Commits of the objects that were prompted only."""
+    """Commits of objects that have prompts but no change."""
     known = {object_id for change in changes for object_id in change.object_ids}
     return [
         Change(Verb.COMMIT, (object_id,), (), {}, {}, asked={object_id: prompts})
@@ -101,7 +101,7 @@ def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[C
 
 
 class _Replay:
-    """A session to which changes are made again."""
+    """A session on which changes are repeated."""
 
     def __init__(
         self,
@@ -116,9 +116,9 @@ class _Replay:
         self._cache = cache
 
     def do(self, change: Change) -> None:
-        """Make a change again."""
+        """Repeat a change."""
         session, ids = self._session, change.object_ids
-        session.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
+        session.labels.policy = OverlapPolicy(change.details.get("policy", OverlapPolicy.KEEP))
         if change.verb is Verb.COMMIT:
             self._commit(change)
         elif change.verb is Verb.PROPAGATE:
@@ -134,7 +134,7 @@ class _Replay:
         return self._load_model(str(change.details.get("model", self._model_name)))
 
     def _reader(self, change: Change) -> Callable[[Index], npt.NDArray[np.generic]]:
-        """What reads planes as the model saw them."""
+        """Return a function that reads planes as the model saw them."""
         channel = Channel.from_plain(change.details.get("channel"))
         return lambda index: read_plane(self._image, self._planes, index, channel)
 
@@ -142,13 +142,13 @@ class _Replay:
         """Answer prompts and commit the answers, object by object."""
         model, read = self._model(change), self._reader(change)
         for object_id, prompts in change.asked.items():
-            self._session.select_object(object_id)
-            self._session.replace_prompts(prompts)
+            self._session.prompts.select(object_id)
+            self._session.prompts.replace(prompts)
             answer_open_questions(self._session, model, model.model_id, read, self._cache)
             self._session.commit()
 
     def _propagate(self, change: Change) -> None:
-        """Propagate objects again, and write the slices that were written."""
+        """Propagate objects again, and write the slices that the session wrote."""
         model, read = self._model(change), self._reader(change)
         line, written = self._line(change)
         settings = PropagationSettings.from_dict(change.details["settings"])
@@ -158,25 +158,24 @@ class _Replay:
             return self._cache.embed(model, model.model_id, plane)
 
         for object_id, prompts in change.asked.items():
-            self._session.select_object(object_id)
-            self._session.replace_prompts(prompts)
+            self._session.prompts.select(object_id)
+            self._session.prompts.replace(prompts)
         objects = {i: prompts_on(line, prompts) for i, prompts in change.asked.items()}
         masks = VolumeMasks()
         for value in propagate_prompts(model, embed, line.length, objects, settings):
             masks.add(value)
-        found = to_slice_masks(masks, line)
-        nothing = SliceMask(np.zeros(self._planes.plane_shape, bool))
+        found = to_objects(masks, line)
+        nothing = ObjectOnSlice.of_mask(np.zeros(self._planes.plane_shape, bool))
         chosen = {key: mask for key, mask in found.items() if key in written}
         chosen |= dict.fromkeys(written - found.keys(), nothing)
         self._session.commit_masks(chosen)
 
     def _line(self, change: Change) -> tuple[SliceLine, set[Key]]:
-        """Where a propagation went, and what it wrote."""
+        """Read along which line a propagation ran, and which slices it wrote."""
         try:
             place = int(change.details["axis"])
-            index = list(map(int, change.details["others"]))
-            index.insert(place, 0)
-            line = SliceLine.through(self._planes, place, tuple(index))
+            others = list(map(int, change.details["others"]))
+            line = SliceLine.from_others(self._planes, place, others)
             written = {
                 (int(object_id), line.at(position))
                 for object_id, ranges in change.details["slices"].items()

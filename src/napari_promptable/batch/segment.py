@@ -15,9 +15,9 @@ from napari_promptable.annotation.patches import LabelsArray
 from napari_promptable.annotation.session import SegmentationSession, answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
-from napari_promptable.masks import Prediction
 from napari_promptable.planes import Index, PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
@@ -46,32 +46,32 @@ def segment_document(
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; only planes with
-        prompts are read.
+        With the document's shape, optionally followed by an RGB axis; only planes with prompts
+        are read.
     document : PromptDocument
         The prompts.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
-        What to write to, of the image's shape, all background; see `room_for_labels`. By
-        default a new array in memory.
+        Array to write to, of the image's shape, all background; see `room_for_labels`. A new
+        array in memory by default.
     report : callable, optional
         See `Report`.
     progress : callable, optional
-        Wraps the object ids that are iterated over, as tqdm does.
+        Wraps the iterable of object ids, as tqdm does.
 
     Returns
     -------
     LabelsArray, shape of the image without RGB axis
-        `labels`, or an ndarray of uint32. 0 is background; objects keep the pixels that
-        earlier ones have.
+        `labels`, or an ndarray of uint32. 0 is background; where objects overlap, the earlier
+        one keeps the pixels.
 
     Raises
     ------
     PromptError
-        If the image has another shape, or prompts cannot be answered.
+        If the image has another shape, or the model cannot answer prompts.
     CacheError
         If the cache's store is damaged or cannot be written.
     """
@@ -85,12 +85,13 @@ def segment_document(
         return np.asarray(image[planes.region(index)])
 
     for object_id in progress(document.objects):
-        session.select_object(object_id)
-        session.replace_prompts(_answerable(object_id, document))
+        session.prompts.select(object_id)
+        session.prompts.replace(_answerable(object_id, document))
         answer_open_questions(session, model, model.model_id, read_plane, cache)
         if report is not None:
             for index in document.objects[object_id]:
-                prediction, candidate = session.prediction(index), session.candidate(index)
+                prediction = session.answers.prediction(index)
+                candidate = session.answers.candidate(index)
                 if prediction is not None and candidate is not None:
                     report(object_id, index, prediction, candidate)
         session.commit()
@@ -99,17 +100,17 @@ def segment_document(
 
 @contextmanager
 def room_for_labels(shape: tuple[int, ...]) -> Iterator[LabelsArray]:
-    """Give an empty labels array: in memory, or of a large volume in a temporary zarr folder.
+    """Provide an empty labels array: in memory, or in a temporary zarr folder if it is large.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the image, without RGB axis.
+        Shape of the image, without RGB axis.
 
     Yields
     ------
     LabelsArray of uint32
-        All background; gone in the end if it is a folder.
+        All background; a temporary folder is removed at the end.
     """
     if 4 * math.prod(shape) <= _MAX_BYTES_IN_MEMORY:
         yield np.zeros(shape, np.uint32)
@@ -136,19 +137,21 @@ def propagate_document(
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     image : array of any kind
-        With the document's shape, or that and an RGB axis at the end; read plane by plane.
+        With the document's shape, optionally followed by an RGB axis; read plane by plane.
     document : PromptDocument
         The prompts.
     settings : PropagationSettings
         Range, prompts and stop rules.
     axis : int, optional
-        The axis to go along; may be left out where only one axis is not in the planes.
+        The axis to propagate along; optional if the image has only one axis besides its
+        planes.
     cache : EmbeddingCache, optional
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     progress : callable, optional
-        As in `propagate`, for each volume in turn if the image has more than three axes.
+        As in `propagate`; called for each volume in turn if the image has more than three
+        axes.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def propagate_document(
 
 
 def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
-    """Find which of the axes that are not in the planes is meant; PromptError if unclear."""
+    """Find the place of an axis in the index of planes; PromptError if it is ambiguous."""
     others = planes.other_axes
     if not others:
         raise PromptError(
@@ -207,34 +210,39 @@ class CachedSegmenter:
     model : PromptableModel
         What encodes and answers.
     cache : EmbeddingCache
-        Where embeddings are looked for and kept.
+        Cache to take embeddings from and keep them in.
     """
 
     def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
         self._model, self._cache = model, cache
-        self.predict, self.predict_each = model.predict, model.predict_each
+        self.predict_many = model.predict_many
         self.carries_masks = model.carries_masks
 
     def encode(
         self,
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Encode a plane, or take its embedding from the cache."""
-        return self._cache.embed(self._model, self._model.model_id, image, contrast_limits)
+        model = self._model
+        return self._cache.embed(
+            model, model.model_id, image, contrast_limits, is_cancelled=is_cancelled
+        )
 
 
 class _Volume:
-    """The planes of an n-D image along one axis, each read when it is asked for.
+    """The planes of an n-D image along one axis, each read when it is needed.
 
     Parameters
     ----------
     image : array of any kind
-        All of it.
+        The n-D image.
     planes : PlaneAxes
-        How it is cut.
+        How the image is cut into planes.
     line : SliceLine
-        Which planes.
+        The planes of the volume.
     """
 
     def __init__(self, image: Any, planes: PlaneAxes, line: SliceLine) -> None:

@@ -86,8 +86,7 @@ def _embed_here(
     keeping: dict[str, Any],
 ) -> Iterator[tuple[Index, bool]]:
     """Encode in this process."""
-    from napari_promptable.predict.embedding_store import EmbeddingStore
-    from napari_promptable.predict.encode_planes import embed_planes
+    from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 
     store = EmbeddingStore(output, **keeping)
     model = load()

@@ -1,4 +1,4 @@
-"""How well a model segments labelled images: prompts as a user gives them, compared by IoU."""
+"""Scoring a model on labelled images: simulated prompts, masks compared by IoU."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 
 PROMPTS = ("point", "box")
 MIN_AREA = 20
-"""Objects of fewer pixels are left out."""
+"""Smallest object that is scored, in pixels."""
 
 MAX_JITTER_PX = 20.0
-"""Most that jitter moves a side of a box (SAM, arXiv 2304.02643, appendix A)."""
+"""Largest shift of a box side by jitter, in pixels (SAM, arXiv 2304.02643, appendix A)."""
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -32,19 +32,19 @@ Progress = Callable[[Iterable[LabelledFile]], Iterable[LabelledFile]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is asked of each object.
+    """How each object is prompted.
 
     Attributes
     ----------
     prompt : str
         "point": the interior point farthest from the border; "box": the exact bounding box.
     box_jitter : float
-        Standard deviation by which each side of the box is moved, relative to the box's height
-        or width, as SAM simulates hasty boxes.
+        Standard deviation of the shift of each side, relative to the box's height or width;
+        simulates hasty boxes.
     corrections : int
-        Clicks that follow, each in the interior of the largest error region.
+        Number of correcting clicks, each inside the largest error region.
     seed : int
-        Of the jitter.
+        Seed of the jitter.
     """
 
     prompt: str = "point"
@@ -53,7 +53,7 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Validate the values; PromptError if one is not allowed."""
         if self.prompt not in PROMPTS:
             raise PromptError(f"the prompt is one of {', '.join(PROMPTS)}, not {self.prompt!r}")
         if not 0 <= self.box_jitter < 1:
@@ -66,7 +66,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """How one object was segmented.
+    """Scores of one object.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class ObjectScore:
     oracle_iou : float
         The best IoU among the candidates of the first answer.
     predicted_iou : float
-        What the model expected of the first offered mask.
+        The model's own estimate for the first offered mask.
     """
 
     label: int
@@ -91,7 +91,7 @@ class ObjectScore:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """How the objects of one plane were segmented."""
+    """Scores of all objects on one plane."""
 
     dataset: str
     name: str
@@ -113,19 +113,19 @@ def evaluate_files(
     files : sequence of LabelledFile
         Images and labels.
     protocol : Protocol
-        What is asked.
+        How objects are prompted.
     progress : callable, optional
-        Wraps the files that are iterated over, as tqdm does.
+        Wraps the iterable of files to report progress.
 
     Yields
     ------
     ImageScore
-        Of each plane that has objects.
+        Scores of each plane that has objects.
 
     Raises
     ------
     ImageFormatError
-        If a file cannot be used.
+        If a file cannot be read, or image and labels do not match.
     """
     for file in progress(files):
         for name, image, labels in file.planes():
@@ -151,7 +151,7 @@ def evaluate_plane(
     labels : ndarray of int, shape (H, W)
         0 is background.
     protocol : Protocol
-        What is asked.
+        How objects are prompted.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def first_prompt(
     protocol : Protocol
         Point or box, and the box's jitter.
     rng : numpy.random.Generator
-        Moves the box.
+        Source of the jitter.
 
     Returns
     -------
@@ -242,17 +242,17 @@ def jitter_box(
     box_yxyx : ndarray, shape (4,)
         First and last row and column.
     jitter : float
-        Standard deviation relative to the box's height or width; at most `MAX_JITTER_PX`
-        pixels in effect.
+        Standard deviation relative to the box's height or width; shifts are capped at
+        `MAX_JITTER_PX`.
     shape : (int, int)
-        Of the image; the box stays inside.
+        Shape of the image; the box stays inside.
     rng : numpy.random.Generator
-        Source of chance.
+        Source of the jitter.
 
     Returns
     -------
     ndarray of float32, shape (4,)
-        Box of at least one pixel's extent.
+        The moved box, at least one pixel wide and high.
     """
     sides = np.tile(box_yxyx[2:] - box_yxyx[:2] + 1, 2)
     noise = np.clip(jitter * sides * rng.standard_normal(4), -MAX_JITTER_PX, MAX_JITTER_PX)
@@ -270,16 +270,16 @@ def correction_click(
     Parameters
     ----------
     truth, mask : ndarray of bool, shape (H, W)
-        The object and the answer.
+        The true object and the model's answer.
 
     Returns
     -------
     point_yx : ndarray of float32, shape (2,)
-        Interior point of the largest connected region that is missing or too much.
+        Interior point of the largest connected error region.
     label : int
-        1 where it is missing, 0 where it is too much.
+        1 where the mask lacks pixels, 0 where it has too many.
 
-    Or None where the mask is the object.
+    None if the mask equals the object.
     """
     around = mask_region(truth | mask)
     if around is None:
@@ -298,7 +298,7 @@ def correction_click(
 
 
 def largest_part(region: BoolArray) -> BoolArray:
-    """Find the largest connected part of a region that is not empty."""
+    """Return the largest connected part of a non-empty region."""
     parts, _ = ndimage.label(region)
     areas = np.bincount(parts.ravel())
     areas[0] = 0

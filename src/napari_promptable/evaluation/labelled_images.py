@@ -1,4 +1,4 @@
-"""Finding images with their labels: pairs of files, folders, folders with a manifest.csv."""
+"""Pairing images with labels: single files, folders, or folders with a manifest.csv."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.images import read_image
 
 MANIFEST = "manifest.csv"
-"""Table in a folder of labelled images, with the columns file, label and, if there are any,
+"""Table in a folder of labelled images, with the columns file and label, and optionally
 dataset and split."""
 
 _IMAGE_END, _LABEL_END = "_img", "_lbl"
@@ -28,7 +28,7 @@ class LabelledFile:
     Attributes
     ----------
     dataset : str
-        Which collection it belongs to, or "".
+        Name of its collection, or "".
     image_path, label_path : Path
         The two files.
     """
@@ -38,7 +38,7 @@ class LabelledFile:
     label_path: Path
 
     def planes(self) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[np.integer[Any]]]]:
-        """Read the plane, or the planes of a stack.
+        """Read every plane of the image.
 
         Yields
         ------
@@ -52,7 +52,7 @@ class LabelledFile:
         Raises
         ------
         ImageFormatError
-            If a file cannot be read, or the two do not belong together.
+            If a file cannot be read, or the shapes do not match.
         """
         image, labels = np.asarray(read_image(self.image_path)), self._read_labels()
         is_rgb = image.ndim == labels.ndim + 1 and image.shape[-1] in (3, 4)
@@ -78,7 +78,7 @@ class LabelledFile:
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """Read a folder's manifest.csv; ImageFormatError where it is missing or incomplete."""
+    """Read a folder's manifest.csv; ImageFormatError if it is missing or incomplete."""
     path = folder / MANIFEST
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -98,21 +98,20 @@ def find_labelled_files(
     Parameters
     ----------
     images, labels : str or Path
-        Two files, or two folders, which may be the same. In a folder with a `MANIFEST` it tells
-        the pairs; else NAME_img.EXT belongs to NAME_lbl.EXT, and other files to those of the
-        same name before the ending.
+        Two files, or two folders, which may be the same folder. A `MANIFEST` lists the pairs.
+        Without one, NAME_img.EXT pairs with NAME_lbl.EXT, and other files pair by stem.
     split : str, optional
-        Only rows of the manifest with this value in the column split.
+        Keep only manifest rows with this value in the column split.
 
     Returns
     -------
     list of LabelledFile
-        In the manifest's order, else by name.
+        In the manifest's order, otherwise sorted by name.
 
     Raises
     ------
     ImageFormatError
-        If something is missing, or nothing is found.
+        If a file or folder is missing, or no pair is found.
     """
     images, labels = Path(images), Path(labels)
     for path in (images, labels):
@@ -122,7 +121,7 @@ def find_labelled_files(
         return _from_manifest(images, labels, split)
     if split is not None:
         raise ImageFormatError(
-            f"a split was asked for, but {images} has no {MANIFEST} that tells the splits"
+            f"a split was given, but {images} has no {MANIFEST}; add one or leave out the split"
         )
     if images.is_dir() and labels.is_dir() and not _is_zarr(images):
         return _from_folders(images, labels)
@@ -159,7 +158,7 @@ def _from_folders(images: Path, labels: Path) -> list[LabelledFile]:
     if not found:
         raise ImageFormatError(
             f"no image in {images} has labels in {labels}; name them NAME{_IMAGE_END}.EXT and "
-            f"NAME{_LABEL_END}.EXT, or alike in two folders"
+            f"NAME{_LABEL_END}.EXT, or give two folders with the same file names"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: JSON, a table, a picture."""
+"""Reports of an evaluation: JSON, a table, a plot."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _DIAMETER_BINS = 8  # of the curve of IoU against object size
 def summarise(
     model_name: str, protocol: Protocol, images: Sequence[ImageScore]
 ) -> dict[str, Any]:
-    """Sum an evaluation up.
+    """Summarise an evaluation.
 
     Parameters
     ----------
     model_name : str
-        Of the model that was evaluated.
+        Name of the evaluated model.
     protocol : Protocol
-        What was asked.
+        How objects were prompted.
     images : sequence of ImageScore
         At least one.
 
     Returns
     -------
     dict
-        Ready for JSON. Means are over objects; ``mean_over_datasets`` gives each dataset the
-        same weight, and ``per_dataset`` and ``per_image`` hold the figures of each.
+        Plain data for JSON. Means are over objects; ``mean_over_datasets`` weighs all datasets
+        equally, and ``per_dataset`` and ``per_image`` hold their own figures.
     """
     groups: dict[str, list[ImageScore]] = defaultdict(list)
     for image in images:
@@ -84,7 +84,7 @@ def _figures(objects: Sequence[ObjectScore]) -> dict[str, Any]:
 
 
 def format_table(summary: dict[str, Any]) -> str:
-    """Write the figures of each dataset in lines of text."""
+    """Format the figures of each dataset as a text table."""
     corrections = range(1, summary["corrections"] + 1)
     head = ["images", "objects", "IoU", "oracle", "pred. err.", *(f"+{n}" for n in corrections)]
     lines = [f"{summary['model']}, {summary['prompt']}".ljust(28) + _cells(head)]
@@ -127,12 +127,12 @@ def draw_plot(summary: dict[str, Any], images: Sequence[ImageScore]) -> npt.NDAr
     summary : dict
         From `summarise`.
     images : sequence of ImageScore
-        What it sums up.
+        The scores behind the summary.
 
     Returns
     -------
     ndarray of uint8, shape (h, w, 3)
-        Picture.
+        The plot.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Building blocks that several of the networks share."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ def fold_patches(feature_map: Tensor) -> Tensor:
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them.
+    """Linear layers with an activation between them.
 
     Parameters
     ----------
@@ -141,17 +141,27 @@ class MLP(nn.Module):
         Widths of the input, of every hidden layer and of the output.
     depth : int
         Number of linear layers.
+    activation : callable, default ReLU
+        Function between the layers.
     """
 
-    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, depth: int) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        output_dim: int,
+        depth: int,
+        activation: Callable[[Tensor], Tensor] = F.relu,
+    ) -> None:
         super().__init__()
+        self.activation = activation
         widths = [input_dim, *[hidden_dim] * (depth - 1), output_dim]
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., input_dim) to (..., output_dim)."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = self.activation(layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
 
 

@@ -252,7 +252,7 @@ class MaskDecoder(nn.Module):
         Parameters
         ----------
         image_embedding : Tensor, shape (N or 1, C, rows, columns)
-            From the image encoder; twice as many channels with details.
+            From the image encoder; details follow in further channels.
         image_pe : Tensor, shape (1, C, rows, columns)
             Positional encoding of its cells.
         sparse : Tensor, shape (N, P, C)
@@ -268,39 +268,83 @@ class MaskDecoder(nn.Module):
             Predicted IoU of each mask.
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens, cells = self._meet(output_tokens, image_embedding, image_pe, sparse, dense)
+        mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
+        logits = self._draw_masks(mask_tokens, cells, image_embedding)
+        predicted_iou = self.iou_prediction_head(tokens[:, 0])
+        if self.quality_head is not None:
+            predicted_iou = predicted_iou + self.quality_head(logits, cells, mask_tokens)
+        return patches_to_image(logits, image_embedding.shape[-2:]), predicted_iou
+
+    def _meet(
+        self,
+        output_tokens: Tensor,
+        image_embedding: Tensor,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the transformer on output tokens (T, C), prompts and image; see `forward`.
+
+        Returns updated tokens (N, T + P, C) and cells (N, K, C).
+        """
         tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
         cells = self.fusion(dense + image_embedding[:, : self.embed_dim])
-        grid_size = cells.shape[-2:]
-        tokens, cells = self.transformer(_to_sequence(cells), _to_sequence(image_pe), tokens)
-        mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
+        answer: tuple[Tensor, Tensor] = self.transformer(
+            _to_sequence(cells), _to_sequence(image_pe), tokens
+        )
+        return answer
+
+    def _draw_masks(
+        self, mask_tokens: Tensor, cells: Tensor, image_embedding: Tensor
+    ) -> Tensor:
+        """Draw the masks of tokens (N, 4, C) on cells (N, K, C): (N, K, 16, 4)."""
         weights = torch.stack(
             [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
             dim=2,
         )
         draw, shape = partial(self._draw, weights), (*cells.shape[:2], 16, weights.shape[-1])
-        logits = self.cells.map(draw, shape, cells, *self._details(image_embedding))
-        predicted_iou = self.iou_prediction_head(tokens[:, 0])
-        if self.quality_head is not None:
-            predicted_iou = predicted_iou + self.quality_head(logits, cells, mask_tokens)
-        return patches_to_image(logits, grid_size), predicted_iou
+        return self.cells.map(draw, shape, cells, *self._details(image_embedding))
 
     def _details(self, image_embedding: Tensor) -> list[Tensor]:
-        """Details of the cells, (N or 1, K, 2, 2, C / 4), if there are any."""
+        """Details to add after each upscaling, the coarser first, if there are any.
+
+        They are (N or 1, K, 2, 2, C / 4) and (N or 1, K, 2, 2, 2, 2, C / 8).
+        """
         if not self.with_details:
             return []
-        details = image_embedding[:, self.embed_dim :].unflatten(1, (2, 2, -1))
-        return [details.permute(0, 4, 5, 1, 2, 3).flatten(1, 2)]
+        return [unfold_details(image_embedding[:, self.embed_dim :], depth=1)]
 
     def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
         """Draw masks with weights (N, C / 8, 4) on cells (N, K, C): (N, K, 16, 4)."""
-        first, *others = self.output_upscaling
-        upscaled: Tensor = first(cells)
-        for more in details:
-            upscaled = upscaled + more
-        for layer in others:
-            upscaled = layer(upscaled)
+        upscale, norm, gelu, upscale_again, last_gelu = self.output_upscaling
+        coarse, fine = (*details, None, None)[:2]
+        upscaled: Tensor = upscale(cells)
+        upscaled = gelu(norm(upscaled if coarse is None else upscaled + coarse))
+        upscaled = upscale_again(upscaled)
+        upscaled = last_gelu(upscaled if fine is None else upscaled + fine)
         logits = upscaled.flatten(1, 5) @ weights
         return logits.view(len(logits), -1, 16, logits.shape[-1])
+
+
+def unfold_details(folded: Tensor, depth: int) -> Tensor:
+    """Take details out of the channels that they are folded into.
+
+    Parameters
+    ----------
+    folded : Tensor, shape (N, 4 ** depth * D, rows, columns)
+        Details of the pixels of each cell, all channels of a pixel together.
+    depth : int
+        How often a cell is cut into 2 × 2.
+
+    Returns
+    -------
+    Tensor, shape (N, rows * columns, 2, 2, …, D)
+        With two axes for each cut, rows first.
+    """
+    pixels = folded.unflatten(1, (*[2] * (2 * depth), -1))
+    details: Tensor = pixels.movedim((-2, -1), (1, 2)).flatten(1, 2)
+    return details
 
 
 def _to_sequence(feature_map: Tensor) -> Tensor:

@@ -1,17 +1,15 @@
-"""The whole Segment Anything Model, and the architectures it comes in.
+"""The whole Segment Anything Model, and functions that build it in any size.
 
 Source: "Segment Anything" (SAM), arXiv 2304.02643; sizes of the encoders from its appendix A
 and from MobileSAM, arXiv 2306.14289.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.errors import UnknownModelError
 from napari_promptable.models.conv_encoder import ConvEncoder
 from napari_promptable.models.instance_head import InstanceHead
 from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
@@ -44,6 +42,8 @@ class Sam(nn.Module):
         Maps of all objects at once; None for networks without.
     with_carried_masks : bool
         Whether it is trained to find an object by its mask on a neighbouring slice alone.
+    pads_every_prompt : bool
+        Whether a padding point follows every prompt; SAM leaves it out where there is a box.
     precision : torch.dtype
         Of the products in image encoder and mask decoder, by autocast; float32 unless it is
         set. Weights, prompts, norms' statistics and answers are float32 in any case.
@@ -71,6 +71,7 @@ class Sam(nn.Module):
     """
 
     mask_threshold = 0.0
+    pads_every_prompt = False
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -263,7 +264,7 @@ def build_vit_sam(
     return _complete_sam(encoder, image_size)
 
 
-def _build_mobile_sam() -> Sam:
+def build_mobile_sam() -> Sam:
     """Build MobileSAM: SAM with another image encoder."""
     return _complete_sam(TinyViTEncoder(), image_size=1024)
 
@@ -281,46 +282,3 @@ def _complete_sam(image_encoder: nn.Module, image_size: int) -> Sam:
             iou_head_hidden_dim=256,
         ),
     )
-
-
-_BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": partial(
-        build_tiny_sam,
-        with_instance_maps=False,
-        with_quality_head=False,
-        with_carried_masks=False,
-    ),
-    "conv_tiny_2": build_tiny_sam,
-    "vit_t": _build_mobile_sam,
-    "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),
-    "vit_l": partial(build_vit_sam, 1024, 24, 16, (5, 11, 17, 23)),
-    "vit_h": partial(build_vit_sam, 1280, 32, 16, (7, 15, 23, 31)),
-}
-ARCHITECTURES = tuple(_BUILDERS)
-"""Names that `build_sam` takes."""
-
-
-def build_sam(architecture: str) -> Sam:
-    """Build a model with random weights.
-
-    Parameters
-    ----------
-    architecture : str
-        One of `ARCHITECTURES`.
-
-    Returns
-    -------
-    Sam
-        In training mode, on the CPU.
-
-    Raises
-    ------
-    UnknownModelError
-        If there is no such architecture.
-    """
-    if architecture not in _BUILDERS:
-        raise UnknownModelError(
-            f"There is no architecture {architecture!r}. Choose one of: "
-            f"{', '.join(ARCHITECTURES)}."
-        )
-    return _BUILDERS[architecture]()

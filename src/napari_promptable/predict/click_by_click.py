@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +16,16 @@ import numpy.typing as npt
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
     BoolArray,
-    Prediction,
     mask_to_box_yxyx,
     mask_to_logits,
     polygon_to_mask,
 )
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import FOREGROUND, PlanePrompts, PromptSet
 
 _NO_BOXES = np.empty((0, 4), np.float32)
-
-
-class Segmenter(Protocol):
-    """What answers prompts; `PromptableModel` is one."""
-
-    def encode(
-        self,
-        image: npt.NDArray[np.generic],
-        contrast_limits: tuple[float, float] | None = None,
-    ) -> ImageEmbedding:
-        """Encode one plane."""
-        ...
-
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
-        """Answer one object's prompts with candidates."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +112,8 @@ def _replay(
             candidate = previous.default if refined is None else refined
             logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
             question = replace(question, mask_logits=logits)
-        steps.append(Step(prefix, segmenter.predict(embedding, question)))
+        [prediction] = segmenter.predict_many(embedding, [question], None)
+        steps.append(Step(prefix, prediction))
     return tuple(steps)
 
 

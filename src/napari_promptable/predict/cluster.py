@@ -26,11 +26,10 @@ from napari_promptable.errors import (
     PromptableError,
 )
 from napari_promptable.files.images import read_image
-from napari_promptable.masks import Prediction
 from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.encode_planes import embed_planes
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.registry import MODELS
@@ -173,7 +172,7 @@ class RemoteSegmenter:
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Encode a plane on a worker.
 
@@ -218,23 +217,22 @@ class RemoteSegmenter:
             image=rgb if self._model.looks_closer else None,
         )
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
-        """Answer prompts here, see `predict_candidates`."""
-        return self._model.predict(embedding, prompts)
-
-    def predict_each(
-        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+    def predict_many(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[PromptSet],
+        multimask_output: bool | None = True,
     ) -> list[Prediction]:
-        """Answer prompts of many objects here."""
-        return self._model.predict_each(embedding, prompts)
+        """Answer prompts in this process, see the function `predict_many`."""
+        return self._model.predict_many(embedding, prompts, multimask_output)
 
-    def _wait(self, future: Any, is_cancelled: Callable[[], bool]) -> None:
+    def _wait(self, future: Any, is_cancelled: Callable[[], bool] | None) -> None:
         """Wait for a worker while there is one; a cancelled encoding raises even if done."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         for poll in itertools.count(1):
             is_done = done.wait(_POLL_S)
-            if is_cancelled():
+            if is_cancelled is not None and is_cancelled():
                 future.cancel()
                 raise CancelledError("encoding was cancelled")
             if is_done:
@@ -369,6 +367,6 @@ def _open_image(path: str, _changed: int | None) -> Any:
 
 @lru_cache(maxsize=1)
 def _load_model(source: str, _changed: int | None, device: str, precision: str) -> Any:
-    from napari_promptable.predict.predictor import load_model
+    from napari_promptable.predict.load_model import load_model
 
     return load_model(source, device=device, precision=precision)

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,10 @@ import numpy.typing as npt
 import xxhash
 
 from napari_promptable.errors import CacheError
-from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.planes import Index, ReadPlane
+from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
+from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.transforms import to_rgb8
 
 FORMAT, VERSION = "napari-promptable/embeddings", 1
 DTYPES = ("float32", "float16")
@@ -167,10 +170,14 @@ class EmbeddingStore:
     # the folder
 
     def _is_new(self) -> bool:
-        """Whether there is nothing, or nothing but what others write at this moment."""
-        if not self.path.is_dir():
-            return not self.path.exists()
-        return all(name.startswith(_TEMPORARY) for name in os.listdir(self.path))
+        """Whether there is nothing yet except what other processes are writing."""
+        try:
+            names = os.listdir(self.path)  # one look: others may create the folder meanwhile
+        except FileNotFoundError:
+            return True
+        except NotADirectoryError:
+            return False
+        return all(name.startswith(_TEMPORARY) for name in names)
 
     def _create(self, dtype: str) -> None:
         """Make an empty store; two processes that do it at once do the same."""
@@ -266,6 +273,56 @@ class EmbeddingStore:
                 f"the embedding cache {self.path} cannot be {verb} "
                 f"({error.strerror or error}); free some space or name another folder"
             ) from error
+
+
+def embed_planes(
+    segmenter: Segmenter,
+    model_id: str,
+    read_plane: ReadPlane,
+    indices: Iterable[Index],
+    store: EmbeddingStore,
+    contrast_limits: tuple[float, float] | None = None,
+) -> Iterator[tuple[Index, bool]]:
+    """Encode planes that are not in the store yet, one after the other.
+
+    The iteration may stop after any plane; the store keeps the encoded ones.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    model_id : str
+        Which weights it has.
+    read_plane : callable
+        Returns the pixels of a plane, see `napari_promptable.planes.ReadPlane`.
+    indices : iterable of Index
+        Which planes, in the order in which they are wanted.
+    store : EmbeddingStore
+        Where the embeddings go.
+    contrast_limits : (float, float), optional
+        As in `encode_image`.
+
+    Yields
+    ------
+    index : Index
+        A plane that is now in the store.
+    was_encoded : bool
+        False if the store had it before.
+
+    Raises
+    ------
+    CacheError
+        If the store cannot be written.
+    ImageFormatError
+        As in `encode_image`.
+    """
+    for index in indices:
+        rgb = to_rgb8(read_plane(index), contrast_limits)
+        key = plane_key(rgb, model_id)
+        is_missing = key not in store
+        if is_missing:
+            store.put(key, segmenter.encode(rgb, (0, 255)))
+        yield index, is_missing
 
 
 def _write_entry(folder: Path, embedding: ImageEmbedding, dtype: str) -> None:

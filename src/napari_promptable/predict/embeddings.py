@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import xxhash
 
 from napari_promptable.predict.tiling import Tile
 from napari_promptable.transforms import to_rgb8
+
+if TYPE_CHECKING:
+    from napari_promptable.predict.segmenter import Segmenter
 
 _MAX_TILE_BYTES = 2**27
 """Of the parts of one plane that are kept encoded; 128 tiles of the bundled model."""
@@ -144,22 +147,11 @@ def plane_key(rgb: npt.NDArray[np.uint8], model_id: str) -> str:
 
 
 def _hash(array: npt.NDArray[np.generic], about: object) -> str:
-    """Hash an array, its shape and dtype, and what `repr` says of something else."""
-    digest = xxhash.xxh128(np.ascontiguousarray(array).tobytes())
+    """Hash an array without copying it, its shape and dtype, and the `repr` of `about`."""
+    pixels = np.ascontiguousarray(array)
+    digest = xxhash.xxh128(pixels.reshape(-1).view(np.uint8).data)
     digest.update(repr((array.shape, array.dtype.str, about)).encode())
     return digest.hexdigest()
-
-
-class Encoder(Protocol):
-    """What encodes planes; `PromptableModel` is one."""
-
-    def encode(
-        self,
-        image: npt.NDArray[np.generic],
-        contrast_limits: tuple[float, float] | None = None,
-    ) -> ImageEmbedding:
-        """Encode one plane."""
-        ...
 
 
 class Storage(Protocol):
@@ -192,20 +184,22 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
 
     def embed(
         self,
-        encoder: Encoder,
+        segmenter: Segmenter,
         model_id: str,
         plane: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Take a plane's embedding from memory, else from the store, else encode the plane.
 
         Parameters
         ----------
-        encoder : Encoder
+        segmenter : Segmenter
             The model.
         model_id : str
             Which weights it has.
-        plane, contrast_limits
+        plane, contrast_limits, is_cancelled
             As in `encode_image`.
 
         Returns
@@ -218,7 +212,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         CacheError
             If the store's embedding is damaged, or it cannot be written; in the latter case it
             is kept in memory, so that the next call succeeds.
-        ImageFormatError
+        CancelledError, ImageFormatError
             As in `encode_image`.
         """
         as_given = _hash(plane, (contrast_limits, model_id))
@@ -233,7 +227,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
             embedding = self.store.get(key, rgb)
         is_new = embedding is None
         if embedding is None:
-            embedding = encoder.encode(rgb, (0, 255))
+            embedding = segmenter.encode(rgb, (0, 255), is_cancelled=is_cancelled)
         self.keep(key, embedding)
         if is_new and self.store is not None:
             self.store.put(key, embedding)

@@ -9,47 +9,28 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import xxhash
 
 from napari_promptable.errors import (
     CancelledError,
-    CheckpointError,
-    DeviceError,
     EmbeddingMismatchError,
     PromptError,
-    UnknownModelError,
 )
-from napari_promptable.masks import Prediction
-from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.sam import Sam
-from napari_promptable.predict.decoding import (
-    Answer,
-    answer_all,
-    encode_pixels,
-    encode_tiles,
-    to_prediction,
-)
+from napari_promptable.predict.answers import Wanted, answer_all, to_prediction
+from napari_promptable.predict.decoding import FrameMasks
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.frames import encode_frames, encode_pixels
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet, as_boxes_yxyx
 from napari_promptable.transforms import resize_rgb8, resized_shape, to_rgb8
-from napari_promptable.weights.checkpoints import fetch_checkpoint
-from napari_promptable.weights.loading import (
-    detect_architecture,
-    load_checkpoint,
-    read_state_dict,
-)
-from napari_promptable.weights.registry import MODELS, get_model_spec
 
 _LOW_RES_SIDES = (256, 1024)  # least and greatest longest side of tiled models' logits
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""What `load_model` takes."""
-
-_SINGLE, _LEVELS = 0, (1, 2, 3)  # which masks answer a clear and an ambiguous prompt
+_SINGLE, _LEVELS = (0,), (1, 2, 3)  # which masks answer a clear and an ambiguous prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +42,7 @@ class PromptableModel:
     name : str
         Registry name, or the file name of a user's own weights.
     architecture : str
-        Which network, one of `napari_promptable.models.sam.ARCHITECTURES`.
+        Which network, one of `napari_promptable.models.architectures.ARCHITECTURES`.
     model_id : str
         Architecture, hash of the weights, and precision if it is lowered; embeddings carry it.
     sam : Sam
@@ -83,15 +64,25 @@ class PromptableModel:
         """Call `encode_image` with this model."""
         return encode_image(self, image, contrast_limits, is_cancelled=is_cancelled)
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Prediction:
-        """Call `predict_candidates` with this model."""
-        return predict_candidates(self, embedding, prompts)
-
-    def predict_each(
-        self, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+    def predict_many(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[PromptSet],
+        multimask_output: bool | None = True,
     ) -> list[Prediction]:
-        """Call `predict_candidates_of_each` with this model."""
-        return predict_candidates_of_each(self, embedding, prompts)
+        """Answer the prompts of many objects, see the function `predict_many`."""
+        _check(self.model_id, embedding, prompts)
+        wanted = [_wanted_masks(each, multimask_output) for each in prompts]
+        return [
+            to_prediction(
+                answer,
+                _candidates(answer, masks, multimask_output is None),
+                default=None if masks == _LEVELS else 0,
+            )
+            for answer, masks in zip(
+                answer_all(self.sam, embedding, prompts, wanted), wanted, strict=True
+            )
+        ]
 
     @property
     def looks_closer(self) -> bool:
@@ -105,134 +96,7 @@ class PromptableModel:
 
     def look_closer(self, embedding: ImageEmbedding, prompts: PromptSet) -> None:
         """Encode the parts that prompts will need, so that their answer comes sooner."""
-        encode_tiles(self.sam, embedding, prompts)
-
-
-def load_model(
-    name_or_path: str | Path,
-    *,
-    architecture: str | None = None,
-    device: str = "auto",
-    precision: str = "float32",
-) -> PromptableModel:
-    """Load a model by registry name, or from a weights file.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        A name of `napari_promptable.MODELS`, downloaded where it is not on disk, or the path of
-        a weights file.
-    architecture : str, optional
-        Network of a weights file; found from its tensors by default.
-    device : str, default "auto"
-        "auto" (a GPU if there is one), or a torch device such as "cpu", "cuda:1" or "mps".
-    precision : str, default "float32"
-        "float32", or "bfloat16" for products of half the precision: faster on GPUs and on CPUs
-        with AMX, slower on others; masks change a little.
-
-    Returns
-    -------
-    PromptableModel
-        Ready to encode.
-
-    Raises
-    ------
-    UnknownModelError
-        If there is neither such a name nor such a file.
-    CheckpointError
-        If the weights cannot be fetched, or the file does not hold them.
-    DeviceError
-        If the device does not exist here, or there is no such precision.
-    """
-    if precision not in PRECISIONS:
-        raise DeviceError(
-            f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}"
-        )
-    path, name, architecture = _locate_weights(name_or_path, architecture)
-    torch_device = choose_device(device)
-    sam = load_checkpoint(path, architecture).to(torch_device)
-    model_id = f"{architecture}-{_hash_file(path)}"
-    if precision != "float32":
-        sam.precision = PRECISIONS[precision]
-        model_id += f"-{precision}"
-    elif torch_device.type == "cpu":
-        prepare_for_inference(sam)
-    return PromptableModel(name, architecture, model_id, sam)
-
-
-def _locate_weights(
-    name_or_path: str | Path, architecture: str | None
-) -> tuple[Path, str, str]:
-    """Find file, name and architecture of a model."""
-    if str(name_or_path) in MODELS:
-        spec = get_model_spec(str(name_or_path))
-        if architecture not in (None, spec.architecture):
-            raise UnknownModelError(
-                f"model {spec.name} is a {spec.architecture}, not a {architecture}; leave the "
-                "architecture out, or give the path of your own weights file"
-            )
-        return fetch_checkpoint(spec.name), spec.name, spec.architecture
-    path = Path(name_or_path)
-    if not path.is_file():
-        if path.suffix:
-            raise CheckpointError(f"no weights file at {path}; check the path")
-        get_model_spec(str(name_or_path))
-    if architecture is None:
-        architecture = detect_architecture(read_state_dict(path, mmap=True))
-    if architecture is None:
-        raise UnknownModelError(
-            f"{path} holds none of the known networks; name one with architecture=…"
-        )
-    return path, path.name, architecture
-
-
-def _hash_file(path: Path) -> str:
-    """xxh128 of a file's bytes."""
-    digest = xxhash.xxh128()
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def choose_device(device: str = "auto") -> torch.device:
-    """Choose a torch device by name.
-
-    Parameters
-    ----------
-    device : str, default "auto"
-        "auto" takes CUDA, then Apple's MPS, then the CPU.
-
-    Returns
-    -------
-    torch.device
-        One that works here.
-
-    Raises
-    ------
-    DeviceError
-        If the name is unknown or the device is not available.
-    """
-    available = ["cpu"]
-    if torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if torch.cuda.is_available():
-        available.insert(0, "cuda")
-    if device == "auto":
-        return torch.device(available[0])
-    try:
-        chosen = torch.device(device)
-        is_available = chosen.type in available and (
-            chosen.type != "cuda" or (chosen.index or 0) < torch.cuda.device_count()
-        )
-    except RuntimeError:
-        is_available = False
-    if not is_available:
-        raise DeviceError(
-            f"device {device!r} is not available here; choose auto or one of "
-            f"{', '.join(available)}"
-        )
-    return chosen
+        encode_frames(self.sam, embedding, prompts)
 
 
 @torch.inference_mode()
@@ -319,10 +183,10 @@ def _cancellation(
 
 
 def predict_masks(
-    model: PromptableModel,
+    model: Segmenter,
     embedding: ImageEmbedding,
     prompts: PromptSet,
-    multimask_output: bool = True,
+    multimask_output: bool | None = True,
 ) -> Prediction:
     """Answer one object's prompts.
 
@@ -334,13 +198,16 @@ def predict_masks(
         From `encode_image`.
     prompts : PromptSet
         At least a foreground point, a box or mask logits.
-    multimask_output : bool, default True
+    multimask_output : bool or None, default True
         True: the three levels of an ambiguous prompt. False: the one answer to a clear one.
+        None: as the prompts need. A single click is ambiguous and gets the levels; for others
+        the answer to a clear prompt comes first, followed by the two best levels.
 
     Returns
     -------
     Prediction
-        With 3 candidates, or 1, in the model's own mask order.
+        With 3 candidates, or 1 for False. The levels are in the model's own mask order. The
+        default is the level with the highest predicted IoU, or the answer to a clear prompt.
 
     Raises
     ------
@@ -350,14 +217,14 @@ def predict_masks(
         If the prompts say nowhere where the object is, lie outside the image, or their logits
         are of another size.
     """
-    return predict_many(model, embedding, [prompts], multimask_output)[0]
+    return model.predict_many(embedding, [prompts], multimask_output)[0]
 
 
 def predict_many(
-    model: PromptableModel,
+    model: Segmenter,
     embedding: ImageEmbedding,
     prompts: Sequence[PromptSet],
-    multimask_output: bool = True,
+    multimask_output: bool | None = True,
 ) -> list[Prediction]:
     """Answer the prompts of many objects on one plane, in batches.
 
@@ -378,81 +245,21 @@ def predict_many(
     EmbeddingMismatchError, PromptError
         As in `predict_masks`; nothing is predicted then.
     """
-    chosen = _LEVELS if multimask_output else [_SINGLE]
-    _check(model, embedding, prompts)
-    return [
-        to_prediction(model.sam, embedding, answer, chosen)
-        for answer in answer_all(model.sam, embedding, prompts, chosen)
-    ]
+    return model.predict_many(embedding, prompts, multimask_output)
 
 
-def predict_candidates(
-    model: PromptableModel, embedding: ImageEmbedding, prompts: PromptSet
-) -> Prediction:
-    """Answer one object's prompts with three candidates and a default among them.
-
-    A single click is ambiguous: the candidates are the three levels, the default has the
-    highest predicted IoU. For other prompts the first candidate and default is the model's
-    single answer; the two best of the levels follow.
-
-    Parameters
-    ----------
-    model, embedding, prompts
-        As in `predict_masks`.
-
-    Returns
-    -------
-    Prediction
-        With 3 candidates.
-
-    Raises
-    ------
-    EmbeddingMismatchError, PromptError
-        As in `predict_masks`.
-    """
-    return predict_candidates_of_each(model, embedding, [prompts])[0]
+def _wanted_masks(prompts: PromptSet, multimask_output: bool | None) -> Wanted:
+    """Which of the decoder's masks answer one object's prompts."""
+    with_levels = prompts.is_ambiguous if multimask_output is None else multimask_output
+    return _LEVELS if with_levels else _SINGLE
 
 
-def predict_candidates_of_each(
-    model: PromptableModel, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
-) -> list[Prediction]:
-    """Answer the prompts of many objects on one plane with candidates, in batches.
-
-    Parameters
-    ----------
-    model, embedding
-        As in `predict_masks`.
-    prompts : sequence of PromptSet
-        One per object.
-
-    Returns
-    -------
-    list of Prediction
-        In the order of `prompts`; each the same as `predict_candidates` gives.
-
-    Raises
-    ------
-    EmbeddingMismatchError, PromptError
-        As in `predict_masks`; nothing is predicted then.
-    """
-    _check(model, embedding, prompts)
-    predictions: dict[int, Prediction] = {}
-    for is_ambiguous, wanted in ((True, _LEVELS), (False, (_SINGLE,))):
-        members = [i for i, p in enumerate(prompts) if p.is_ambiguous is is_ambiguous]
-        answers = answer_all(model.sam, embedding, [prompts[i] for i in members], wanted)
-        for i, answer in zip(members, answers, strict=True):
-            predictions[i] = _to_candidates(model.sam, embedding, answer, is_ambiguous)
-    return [predictions[i] for i in range(len(prompts))]
-
-
-def _to_candidates(
-    sam: Sam, embedding: ImageEmbedding, answer: Answer, is_ambiguous: bool
-) -> Prediction:
-    """Put an answer's masks in the order in which they are offered."""
-    if is_ambiguous:
-        return to_prediction(sam, embedding, answer, _LEVELS)
+def _candidates(answer: FrameMasks, wanted: Wanted, with_levels: bool) -> list[int]:
+    """Masks of an answer in the order in which they are offered, the wanted ones first."""
+    if wanted == _LEVELS or not with_levels:
+        return list(wanted)
     ranked = 1 + answer.predicted_iou[1:].argsort(descending=True)
-    return to_prediction(sam, embedding, answer, [_SINGLE, *ranked[:2].tolist()], default=0)
+    return [*wanted, *ranked[:2].tolist()]
 
 
 def segment_boxes(
@@ -489,13 +296,11 @@ def segment_boxes(
     return labels
 
 
-def _check(
-    model: PromptableModel, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
-) -> None:
+def _check(model_id: str, embedding: ImageEmbedding, prompts: Sequence[PromptSet]) -> None:
     """Refuse another model's embedding, and prompts that cannot be answered."""
-    if embedding.model_id != model.model_id:
+    if embedding.model_id != model_id:
         raise EmbeddingMismatchError(
-            f"the embedding was made by {embedding.model_id}, the model is {model.model_id}; "
+            f"the embedding was made by {embedding.model_id}, the model is {model_id}; "
             "encode the image with this model"
         )
     for prompt in prompts:

@@ -1,7 +1,7 @@
-"""How an object differs in colour from what is around it (numpy only).
+"""How an object differs in colour from its surroundings (numpy only).
 
-A box that is carried from slice to slice says "the object fills me", and the model believes
-it: where an object tapers off, its masks hardly shrink. The pixels know better.
+A box carried from slice to slice tells the model that the object fills it, and the model
+believes that: where an object tapers off, its masks hardly shrink. The pixels know better.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from napari_promptable.masks import BoolArray, FloatArray, mask_region
 from napari_promptable.predict.embeddings import ImageEmbedding
 
 _SMOOTHING = 1.0  # standard deviation of a Gaussian in pixels, against noise
-_RING = (1, 5)  # pixels outside of the mask from which to which the surroundings reach
-_MIN_ACCURACY = 0.8  # of telling object and surroundings apart; less is no help
+_RING = (1, 5)  # the surroundings begin and end at these distances from the mask, in pixels
+_MIN_ACCURACY = 0.8  # of telling object and surroundings apart; below, colour misleads
 _MARGIN = 0.05  # share of the diameter by which an object may move or grow in a step
 
 
@@ -28,9 +28,9 @@ class Appearance:
     Attributes
     ----------
     direction : ndarray of float32, shape (3,)
-        From the mean colour of the surroundings to that of the object.
+        From the mean colour of the surroundings to the mean colour of the object.
     threshold : float
-        Halfway.
+        Projection of the point halfway between the two colours.
     """
 
     direction: FloatArray
@@ -62,8 +62,8 @@ def appearance_of(embedding: ImageEmbedding, mask: BoolArray) -> Appearance | No
     Returns
     -------
     Appearance or None
-        None if its colour does not tell the object from what is around it, or the model keeps
-        no image.
+        None if its colour does not tell the object from its surroundings, or the model keeps no
+        image.
     """
     window = _window(mask, _RING[1])
     if embedding.image is None or window is None:
@@ -85,14 +85,14 @@ def appearance_of(embedding: ImageEmbedding, mask: BoolArray) -> Appearance | No
 def follow_appearance(
     mask: BoolArray, appearance: Appearance | None, embedding: ImageEmbedding
 ) -> BoolArray:
-    """Correct a mask of the slice before by what the next slice shows.
+    """Adapt the mask of one slice to the colours of the next slice.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
         On the slice before; not empty.
     appearance : Appearance or None
-        Of the object; None leaves the mask as it is.
+        Of the object; None leaves the mask unchanged.
     embedding : ImageEmbedding
         Of the next slice.
 
@@ -115,7 +115,7 @@ def follow_appearance(
 def likeness_of(
     mask: BoolArray, appearance: Appearance | None, embedding: ImageEmbedding
 ) -> float:
-    """Tell how much a mask looks like the object.
+    """Measure how much a mask looks like the object.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def likeness_of(
     Returns
     -------
     float
-        1 for the object's mean colour, 0 for that of its surroundings, and on beyond either; 1
-        if it cannot be told.
+        1 for the object's mean colour, 0 for the mean colour of its surroundings, linear in
+        between and beyond; 1 if unknown.
     """
     window = _window(mask, 2)
     if appearance is None or embedding.image is None or window is None:
@@ -141,7 +141,7 @@ def likeness_of(
 
 
 def _window(mask: BoolArray, margin: int) -> tuple[slice, slice] | None:
-    """Rows and columns of a mask and what is around it; None for an empty mask."""
+    """Rows and columns of a mask and a margin; None for an empty mask."""
     region = mask_region(mask)
     if region is None:
         return None

@@ -1,13 +1,12 @@
 """Carry objects through a volume, slice by slice, from the slices on which they were prompted.
 
-A prompted slice is an *anchor*. What lies between two anchors, or beyond an outer one, is a
-*gap*. In a gap, a *chain* goes from slice to slice away from its anchor until it reaches the
-gap's other end, or until a rule says that the object is no longer the same. Between two anchors
-a chain comes from either side, and the two are blended by distance.
+A prompted slice is an *anchor*. The slices between two anchors, or beyond an outer one, are a
+*gap*. In a gap, a *chain* runs from slice to slice away from its anchor until it reaches the
+other end of the gap, or until a rule finds that the object is no longer the same. Between two
+anchors one chain comes from each side, and the two are blended by distance.
 
-Objects do not depend on each other, unless `max_overlap` says so: what an object gets in a gap
-is a function of the anchors at the gap's ends. A changed anchor changes nothing but the gaps
-beside it.
+Objects do not depend on each other, unless `max_overlap` makes them: an object's masks in a gap
+are a function of the anchors at its ends. A changed anchor changes only the gaps beside it.
 """
 
 from __future__ import annotations
@@ -28,12 +27,7 @@ from napari_promptable.propagation.settings import (
     PropagationSettings,
     StopReason,
 )
-from napari_promptable.propagation.step import (
-    BatchSegmenter,
-    Sighting,
-    find_stop,
-    step_all,
-)
+from napari_promptable.propagation.step import Sighting, Step, find_stop
 
 Embed = Callable[[int], ImageEmbedding]
 """Returns the embedding of a slice."""
@@ -44,7 +38,7 @@ Anchors = Mapping[int, Mapping[int, Sighting]]
 
 @dataclass(frozen=True, eq=False)
 class PropagatedMask:
-    """What became of one object on one slice.
+    """The outcome for one object on one slice.
 
     Attributes
     ----------
@@ -53,17 +47,17 @@ class PropagatedMask:
     position : int
         The slice.
     packed : PackedMask
-        The mask; empty where the object is not.
+        The mask; empty if the object is absent.
     predicted_iou, stability : float
-        See `Sighting`; of two blended masks the mean by distance.
+        See `Sighting`; for two blended masks, the mean by distance.
     agreement : float
-        Product of the IoUs of neighbouring masks from the anchor to here; of two blended masks
-        the IoU of the one with the other; 1 on an anchor.
+        Product of the IoUs of neighbouring masks from the anchor to here; for two blended
+        masks, the IoU of one with the other; 1 on an anchor.
     stop : StopReason or None
-        Why a chain ended on this slice. The mask is empty then, unless it comes from the other
-        side.
+        Why a chain ended on this slice. The mask is empty then, unless the chain from the
+        other side found one.
     is_anchor : bool
-        Whether the slice was prompted.
+        Whether the user prompted this slice.
     """
 
     object_id: int
@@ -87,10 +81,10 @@ class PropagatedMask:
 
     @property
     def confidence(self) -> float:
-        """How good the mask probably is, 0 to 1; NaN where the object is not.
+        """How good the mask probably is, 0 to 1; NaN if the object is absent.
 
-        The geometric mean of predicted IoU, stability and agreement, whose order is closest to
-        that of the true IoU.
+        The geometric mean of predicted IoU, stability and agreement: it ranks masks most like
+        the true IoU does.
         """
         if not self.is_present:
             return nan
@@ -99,16 +93,16 @@ class PropagatedMask:
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """An object on its way.
+    """An object on its way through a gap.
 
     Attributes
     ----------
     gap : Gap
-        Where it goes.
+        The gap to fill.
     first, previous : Sighting
         On the anchor and on the slice before.
     agreement : float
-        Up to the slice before.
+        See `PropagatedMask`, up to the slice before.
     """
 
     gap: Gap
@@ -118,7 +112,7 @@ class _Chain:
 
 
 def propagate_masks(
-    segmenter: BatchSegmenter,
+    step: Step,
     embed: Embed,
     length: int,
     anchors: Anchors,
@@ -132,38 +126,38 @@ def propagate_masks(
 
     Parameters
     ----------
-    segmenter : BatchSegmenter
-        The model.
+    step : Step
+        Moves objects from slice to slice.
     embed : callable
-        Given a slice, returns its embedding. It is called for slices that a chain reaches only,
-        once per direction.
+        Given a slice, returns its embedding. It is called only for slices that a chain
+        reaches, once per direction.
     length : int
         Number of slices.
     anchors : dict of int to dict of int to Sighting
-        Answers to prompts by object id and slice, see `sight_anchor`. An empty mask says
-        that the object is not there: nothing starts from it, and nothing goes beyond it.
+        Answers to prompts by object id and slice, from `Step.begin`. An empty mask states that
+        the object is absent: no chain starts from it or passes it.
     settings : PropagationSettings, optional
-        Range, prompts and stop rules.
+        Range and stop rules.
     changed : dict of int to collection of int, optional
-        As in `find_gaps`: fill again only what depends on these slices.
+        As in `find_gaps`: fill only the gaps that depend on these slices.
     is_cancelled : callable, optional
-        Asked before each slice; True stops the work.
+        Polled before each slice; True stops the work.
     progress : callable, optional
-        Called with the number of slices that are done and of all, counting each direction.
+        Called with the numbers of finished and of all slices, counting each direction.
 
     Yields
     ------
     PropagatedMask
         First the anchors, then all objects slice by slice, forwards, then backwards. A slice
-        between two anchors comes twice; the later value holds. Where a chain ends, its last
-        value says why; nothing comes for the slices behind it.
+        between two anchors comes twice; the later value counts. The last value of a chain says
+        why it ended; there is none for the slices beyond.
 
     Raises
     ------
     PromptError
         If the range lies outside the volume, or an object has no anchor in it.
     CancelledError
-        If it was stopped; what was yielded before is good.
+        If `is_cancelled` returned True; values yielded before remain valid.
     """
     slices = slices_in_range(length, settings)
     inner = {
@@ -182,11 +176,11 @@ def propagate_masks(
     forward, backward = (_Sweep(towards, gaps, inner, settings) for towards in (True, False))
     meter = _Meter(len(forward.slices) + len(backward.slices), is_cancelled, progress)
     waiting: dict[tuple[int, int], PropagatedMask] = {}
-    for gap, value in forward.run(segmenter, embed, meter):
+    for gap, value in forward.run(step, embed, meter):
         if gap.after is not None:
             waiting[value.object_id, value.position] = value
         yield value
-    for gap, value in backward.run(segmenter, embed, meter):
+    for gap, value in backward.run(step, embed, meter):
         other = waiting.pop((value.object_id, value.position), None)
         if other is not None:
             value = _join(other, value, gap.share_of_after(value.position))
@@ -194,7 +188,7 @@ def propagate_masks(
 
 
 class _Meter:
-    """Counts slices, and stops the work when asked."""
+    """Counts slices, and stops the work on request."""
 
     def __init__(
         self,
@@ -206,7 +200,7 @@ class _Meter:
         self._is_cancelled, self._progress = is_cancelled, progress
 
     def begin_slice(self) -> None:
-        """Raise CancelledError if asked to."""
+        """Raise CancelledError if the work was cancelled."""
         if self._is_cancelled is not None and self._is_cancelled():
             raise CancelledError("propagation was cancelled")
 
@@ -218,18 +212,18 @@ class _Meter:
 
 
 class _Sweep:
-    """All chains of one direction, which go from slice to slice together.
+    """All chains of one direction, which move from slice to slice together.
 
     Parameters
     ----------
     is_forward : bool
         Towards higher slices.
     gaps : sequence of Gap
-        All; those without an anchor where the sweep comes from are left out.
+        All gaps; the sweep skips the ones without an anchor on the side that it comes from.
     anchors : Anchors
         Where chains start.
     settings : PropagationSettings
-        Direction, prompts and stop rules.
+        Direction and stop rules.
     """
 
     def __init__(
@@ -256,38 +250,36 @@ class _Sweep:
         self.slices = sorted(slices, reverse=not is_forward)
 
     def run(
-        self, segmenter: BatchSegmenter, embed: Embed, meter: _Meter
+        self, step: Step, embed: Embed, meter: _Meter
     ) -> Iterator[tuple[Gap, PropagatedMask]]:
-        """Go through the slices; yields each value with its gap."""
+        """Move through the slices; yields each value with its gap."""
         chains: list[_Chain] = []
         for position in self.slices:
             meter.begin_slice()
             chains = [chain for chain in chains if position in chain.gap.slices]
             chains += self._starts.get(position, [])
-            going_on = []
+            alive = []
             if chains:
-                values = self._step(segmenter, embed(position), position, chains)
+                values = self._advance(step, embed(position), position, chains)
                 for chain, sighting, value in values:
                     if value.stop is None:
-                        going_on.append(
+                        alive.append(
                             replace(chain, previous=sighting, agreement=value.agreement)
                         )
                     yield chain.gap, value
-            chains = going_on
+            chains = alive
             meter.end_slice()
 
-    def _step(
+    def _advance(
         self,
-        segmenter: BatchSegmenter,
+        step: Step,
         embedding: ImageEmbedding,
         position: int,
         chains: Sequence[_Chain],
     ) -> list[tuple[_Chain, Sighting, PropagatedMask]]:
         """Move all chains to a slice and apply the stop rules."""
         settings = self._settings
-        sightings = step_all(
-            segmenter, embedding, [chain.previous for chain in chains], settings
-        )
+        sightings = step.advance(embedding, [chain.previous for chain in chains])
         values = []
         for chain, sighting in zip(chains, sightings, strict=True):
             agreement = chain.agreement * mask_iou(sighting.mask, chain.previous.mask)
@@ -302,7 +294,7 @@ class _Sweep:
 def _stop_touching(
     values: Sequence[PropagatedMask], taken: Sequence[BoolArray], max_overlap: float
 ) -> list[PropagatedMask]:
-    """Stop objects that more confident ones, and those that are `taken` for sure, cover."""
+    """Stop objects that are covered by more confident ones, or by the `taken` masks."""
     present = [i for i, value in enumerate(values) if value.is_present]
     covered = np.logical_or.reduce([np.zeros(values[0].packed.shape, bool), *taken])
     result = list(values)
@@ -323,7 +315,7 @@ def _to_value(
     stop: StopReason | None = None,
     is_anchor: bool = False,
 ) -> PropagatedMask:
-    """Describe a sighting; where a chain stops there is no mask."""
+    """Describe a sighting; a chain that stops has no mask there."""
     value = PropagatedMask(
         object_id,
         position,
@@ -337,20 +329,20 @@ def _to_value(
 
 
 def _without_mask(value: PropagatedMask, stop: StopReason) -> PropagatedMask:
-    """Say that the object is not there, and why."""
+    """State that the object is absent, and why."""
     nothing = PackedMask(value.packed.shape, None, np.empty(0, np.uint8))
     return replace(value, packed=nothing, stop=stop)
 
 
 def _join(forward: PropagatedMask, backward: PropagatedMask, share: float) -> PropagatedMask:
-    """Make one value of those of both directions.
+    """Join the values of both directions.
 
     Parameters
     ----------
     forward, backward : PropagatedMask
         Of one object on one slice.
     share : float
-        Weight of the latter.
+        Weight of `backward`.
     """
     if not forward.is_present:
         return replace(backward, stop=backward.stop or forward.stop)
@@ -358,7 +350,7 @@ def _join(forward: PropagatedMask, backward: PropagatedMask, share: float) -> Pr
         return replace(forward, stop=backward.stop)
     first, second = forward.mask, backward.mask
     blend = blend_masks(first, second, share)
-    if not blend.any():  # far apart: the nearer anchor counts, the surer of two equally near
+    if not blend.any():  # far apart: take the nearer anchor or, at equal distance, the surer
         is_nearer = (1 - share, forward.predicted_iou) >= (share, backward.predicted_iou)
         blend = first if is_nearer else second
 

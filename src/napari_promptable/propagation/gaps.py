@@ -1,4 +1,4 @@
-"""Which slices of an object are to be filled, and from which prompted slices."""
+"""Gaps: the slices of an object to fill, and the prompted slices around them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Gap:
     object_id : int
         The object.
     before, after : int or None
-        The anchors around it; None where there is none.
+        The anchors around it; None if there is none on this side.
     slices : range
-        What is to be filled, in ascending order.
+        The slices to fill, in ascending order.
     """
 
     object_id: int
@@ -33,7 +33,7 @@ class Gap:
     slices: range
 
     def share_of_after(self, position: int) -> float:
-        """How near a slice is to the later anchor: 0 at the earlier one, 1 at the later one."""
+        """Weight of the later anchor on a slice: 1 there, 0 at the earlier anchor."""
         assert self.before is not None and self.after is not None
         return (position - self.before) / (self.after - self.before)
 
@@ -44,7 +44,7 @@ def find_gaps(
     settings: PropagationSettings = DEFAULT_SETTINGS,
     changed: Mapping[int, Collection[int]] | None = None,
 ) -> list[Gap]:
-    """Find what is to be filled.
+    """Find the gaps to fill.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def find_gaps(
     settings : PropagationSettings, optional
         Range and direction.
     changed : dict of int to collection of int, optional
-        Slices by object id whose anchor came, changed or went; only gaps that depend on one of
-        them are wanted. By default, all are.
+        Slices by object id whose anchor came, changed or went. Only gaps that depend on one of
+        them are returned; by default, all are.
 
     Returns
     -------
     list of Gap
-        Those without any slice are left out.
+        Gaps with at least one slice.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _gaps_of(
 
 
 def slices_in_range(length: int, settings: PropagationSettings) -> range:
-    """Slices that may be filled; PromptError if the range lies outside the volume."""
+    """Slices that propagation may fill; PromptError if the range lies outside the volume."""
     first = 0 if settings.first is None else settings.first
     last = length - 1 if settings.last is None else settings.last
     if not 0 <= first <= last < length:

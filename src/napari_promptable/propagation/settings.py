@@ -1,4 +1,4 @@
-"""How an object is carried from slice to slice: every rule that a user can see and change."""
+"""Settings of a propagation: every rule that a user can see and change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_LIMIT = float("inf")  # None in JSON
 
 
 class Direction(StrEnum):
-    """Where to go from a prompted slice."""
+    """In which direction to propagate from a prompted slice."""
 
     BOTH = "both"  #: up and down
     FORWARD = "forward"  #: towards higher slices
@@ -25,7 +25,7 @@ class Direction(StrEnum):
 
 
 class StepPrompt(StrEnum):
-    """What of the previous slice's mask is asked about on the next slice."""
+    """How the previous slice's mask becomes a prompt for the next slice."""
 
     AUTO = "auto"  #: its low-res logits with models trained for it, else its bounding box
     BOX = "box"  #: its bounding box
@@ -36,20 +36,20 @@ class StepPrompt(StrEnum):
 
 
 class SplitPolicy(StrEnum):
-    """What becomes of an object that falls into several parts on a slice."""
+    """Which parts to follow when an object splits."""
 
-    LARGEST = "largest"  #: it is the largest part
-    OVERLAPPING = "overlapping"  #: it is the part that overlaps the previous mask most
-    ALL = "all"  #: it is all parts, and each of them is followed
+    LARGEST = "largest"  #: the largest part
+    OVERLAPPING = "overlapping"  #: the part that overlaps the previous mask most
+    ALL = "all"  #: all parts, each with prompts of its own
 
 
 class StopReason(StrEnum):
-    """Why an object is not followed further."""
+    """Why a propagation ended."""
 
     EMPTY = "empty"  #: the model found nothing
     LOST = "lost"  #: the mask hardly overlaps the one before it
-    DRIFTED = "drifted"  #: area or colour are far from those of the first mask
-    UNSURE = "unsure"  #: the predicted IoU is far below that of the first mask
+    DRIFTED = "drifted"  #: area or colour differ too much from the first mask
+    UNSURE = "unsure"  #: the predicted IoU is far lower than for the first mask
     TOUCHING = "touching"  #: a more confident object covers the mask
 
 
@@ -76,31 +76,30 @@ class PropagationSettings:
     Attributes
     ----------
     first, last : int or None
-        The range: first and last slice that may be filled; None is the volume's end. Prompts
-        outside of it are not used.
+        First and last slice to fill; None is the end of the volume. Prompts outside the range
+        are ignored.
     direction : Direction or str, default "both"
-        Where to go from a prompted slice: "both", "forward" or "backward".
+        Direction from a prompted slice: "both", "forward" or "backward".
     step_prompt : StepPrompt or str, default "auto"
-        What is asked on the next slice.
+        Prompts for the next slice.
     box_margin : float, -0.25 to 1
-        By how much a box is larger than the expected mask, at each side, as a share of its
-        height or width; smaller if negative.
+        How far each side of a box lies outside the expected mask, as a share of the mask's
+        height or width; inside if negative.
     split : SplitPolicy or str
-        What becomes of an object in several parts: "largest", "overlapping" or "all".
+        Which parts to follow when an object splits: "largest", "overlapping" or "all".
     lost_iou : float, 0 to 1
-        Least IoU of a mask with the one before it; 0 never stops.
+        Minimum IoU of a mask with the one before it; 0 never stops.
     min_predicted_iou : float, 0 to 1
-        Least predicted IoU, as a share of that of the first mask; 0 never stops.
+        Minimum predicted IoU, relative to the first mask; 0 never stops.
     min_area, max_area : float
-        Least and largest area, as a multiple of that of the first mask; 0 and infinity never
-        stop.
+        Minimum and maximum area, relative to the first mask; 0 and infinity never stop.
     min_likeness : float, 0 to 1
-        How much the mask must look like the first one: 1 has its colour, 0 the colour of what
-        is around the object; 0 stops hardly ever. Only where the first mask can be told from
-        its surroundings, and with models that keep the image, as the bundled one does.
+        Minimum similarity in colour: 1 is the colour of the first mask, 0 the colour of its
+        surroundings; 0 hardly ever stops. Applies if colour tells the first mask from its
+        surroundings and the model keeps the image, as the bundled one does.
     max_overlap : float, 0 to 1
         Share of a mask that more confident objects may cover; 1 never stops, 0 stops at the
-        first common pixel. Whatever is common goes to the more confident object.
+        first common pixel. Common pixels go to the more confident object.
 
     Raises
     ------
@@ -115,16 +114,69 @@ class PropagationSettings:
 
     first: SliceNumber = None
     last: SliceNumber = None
-    direction: Direction = Direction.BOTH
+    direction: Annotated[
+        Direction,
+        Field(
+            title="Direction",
+            description="Where to go from a prompted slice",
+            json_schema_extra={"choices": ["⟵ both ⟶", "forward ⟶", "⟵ backward"]},
+        ),
+    ] = Direction.BOTH
     step_prompt: StepPrompt = StepPrompt.AUTO
     box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
-    split: SplitPolicy = SplitPolicy.ALL
-    lost_iou: Share = 0.3
-    min_predicted_iou: Share = 0.5
-    min_area: Share = 0.25
-    max_area: MaxArea = 10.0
-    min_likeness: Share = 0.5
-    max_overlap: Share = 1.0
+    split: Annotated[
+        SplitPolicy,
+        Field(
+            title="If it splits, follow",
+            description="Which part to follow when the object splits",
+            json_schema_extra={
+                "choices": ["the largest part", "the closest part", "all parts"]
+            },
+        ),
+    ] = SplitPolicy.ALL
+    lost_iou: Annotated[
+        Share,
+        Field(
+            title="Min. overlap",
+            description="Stop where the IoU with the previous slice's mask is lower",
+        ),
+    ] = 0.3
+    min_predicted_iou: Annotated[
+        Share,
+        Field(
+            title="Min. confidence",
+            description="Stop where the predicted IoU is lower, as a share of the first mask's",
+        ),
+    ] = 0.5
+    min_area: Annotated[
+        Share,
+        Field(
+            title="Min. area",
+            description="Stop where the area is smaller, as a multiple of the first mask's",
+        ),
+    ] = 0.25
+    max_area: Annotated[
+        MaxArea,
+        Field(
+            title="Max. area",
+            description="Stop where the area is larger, as a multiple of the first mask's",
+        ),
+    ] = 10.0
+    min_likeness: Annotated[
+        Share,
+        Field(
+            title="Min. similarity",
+            description="Stop where the colour is less like the first mask's (1) and more like "
+            "that of its surroundings (0)",
+        ),
+    ] = 0.5
+    max_overlap: Annotated[
+        Share,
+        Field(
+            title="Max. covered",
+            description="Stop where other objects cover a larger share of the mask",
+        ),
+    ] = 1.0
 
     @model_validator(mode="after")
     def _check_range(self) -> PropagationSettings:

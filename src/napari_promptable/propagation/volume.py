@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import index as as_integer
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError, PromptError
-from napari_promptable.predict.click_by_click import Segmenter, answer_prompts, chosen_candidate
+from napari_promptable.predict.click_by_click import answer_prompts, chosen_candidate
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
-from napari_promptable.prompts import PlanePrompts, PromptSet
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.prompts import PlanePrompts, PromptSet, as_whole_number
 from napari_promptable.propagation.chains import (
     Anchors,
     Embed,
@@ -21,22 +22,19 @@ from napari_promptable.propagation.chains import (
     propagate_masks,
 )
 from napari_promptable.propagation.gaps import Gap, slices_in_range
+from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import (
     DEFAULT_SETTINGS,
     PropagationSettings,
     StopReason,
 )
-from napari_promptable.propagation.step import BatchSegmenter, Sighting, sight_anchor
+from napari_promptable.propagation.step import Sighting, Step
 
 SlicePrompts = PromptSet | PlanePrompts
 Progress = Callable[[int, int], None]
-"""Called with the number of slices that are done and of all, counting each direction."""
+"""Called with the numbers of finished and of all slices, counting each direction."""
 
 _FIRST_ID, _LAST_ID = 1, np.iinfo(np.uint32).max
-
-
-class VolumeSegmenter(Segmenter, BatchSegmenter, Protocol):
-    """What encodes slices and answers prompts; `PromptableModel` is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +45,11 @@ class PropagationResult:
     ----------
     labels : ndarray of uint16 or uint32, shape (Z, Y, X)
         0 is background; objects keep their ids. Where masks overlap, the more confident one is
-        on top, and that of a prompted slice above all.
+        on top; masks of prompted slices are above all others.
     confidence : dict of int to ndarray of float32, shape (Z,)
         By object id; NaN where the object is absent.
     stops : dict of int to dict of int to StopReason
-        By object id and slice: why the object was not followed further.
+        By object id and slice: why the chain ended there.
     """
 
     labels: npt.NDArray[np.unsignedinteger[Any]]
@@ -60,7 +58,7 @@ class PropagationResult:
 
 
 class VolumeMasks:
-    """What became of each object on each slice; a later value replaces an earlier one."""
+    """The masks of each object by slice; a later value replaces an earlier one."""
 
     def __init__(self) -> None:
         self._slices: dict[int, dict[int, PropagatedMask]] = {}
@@ -74,7 +72,7 @@ class VolumeMasks:
         self._slices.setdefault(value.position, {})[value.object_id] = value
 
     def forget(self, gaps: Iterable[Gap]) -> None:
-        """Drop what was found in gaps that are going to be filled again."""
+        """Drop the values in gaps that are about to be filled again."""
         for gap in gaps:
             for position in gap.slices:
                 self._slices.get(position, {}).pop(gap.object_id, None)
@@ -85,11 +83,11 @@ class VolumeMasks:
 
     @property
     def positions(self) -> list[int]:
-        """Slices on which something was found or searched, in order."""
+        """Slices with values, in order."""
         return sorted(self._slices)
 
     def ranked(self, position: int) -> list[PropagatedMask]:
-        """Values of a slice in the order in which they are drawn, the most confident last."""
+        """Values of a slice in drawing order, the most confident last."""
         return sorted(self.on_slice(position).values(), key=_rank)
 
     def draw_labels(self, position: int, labels: npt.NDArray[Any]) -> None:
@@ -100,7 +98,7 @@ class VolumeMasks:
         position : int
             The slice.
         labels : ndarray of int, shape (H, W)
-            Drawn on.
+            The labels to draw on.
         """
         for value in self.ranked(position):
             if value.packed.region is not None:
@@ -115,7 +113,7 @@ class VolumeMasks:
         return confidence
 
     def stops(self, object_id: int) -> dict[int, StopReason]:
-        """Why an object was not followed further, by slice."""
+        """Why chains of an object ended, by slice."""
         return {
             value.position: value.stop
             for value in self
@@ -124,13 +122,13 @@ class VolumeMasks:
 
 
 def _rank(value: PropagatedMask) -> tuple[bool, float, int]:
-    """Order in which masks are drawn: prompted ones last, of equal ones the lower id."""
+    """Drawing order: prompted masks last; among equals, the lower id last."""
     confidence = value.confidence if value.is_present else -1.0
     return value.is_anchor, confidence, -value.object_id
 
 
 def propagate(
-    model: VolumeSegmenter,
+    model: Segmenter,
     volume: Any,
     prompts: Mapping[int, SlicePrompts] | Mapping[int, Mapping[int, SlicePrompts]],
     settings: PropagationSettings | None = None,
@@ -143,28 +141,28 @@ def propagate(
     model : PromptableModel
         From `load_model`.
     volume : array of any kind, shape (Z, Y, X), (Z, Y, X, 3) or (Z, Y, X, 4)
-        Any real dtype; zarr and dask arrays are read slice by slice, and only as far as needed.
-        Z may be time.
+        Any real dtype. Of zarr and dask arrays, only the slices that are needed are loaded. Z
+        may be time.
     prompts : dict of int to PromptSet, or dict of int to dict of int to PromptSet
-        Prompts of one object by slice, which gets the label 1; or those of many objects by
-        object id and slice. They are answered click by click, as in the widget.
+        Prompts of one object by slice, which gets the label 1; or prompts of many objects by
+        object id and slice. The model answers them click by click, as in the widget.
     settings : PropagationSettings, optional
         Range, prompts and stop rules.
     progress : callable, optional
-        Called with the number of slices that are done and of all, counting each direction.
+        Called with the numbers of finished and of all slices, counting each direction.
 
     Returns
     -------
     PropagationResult
-        Labels of the whole volume, and how sure they are.
+        Labels of the whole volume, and their confidence.
 
     Raises
     ------
     ImageFormatError
         If the volume has another number of axes, or a slice cannot be encoded.
     PromptError
-        If there are no prompts, a slice or an object id does not exist, prompts cannot be
-        answered, or an object has none within the range.
+        If there are no prompts, a slice or an object id does not exist, prompts do not say
+        where the object is, or an object has no prompts within the range.
     """
     settings = DEFAULT_SETTINGS if settings is None else settings
     slices = volume if hasattr(volume, "shape") else np.asarray(volume)
@@ -194,7 +192,7 @@ def propagate(
 
 
 def propagate_prompts(
-    model: VolumeSegmenter,
+    model: Segmenter,
     embed: Embed,
     length: int,
     objects: Mapping[int, Mapping[int, SlicePrompts]],
@@ -207,8 +205,8 @@ def propagate_prompts(
 
     Parameters
     ----------
-    model : VolumeSegmenter
-        Answers.
+    model : Segmenter
+        Answers prompts.
     embed, length, settings, changed, progress
         As in `propagate_masks`.
     objects : dict of int to dict of int to PromptSet or PlanePrompts
@@ -224,25 +222,29 @@ def propagate_prompts(
     PromptError
         As `answer_slices` and `propagate_masks`.
     """
-    anchors = answer_slices(model, embed, length, objects, settings)
+    step = PromptStep(model, settings)
+    anchors = answer_slices(model, step, embed, length, objects, settings)
     yield from propagate_masks(
-        model, embed, length, anchors, settings, changed=changed, progress=progress
+        step, embed, length, anchors, settings, changed=changed, progress=progress
     )
 
 
 def answer_slices(
     model: Segmenter,
+    step: Step,
     embed: Embed,
     length: int,
     objects: Mapping[int, Mapping[int, SlicePrompts]],
     settings: PropagationSettings = DEFAULT_SETTINGS,
 ) -> Anchors:
-    """Answer the prompts of objects, so that they can be propagated.
+    """Answer the prompts of objects, as anchors for a propagation.
 
     Parameters
     ----------
     model : Segmenter
-        Answers them.
+        Answers prompts.
+    step : Step
+        The way in which the propagation will move on from the answers.
     embed : callable
         Given a slice, returns its embedding.
     length : int
@@ -250,7 +252,7 @@ def answer_slices(
     objects : dict of int to dict of int to PromptSet or PlanePrompts
         By object id and slice.
     settings : PropagationSettings, optional
-        Prompts outside of its range are left out.
+        Prompts outside its range are ignored.
 
     Returns
     -------
@@ -260,7 +262,7 @@ def answer_slices(
     Raises
     ------
     PromptError
-        If the range lies outside the volume, or prompts cannot be answered.
+        If the range lies outside the volume, or the model cannot answer prompts.
     """
     slices = slices_in_range(length, settings)
     anchors: dict[int, dict[int, Sighting]] = {object_id: {} for object_id in objects}
@@ -269,24 +271,35 @@ def answer_slices(
         embedding = embed(position)
         for object_id, at in objects.items():
             if position in at:
-                anchors[object_id][position] = _answer(model, embedding, at[position])
+                prediction, candidate = _answer(model, embedding, at[position])
+                anchors[object_id][position] = step.begin(embedding, prediction, candidate)
     return anchors
 
 
-def _answer(model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts) -> Sighting:
-    """Answer prompts as the widget does; those with logits of an earlier answer at once."""
+def _answer(
+    model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts
+) -> tuple[Prediction, int]:
+    """Answer click by click as the widget does, or at once given logits of an earlier answer.
+
+    Returns
+    -------
+    prediction : Prediction
+        The answer.
+    candidate : int
+        The chosen mask.
+    """
     if isinstance(prompts, PromptSet):
         if prompts.mask_logits is not None:
-            prediction = model.predict(embedding, prompts)
-            return sight_anchor(embedding, prediction, prediction.default)
+            [prediction] = model.predict_many(embedding, [prompts], None)
+            return prediction, prediction.default
         boxes = [] if prompts.box_yxyx is None else [prompts.box_yxyx]
         prompts = PlanePrompts(prompts.points_yx, prompts.point_labels, boxes)
     prediction = answer_prompts(model, embedding, prompts)[-1].prediction
-    return sight_anchor(embedding, prediction, chosen_candidate(prompts, prediction))
+    return prediction, chosen_candidate(prompts, prediction)
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Shape of a volume without its colours; ImageFormatError if it is none."""
+    """Shape of a volume without its colour axis; ImageFormatError if it is not a volume."""
     is_rgb = len(shape) == 4 and shape[-1] in (3, 4)
     if (len(shape) != 3 and not is_rgb) or 0 in shape:
         raise ImageFormatError(
@@ -309,18 +322,11 @@ def _by_object(
             f"PromptSet}}}} for many, with at least one prompt, not {prompts!r}"
         )
     return {
-        _as_integer(object_id, "object id"): {
-            _as_integer(position, "slice"): asked for position, asked in at.items()
+        as_whole_number(object_id, "object id"): {
+            as_whole_number(position, "slice"): asked for position, asked in at.items()
         }
         for object_id, at in many.items()
     }
-
-
-def _as_integer(value: object, name: str) -> int:
-    try:
-        return as_integer(value)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise PromptError(f"{name} must be a whole number, not {value!r}") from error
 
 
 def _check_prompts(objects: Mapping[int, Mapping[int, SlicePrompts]], length: int) -> None:

@@ -1,4 +1,4 @@
-"""Sample images that come with the package, with labels by experts and prompts for a demo.
+"""Bundled sample images with expert labels, and prompts for the demo.
 
 Sources and licences are in ``assets/samples/README.md``.
 """
@@ -20,7 +20,7 @@ SAMPLES = {
     "phase_contrast_cells": ("Phase contrast cells", "MIT", "Usiigaci"),
     "nuclei_stack": ("Nuclei stack", "MIT", "PlantSeg"),
 }
-"""Name of each sample, and its title, licence and source."""
+"""Title, licence and source of each sample, by name."""
 
 WITH_PROMPTS = ("fluorescence_nuclei", "phase_contrast_cells")
 """Samples that have prompts."""
@@ -36,7 +36,7 @@ def sample_path(name: str) -> Path:
 
 
 def sample_labels(name: str) -> npt.NDArray[np.uint16]:
-    """Read a sample's labels by experts.
+    """Read the expert labels of a sample.
 
     Parameters
     ----------

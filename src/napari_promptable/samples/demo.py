@@ -1,4 +1,4 @@
-"""The main job on bundled images: prompts → labels.tif and overview.png."""
+"""The demo: segment the bundled images and write labels.tif and overview.png."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_promptable.batch.segment import segment_document
 from napari_promptable.files.images import read_image, write_labels, write_png
-from napari_promptable.masks import Prediction, mask_iou
+from napari_promptable.masks import mask_iou
 from napari_promptable.planes import Index
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 from napari_promptable.samples.data import (
@@ -34,12 +35,12 @@ def run_demo(model: PromptableModel, folder: Path, say: Callable[[str], None]) -
     Parameters
     ----------
     model : PromptableModel
-        What answers.
+        Answers the prompts.
     folder : Path
         Where ``labels.tif`` and ``overview.png`` of the first sample go, and
-        ``NAME_labels.tif`` and ``NAME_overview.png`` of the others; made if need be.
+        ``NAME_labels.tif`` and ``NAME_overview.png`` of the others. Created if missing.
     say : callable
-        Takes each line of the report.
+        Called with each line of the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(WITH_PROMPTS):
@@ -84,7 +85,7 @@ def _run_sample(
 
 
 def describe_prompts(prompts: PlanePrompts) -> str:
-    """Say in words what was asked, such as "box, 1 + and 1 −"."""
+    """Describe prompts in words, such as "box, 1 + and 1 −"."""
     positive = int((prompts.point_labels == FOREGROUND).sum())
     negative = len(prompts.points_yx) - positive
     regions = ["box"] * len(prompts.boxes_yxyx) + ["outline"] * len(prompts.polygons_yx)

@@ -1,4 +1,4 @@
-"""A picture of an image, its prompts and the result, side by side."""
+"""A picture that shows an image, its prompts and the result side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MIN_SIDE = 640  # pixels; smaller images are drawn larger
 _GAP, _TITLE = 8, 26  # pixels between and above the pictures
 _POSITIVE, _NEGATIVE, _BOX = (0, 220, 150), (255, 110, 40), (240, 228, 66)
 
-# Okabe and Ito's colours, which colour-blind people can tell apart, in turn for the objects.
+# Okabe and Ito's palette, which colour-blind people can tell apart; objects take turns.
 _COLORS = np.array(
     [
         (86, 180, 233),
@@ -77,7 +77,7 @@ def draw_overview(
 def _draw_prompts(
     picture: Image.Image, prompts: Mapping[int, PlanePrompts], zoom: int
 ) -> Image.Image:
-    """Boxes, outlines and clicks; negative clicks are crosses."""
+    """Draw boxes, outlines and clicks; negative clicks are crosses."""
     picture = picture.copy()
     draw = ImageDraw.Draw(picture)
     for plane in prompts.values():
@@ -99,7 +99,7 @@ def _draw_prompts(
 
 
 def _draw_labels(picture: Image.Image, labels: npt.NDArray[np.integer[Any]]) -> Image.Image:
-    """Objects in colour, their borders opaque."""
+    """Draw objects in colour with opaque borders."""
     pixels = np.asarray(picture).astype(float)
     colors = _COLORS[labels % len(_COLORS)]
     share = np.where(find_boundaries(labels, mode="inner"), 1.0, 0.4) * (labels > 0)

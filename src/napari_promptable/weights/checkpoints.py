@@ -1,7 +1,7 @@
-"""Weights files on this computer: where they are, whether they are intact, how to get them.
+"""Weights files on this computer: finding, verifying and downloading them.
 
-A downloaded file is checked before it gets its name, and any file before its first use in a
-process. Torch is not needed here; what reads the network is imported when it is used.
+A download is verified before it gets its final name, and every file before its first use in a
+process. This module imports neither torch nor, before a download, the network libraries.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from napari_promptable.errors import CancelledError, CheckpointError
 from napari_promptable.weights.registry import MODELS, ModelSpec, get_model_spec
 
 CACHE_VARIABLE = "NAPARI_PROMPTABLE_CACHE"
-"""Environment variable with the folder to keep downloads in, instead of the platform's own."""
+"""Environment variable that replaces the platform's cache folder."""
 
 _ASSETS = Path(__file__).parents[1] / "assets"
 _ALGORITHMS = ("sha256", "xxh128")
 _CHUNK_BYTES = 1 << 17
 _TIMEOUT_S = 30.0  # without a single byte
-_WAIT_S = 0.2  # between two looks at the lock of another download
-_MAX_TRIES = 10  # to continue after a cut, for each address
+_WAIT_S = 0.2  # between attempts to get the lock
+_MAX_TRIES = 10  # resumptions for each address
 
 Progress = Callable[[int, int | None], None]
 
 
 class _LinkError(Exception):
-    """One address did not give the file."""
+    """A download address failed."""
 
 
 def checkpoint_folder() -> Path:
-    """Where downloaded weights are kept, and where files may be put by hand.
+    """Folder of downloaded weights; users may put files there by hand.
 
     Returns
     -------
     Path
         The folder ``checkpoints`` in ``$NAPARI_PROMPTABLE_CACHE``, or in the platform's cache
-        folder for this package if that is not set. It need not exist.
+        folder for this package if that is not set. It may not exist yet.
     """
     return cache_root() / "checkpoints"
 
 
 def cache_root() -> Path:
-    """Folder of everything that this package keeps on disk; it need not exist."""
+    """Folder of everything that this package keeps on disk; it may not exist yet."""
     root = os.environ.get(CACHE_VARIABLE)
     return Path(root).expanduser() if root else user_cache_path("napari-promptable")
 
 
 def checkpoint_path(name: str) -> Path:
-    """Where the weights of a model are, or will be.
+    """Path of a model's weights, downloaded or not.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def checkpoint_path(name: str) -> Path:
     Returns
     -------
     Path
-        A file that need not exist.
+        The file, which may not exist yet.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def checkpoint_path(name: str) -> Path:
 
 
 def is_downloaded(name: str) -> bool:
-    """Whether the weights of a model are on this computer; their hash is not checked.
+    """Whether a model's weights are on this computer; does not check their hash.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def is_downloaded(name: str) -> bool:
     Returns
     -------
     bool
-        True for bundled and downloaded files, and those put in the folder by hand.
+        True for bundled and downloaded files, and for files put in the folder by hand.
 
     Raises
     ------
@@ -98,20 +98,19 @@ def is_downloaded(name: str) -> bool:
 
 
 def verify_checkpoint(path: str | Path, spec: ModelSpec | None = None) -> ModelSpec | None:
-    """Check that a weights file is what was published.
+    """Check a weights file against the published hash.
 
     Parameters
     ----------
     path : str or Path
         A file.
     spec : ModelSpec, optional
-        What it should be. By default the model whose file has this name, or else the one whose
-        file has this hash.
+        The expected model. By default, the model whose file has this name, or else this hash.
 
     Returns
     -------
     ModelSpec or None
-        The model that the file belongs to; None if neither name nor hash are of the registry.
+        The file's model; None if the registry knows neither name nor hash.
 
     Raises
     ------
@@ -120,8 +119,8 @@ def verify_checkpoint(path: str | Path, spec: ModelSpec | None = None) -> ModelS
 
     Notes
     -----
-    The hash is remembered until size or modification time of the file change, or the process
-    ends. That of a bundled file is not known: the installer has checked it.
+    Hashes are cached for the life of the process, until the file's size or modification time
+    changes. Bundled files have no known hash: the installer has checked them.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,17 +142,17 @@ def fetch_checkpoint(
     progress: Progress | None = None,
     is_cancelled: Callable[[], bool] | None = None,
 ) -> Path:
-    """Get the weights of a model, from this computer or else from the network.
+    """Return a model's weights file, and download it if necessary.
 
     Parameters
     ----------
     name : str
         A name of the registry.
     progress : callable, optional
-        Called as ``progress(done, total)`` in bytes while a file is downloaded; `total` is None
-        if it is unknown. `done` falls back if a download has to start over.
+        Called as ``progress(done, total)`` in bytes during a download; `total` is None if
+        unknown. `done` decreases if a download has to start over.
     is_cancelled : callable, optional
-        Asked again and again during a download; it stops when the answer is True.
+        Polled during a download, which stops when it returns True.
 
     Returns
     -------
@@ -165,17 +164,17 @@ def fetch_checkpoint(
     UnknownModelError
         If there is no such model.
     CheckpointError
-        If no address gives the file, it cannot be written, or one that is there is damaged: it
-        may be the user's, so it is not replaced.
+        If no address gives the file, it cannot be written, or an existing file is damaged. A
+        damaged file is not replaced, because it may be the user's.
     CancelledError
-        If `is_cancelled` said so. What was downloaded is deleted.
+        If `is_cancelled` returned True. The partial download is deleted.
 
     Notes
     -----
-    After a cut connection, the download goes on from where it was, here and in a later call,
-    if the server can do that. Proxies and certificates are those of the environment
-    (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE). Of several processes that ask for the same
-    file one downloads it and the others wait.
+    After a lost connection, this call or a later one resumes the download if the server
+    supports it. The environment sets proxies and certificates (HTTPS_PROXY, NO_PROXY,
+    REQUESTS_CA_BUNDLE). If several processes need the same file, one downloads it while the
+    others wait.
     """
     spec = get_model_spec(name)
     path = checkpoint_path(name)
@@ -188,7 +187,7 @@ def fetch_checkpoint(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with download.locked():
-                if not path.is_file():  # it may have come while we waited
+                if not path.is_file():  # another process may have finished it while we waited
                     download.run()
                     return path
         except CheckpointError:
@@ -203,16 +202,16 @@ def fetch_checkpoint(
 
 
 class _Download:
-    """One model's file on its way into the folder.
+    """A download of one weights file.
 
     Parameters
     ----------
     spec : ModelSpec
-        What to download.
+        The model.
     path : Path
-        Where it goes; the part that has come is kept beside it.
+        Final path; the partial file lies beside it.
     progress, is_cancelled
-        As `fetch_checkpoint` takes them.
+        As in `fetch_checkpoint`.
     """
 
     def __init__(
@@ -230,7 +229,7 @@ class _Download:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes and threads from downloading the same file meanwhile."""
+        """Keep other processes and threads from downloading the same file."""
         import filelock
 
         lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
@@ -244,7 +243,7 @@ class _Download:
             lock.release()
 
     def run(self) -> None:
-        """Try each address; give the file its name when it is complete and intact."""
+        """Try each address; rename the file when it is complete and verified."""
         failures = []
         try:
             for url in self.spec.urls:
@@ -264,7 +263,7 @@ class _Download:
         raise CheckpointError(self._failure_message(failures))
 
     def _fetch_from(self, url: str) -> None:
-        """Complete the part from one address and check it."""
+        """Complete the partial file from one address and verify it."""
         for _ in range(_MAX_TRIES):
             start = _size_of(self.part)
             try:
@@ -272,18 +271,18 @@ class _Download:
             except _LinkError:
                 if _size_of(self.part) <= start:
                     raise
-                continue  # cut, but it got further
+                continue  # the connection was lost after some progress
             found = _hash_of(self.part, self.spec.hash.partition(":")[0])
             if found == self.spec.hash:
                 return
             self.part.unlink()
             if start == 0:
                 raise _LinkError(f"the file there has the hash {found}")
-            # Pieces of two files, perhaps: start over.
-        raise _LinkError(f"cut {_MAX_TRIES} times; call again to go on")
+            # Possibly pieces of two versions: start over.
+        raise _LinkError(f"the connection was lost {_MAX_TRIES} times; call again to resume")
 
     def _append_from(self, url: str, start: int) -> None:
-        """Add to the part what is missing; all of it, if the server can only send all."""
+        """Append the missing bytes, or everything if the server cannot resume."""
         self._check_cancelled()
         with self.part.open("ab") as file, closing(_read_url(url, start)) as pieces:
             for offset, total, piece in pieces:
@@ -296,12 +295,12 @@ class _Download:
                     self.progress(file.tell(), total or self.spec.size_bytes)
 
     def _check_cancelled(self) -> None:
-        """Stop if the user wants it."""
+        """Raise CancelledError if the user cancelled."""
         if self.is_cancelled is not None and self.is_cancelled():
             raise CancelledError(f"The download of {self.spec.name!r} was cancelled.")
 
     def _failure_message(self, failures: list[str]) -> str:
-        """Say what was tried, and what a user without a connection can do."""
+        """Say what failed, and what a user without a connection can do."""
         spec = self.spec
         size = f"{spec.size_bytes} bytes, " if spec.size_bytes is not None else ""
         return (
@@ -313,13 +312,13 @@ class _Download:
 
 
 def _read_url(url: str, start: int) -> Generator[tuple[int, int | None, bytes], None, None]:
-    """Yield position, total size and content of each piece of a file, from `start` on.
+    """Yield offset, total size and bytes of each piece of a file, from `start` on.
 
-    A server that cannot begin there begins at 0. Nothing comes if nothing is after `start`.
+    A server that cannot resume starts at 0. Nothing is yielded if `start` is the file's end.
     """
     import requests
 
-    headers = {"Accept-Encoding": "identity"}  # compressed bytes could not be continued
+    headers = {"Accept-Encoding": "identity"}  # compressed bytes cannot be resumed
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
@@ -329,7 +328,9 @@ def _read_url(url: str, start: int) -> Generator[tuple[int, int | None, bytes], 
             if not response.ok:
                 raise _LinkError(f"{response.status_code} {response.reason}")
             if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise _LinkError("a web page came instead of the file; is there a login?")
+                raise _LinkError(
+                    "the server sent a web page instead of the file; does it need a login?"
+                )
             offset = start if response.status_code == requests.codes.partial_content else 0
             length = response.headers.get("Content-Length", "")
             total = offset + int(length) if length.isdecimal() else None
@@ -341,16 +342,16 @@ def _read_url(url: str, start: int) -> Generator[tuple[int, int | None, bytes], 
 
 
 def _root_of(error: BaseException) -> BaseException:
-    """Find the first of a chain of errors, the one that tells users something."""
+    """Return the first of a chain of errors, which says most to users."""
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     return error
 
 
 def _find_spec(path: Path) -> ModelSpec | None:
-    """Find the model that a file belongs to, by its name or else by its hash."""
+    """Find a file's model by name, or else by hash."""
     for spec in MODELS.values():
-        if spec.is_bundled:  # any file of a user may be called like it
+        if spec.is_bundled:  # a user's own file may have the same name
             is_named = path.resolve() == checkpoint_path(spec.name).resolve()
         else:
             is_named = path.name == spec.file_name
@@ -366,7 +367,7 @@ def _size_of(path: Path) -> int:
 
 
 def _hash_of(path: Path, algorithm: str) -> str:
-    """Hash a file, or remember the hash if the file has not changed."""
+    """Hash a file; use the cached hash if the file has not changed."""
     try:
         stat = path.stat()
         return _compute_hash(path, algorithm, stat.st_size, stat.st_mtime_ns)
@@ -378,7 +379,7 @@ def _hash_of(path: Path, algorithm: str) -> str:
 
 @lru_cache(maxsize=64)
 def _compute_hash(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
-    """Hash a file; size and time only tell its versions apart."""
+    """Hash a file; size and time are part of the cache key."""
     digest = xxhash.xxh128 if algorithm == "xxh128" else algorithm  # hashlib lacks xxh128
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, digest).hexdigest()}"

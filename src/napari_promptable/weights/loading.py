@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from napari_promptable.errors import CheckpointError
-from napari_promptable.models.sam import Sam, build_sam
+from napari_promptable.models.architectures import build_sam
+from napari_promptable.models.sam import Sam
+from napari_promptable.weights.sam2_names import is_sam_2_0, to_our_names
 
 _LEVELS = ("model_state", "state_dict", "model")
 """Where training programs put the state dict, next to optimizers and the like."""
@@ -32,6 +34,10 @@ _SIGNATURES = {
     "vit_t": ("image_encoder.patch_embed.seq.0.c.weight", (32, 3, 3, 3)),
     "conv_tiny_2": ("instance_head.layers.0.weight", (128, 1, 3, 3)),
     "conv_tiny": ("image_encoder.stem.0.weight", (24, 3, 3, 3)),
+    "hiera_tiny": ("image_encoder.trunk.blocks.11.norm2.weight", (768,)),
+    "hiera_small": ("image_encoder.trunk.blocks.15.norm2.weight", (768,)),
+    "hiera_base_plus": ("image_encoder.trunk.patch_embed.proj.weight", (112, 3, 7, 7)),
+    "hiera_large": ("image_encoder.trunk.patch_embed.proj.weight", (144, 3, 7, 7)),
 }
 """One tensor by which each architecture is told from the others; the first match counts, since
 "conv_tiny_2" has all tensors of "conv_tiny" and more."""
@@ -58,7 +64,7 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
     Parameters
     ----------
     path : str or Path
-        A file of SAM, MobileSAM or micro-sam (.pt, .pth), or .safetensors.
+        A file of SAM, MobileSAM, SAM 2.1 or micro-sam (.pt, .pth), or .safetensors.
     architecture : str
         One of `ARCHITECTURES`.
 
@@ -214,10 +220,18 @@ def _to_state_dict(path: Path, content: object) -> dict[str, Tensor]:
             f"{path} holds no state dict: a mapping of names to tensors was expected, at the "
             f"top or under one of {', '.join(_LEVELS)}. Save model.state_dict()."
         )
-    return {
-        name.removeprefix(_PREFIX): tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in content.items()
-    }
+    weights = to_our_names(
+        {
+            name.removeprefix(_PREFIX): tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in content.items()
+        }
+    )
+    if is_sam_2_0(weights):
+        raise CheckpointError(
+            f"{path} holds weights of SAM 2.0, but SAM 2.1 is needed. Download the file whose "
+            "name begins with sam2.1_hiera."
+        )
+    return weights
 
 
 def _check_fit(

@@ -1,4 +1,4 @@
-"""What models there are, and where their weights come from: plain data."""
+"""The registry of models: names, sources, hashes and licences of their weights."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from napari_promptable.errors import UnknownModelError
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model that can be asked for by name.
+    """Registry entry of one model.
 
     Attributes
     ----------
     name : str
         What users type.
     architecture : str
-        Network that the weights belong to: "conv_tiny", "vit_t", "vit_b", "vit_l" or "vit_h".
+        Network architecture, one of `napari_promptable.models.architectures.ARCHITECTURES`.
     urls : tuple of str
-        Where the file is, in the order to try; empty if the file is bundled.
+        Download addresses in the order to try; empty if the file is bundled.
     file_name : str
-        Name of the local file, different for each model.
+        Name of the local file, unique to the model.
     size_bytes : int or None
-        Size of the file; None if nobody stated it.
+        Size of the file; None if the publisher does not state it.
     hash : str
-        "sha256:…" or "xxh128:…" in lower-case hex digits; empty if the file is bundled, since
-        the package's installer has checked it.
+        "sha256:…" or "xxh128:…" in lower-case hex digits; empty if the file is bundled, because
+        the installer has checked it.
     licence : str
-        Under which terms the weights may be used.
+        Licence of the weights.
     citation : str
-        What to cite.
+        Publication to cite.
     description : str
-        What the model is good for, in one line.
+        What the model is good for, in one sentence.
     is_bundled : bool
         Whether the weights come with this package.
     """
@@ -50,10 +50,12 @@ class ModelSpec:
 
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
+_META_2_1 = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 _BIOIMAGE_IO = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 _GWDG = "https://owncloud.gwdg.de/index.php/s"
 
 _SAM = "Kirillov et al., Segment Anything, ICCV 2023, arXiv:2304.02643"
+_SAM_2 = "Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714"
 _MOBILE_SAM = "Zhang et al., Faster Segment Anything (MobileSAM), 2023, arXiv:2306.14289"
 _MICRO_SAM = (
     "Archit et al., Segment Anything for Microscopy, Nature Methods 2025, "
@@ -126,6 +128,50 @@ _SPECS = (
         description="SAM, for everyday images: the largest, seldom better than vit_l",
     ),
     ModelSpec(
+        name="sam2.1_hiera_tiny",
+        architecture="hiera_tiny",
+        urls=(f"{_META_2_1}/sam2.1_hiera_tiny.pt",),
+        file_name="sam2.1_hiera_tiny.pt",
+        size_bytes=156_008_466,
+        hash="sha256:7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        licence="Apache-2.0",
+        citation=_SAM_2,
+        description="SAM 2.1, for everyday images and stacks: the smallest of four",
+    ),
+    ModelSpec(
+        name="sam2.1_hiera_small",
+        architecture="hiera_small",
+        urls=(f"{_META_2_1}/sam2.1_hiera_small.pt",),
+        file_name="sam2.1_hiera_small.pt",
+        size_bytes=184_416_285,
+        hash="sha256:6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+        licence="Apache-2.0",
+        citation=_SAM_2,
+        description="SAM 2.1, for everyday images and stacks: slightly larger than tiny",
+    ),
+    ModelSpec(
+        name="sam2.1_hiera_base_plus",
+        architecture="hiera_base_plus",
+        urls=(f"{_META_2_1}/sam2.1_hiera_base_plus.pt",),
+        file_name="sam2.1_hiera_base_plus.pt",
+        size_bytes=323_606_802,
+        hash="sha256:a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+        licence="Apache-2.0",
+        citation=_SAM_2,
+        description="SAM 2.1, for everyday images and stacks: between small and large",
+    ),
+    ModelSpec(
+        name="sam2.1_hiera_large",
+        architecture="hiera_large",
+        urls=(f"{_META_2_1}/sam2.1_hiera_large.pt",),
+        file_name="sam2.1_hiera_large.pt",
+        size_bytes=898_083_611,
+        hash="sha256:2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+        licence="Apache-2.0",
+        citation=_SAM_2,
+        description="SAM 2.1, for everyday images and stacks: best, a GPU is advisable",
+    ),
+    ModelSpec(
         name="vit_t_lm",
         architecture="vit_t",
         urls=(f"{_BIOIMAGE_IO}/faithful-chicken/1.1/files/vit_t.pt",),
@@ -157,6 +203,17 @@ _SPECS = (
         licence="CC BY 4.0",
         citation=_MICRO_SAM,
         description="micro-sam, for cells and nuclei in light microscopy: a GPU is advisable",
+    ),
+    ModelSpec(
+        name="hvit_t_cells",
+        architecture="hiera_tiny",
+        urls=(f"{_GWDG}/PJRPRXC3BNOLJ6X/download",),
+        file_name="hvit_t_cells.pt",
+        size_bytes=None,
+        hash="xxh128:385a8521cbadad2536b2e7950c394f80",
+        licence="CC BY 4.0",
+        citation=_MICRO_SAM,
+        description="micro-sam, SAM 2.1 for cells and nuclei in images and stacks",
     ),
     ModelSpec(
         name="vit_t_em_organelles",
@@ -242,12 +299,12 @@ MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that `get_model_spec` takes, in the order to list them."""
+    """All model names in listing order."""
     return tuple(MODELS)
 
 
 def get_model_spec(name: str) -> ModelSpec:
-    """Look a model up.
+    """Look up a model by name.
 
     Parameters
     ----------
@@ -257,7 +314,7 @@ def get_model_spec(name: str) -> ModelSpec:
     Returns
     -------
     ModelSpec
-        What is known of it.
+        Its registry entry.
 
     Raises
     ------

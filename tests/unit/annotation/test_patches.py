@@ -12,6 +12,7 @@ from napari_promptable.annotation.patches import (
     LabelPatch,
     OverlapPolicy,
     apply_all,
+    count_changes,
     join_extents,
     plan_commit,
     plan_relabel,
@@ -287,3 +288,20 @@ def test_extents_are_joined() -> None:
     assert join_extents(first, second) == np.s_[1:7, 0:6]
     assert join_extents(first, None) == join_extents(None, first) == first
     assert join_extents(None, None) is None
+
+
+@given(labels=LABELS, data=st.data())
+def test_changed_pixels_are_counted_once(labels: np.ndarray, data: st.DataObject) -> None:
+    before = labels.copy()
+    patches = []
+    for _ in range(data.draw(st.integers(0, 4))):
+        index, mask, object_id = data.draw(st.tuples(INDICES, MASKS, IDS))
+        patch = plan_commit(labels, PLANES, index, mask, object_id, OverlapPolicy.REPLACE)
+        if patch is not None:
+            patch.apply(labels)
+            patches.append(patch)
+    is_changed = before != labels
+    expected = np.count_nonzero(is_changed), np.count_nonzero(is_changed.any(axis=(1, 2)))
+    assert count_changes(PLANES, patches) == expected
+    reverted = revert_all(labels, patches)
+    assert count_changes(PLANES, reverted) == expected

@@ -8,9 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from napari_promptable.annotation.history import History, Origin, SliceRecord, Verb
-from napari_promptable.annotation.labels import SliceMask, find_extents
+from napari_promptable.annotation.history import History, Verb
+from napari_promptable.annotation.labels import find_extents
+from napari_promptable.annotation.outcomes import Outcome, Reason
 from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import (
     SegmentationSession,
     answer_open_questions,
@@ -39,11 +41,16 @@ def make_click(row: float, column: float, label: int = 1) -> PlanePrompts:
 def make_events(session: SegmentationSession) -> list[tuple]:
     """List to which all signals of a session are added."""
     events: list[tuple] = []
-    for name in ("current_object_changed", "prompts_changed", "answer_changed"):
-        getattr(session, name).connect(lambda value, name=name: events.append((name, value)))
-    session.labels_changed.connect(lambda patches: events.append(("labels_changed", patches)))
-    session.records_changed.connect(lambda _: events.append(("records_changed",)))
-    session.history_changed.connect(lambda: events.append(("history_changed",)))
+
+    def listen(signal: Any, name: str, num_values: int) -> None:
+        signal.connect(lambda *values: events.append((name, *values[:num_values])))
+
+    listen(session.prompts.current_changed, "current_object_changed", 1)
+    listen(session.prompts.changed, "prompts_changed", 1)
+    listen(session.answers.changed, "answer_changed", 1)
+    listen(session.labels.changed, "labels_changed", 1)
+    listen(session.records.changed, "records_changed", 0)
+    listen(session.history.changed, "history_changed", 0)
     return events
 
 
@@ -61,114 +68,121 @@ def session() -> SegmentationSession:
 
 
 def test_prompts_become_questions_and_questions_masks(session, fake_segmenter) -> None:
-    session.replace_prompts({(2,): make_click(5, 6), (0,): make_click(9, 9)})
-    assert [question.index for question in session.open_questions()] == [(0,), (2,)]
-    assert session.mask((0,)) is session.candidate((0,)) is session.prediction((0,)) is None
-    assert not session.has_answer
+    session.prompts.replace({(2,): make_click(5, 6), (0,): make_click(9, 9)})
+    assert [question.index for question in session.answers.open_questions()] == [(0,), (2,)]
+    assert (
+        session.answers.mask((0,))
+        is session.answers.candidate((0,))
+        is session.answers.prediction((0,))
+        is None
+    )
+    assert not session.answers.answered
     answer(session, fake_segmenter)
-    assert session.open_questions() == []
-    assert session.has_answer
-    assert session.candidate((2,)) == 1
-    mask = session.mask((2,))
+    assert session.answers.open_questions() == []
+    assert session.answers.answered
+    assert session.answers.candidate((2,)) == 1
+    mask = session.answers.mask((2,))
     assert mask is not None
     assert mask[5, 6]
     assert not mask[15, 15]
-    assert session.mask((1,)) is None
-    assert not session.labels.any()
+    assert session.answers.mask((1,)) is None
+    assert not session.labels.array.any()
 
 
 def test_only_what_can_be_answered_is_asked(session) -> None:
-    session.replace_prompts({(0,): make_click(5, 6, label=0), (1,): PlanePrompts()})
-    assert session.open_questions() == []
-    assert list(session.prompts_of(1)) == [(0,)]
+    session.prompts.replace({(0,): make_click(5, 6, label=0), (1,): PlanePrompts()})
+    assert session.answers.open_questions() == []
+    assert list(session.prompts.of(1)) == [(0,)]
 
 
 def test_one_more_click_is_one_more_call(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
-    session.replace_prompts({(0,): PlanePrompts([[5, 6], [9, 9]]), (1,): make_click(1, 1)})
-    assert session.prediction((0,)) is None
+    session.prompts.replace({(0,): PlanePrompts([[5, 6], [9, 9]]), (1,): make_click(1, 1)})
+    assert session.answers.prediction((0,)) is None
     answer(session, fake_segmenter)
     assert len(fake_segmenter.questions) == 1 + 1 + 1
 
 
 def test_answers_to_unchanged_prompts_stay(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6), (1,): make_click(5, 6)})
     answer(session, fake_segmenter)
-    kept = session.prediction((0,))
-    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 7)})
-    assert session.prediction((0,)) is kept
-    assert [question.index for question in session.open_questions()] == [(1,)]
+    kept = session.answers.prediction((0,))
+    session.prompts.replace({(0,): make_click(5, 6), (1,): make_click(5, 7)})
+    assert session.answers.prediction((0,)) is kept
+    assert [question.index for question in session.answers.open_questions()] == [(1,)]
 
 
 def test_stale_answers_are_dropped(session, fake_segmenter) -> None:
     embedding = fake_segmenter.encode(STACK[0])
-    session.replace_prompts({(0,): make_click(5, 6)})
-    [question] = session.open_questions()
+    session.prompts.replace({(0,): make_click(5, 6)})
+    [question] = session.answers.open_questions()
     late = question.resolve(fake_segmenter, embedding)
     events = make_events(session)
 
-    session.replace_prompts({(0,): make_click(5, 7)})
+    session.prompts.replace({(0,): make_click(5, 7)})
     events.clear()
-    assert not session.accept(late)
-    session.replace_prompts({})
+    assert not session.answers.accept(late)
+    session.prompts.replace({})
     events.clear()
-    assert not session.accept(late)
-    session.replace_prompts({(0,): make_click(5, 6)})
-    session.select_object(2)
-    session.replace_prompts({(0,): make_click(5, 6)})
+    assert not session.answers.accept(late)
+    session.prompts.replace({(0,): make_click(5, 6)})
+    session.prompts.select(2)
+    session.prompts.replace({(0,): make_click(5, 6)})
     events.clear()
-    assert not session.accept(late)
+    assert not session.answers.accept(late)
     assert events == []
-    assert session.prediction((0,)) is None
+    assert session.answers.prediction((0,)) is None
 
-    session.select_object(1)
-    assert session.accept(late)
-    assert session.prediction((0,)) is late.steps[-1].prediction
+    session.prompts.select(1)
+    assert session.answers.accept(late)
+    assert session.answers.prediction((0,)) is late.steps[-1].prediction
 
 
 def test_an_answer_to_part_of_the_clicks_is_stale(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
-    [question] = session.open_questions()
-    session.replace_prompts({(0,): PlanePrompts([[5, 6], [9, 9]])})
-    assert not session.accept(question.resolve(fake_segmenter, fake_segmenter.encode(STACK[0])))
+    session.prompts.replace({(0,): make_click(5, 6)})
+    [question] = session.answers.open_questions()
+    session.prompts.replace({(0,): PlanePrompts([[5, 6], [9, 9]])})
+    assert not session.answers.accept(
+        question.resolve(fake_segmenter, fake_segmenter.encode(STACK[0]))
+    )
 
 
 def test_forgotten_answers_are_asked_again(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     events = make_events(session)
-    session.forget_answers()
+    session.answers.forget()
     assert events == [("answer_changed", (0,))]
-    [question] = session.open_questions()
+    [question] = session.answers.open_questions()
     assert question.known == ()
 
 
 def test_a_candidate_is_chosen(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(9, 9)})
+    session.prompts.replace({(0,): make_click(9, 9)})
     answer(session, fake_segmenter)
-    prediction = session.prediction((0,))
+    prediction = session.answers.prediction((0,))
     for candidate in (0, 2):
-        session.choose_candidate((0,), candidate)
-        assert session.candidate((0,)) == candidate
-        assert np.array_equal(session.mask((0,)), prediction.masks[candidate])
-        assert session.prediction((0,)) is prediction
-    assert session.prompts_of(1)[(0,)].candidate == 2
-    session.replace_prompts({(0,): make_click(9, 9)})
-    assert session.candidate((0,)) == 2  # the prompts are the same
-    session.replace_prompts({(0,): make_click(9, 8)})
+        session.answers.choose_candidate((0,), candidate)
+        assert session.answers.candidate((0,)) == candidate
+        assert np.array_equal(session.answers.mask((0,)), prediction.masks[candidate])
+        assert session.answers.prediction((0,)) is prediction
+    assert session.prompts.of(1)[(0,)].candidate == 2
+    session.prompts.replace({(0,): make_click(9, 9)})
+    assert session.answers.candidate((0,)) == 2  # the prompts are the same
+    session.prompts.replace({(0,): make_click(9, 8)})
     answer(session, fake_segmenter)
-    assert session.candidate((0,)) == 1
+    assert session.answers.candidate((0,)) == 1
 
 
 @pytest.mark.parametrize("candidate", [-1, 3])
 def test_a_candidate_that_there_is_not_is_refused(session, fake_segmenter, candidate) -> None:
     with pytest.raises(PromptError, match="there are 0"):
-        session.choose_candidate((0,), 0)
-    session.replace_prompts({(0,): make_click(9, 9)})
+        session.answers.choose_candidate((0,), 0)
+    session.prompts.replace({(0,): make_click(9, 9)})
     answer(session, fake_segmenter)
     with pytest.raises(PromptError, match=f"candidate {candidate} was given; there are 3"):
-        session.choose_candidate((0,), candidate)
+        session.answers.choose_candidate((0,), candidate)
 
 
 # objects
@@ -176,92 +190,92 @@ def test_a_candidate_that_there_is_not_is_refused(session, fake_segmenter, candi
 
 def test_selecting_an_object_brings_its_prompts_back(session, fake_segmenter) -> None:
     first = {(0,): make_click(5, 6), (1,): make_click(7, 8)}
-    session.replace_prompts(first)
+    session.prompts.replace(first)
     answer(session, fake_segmenter)
-    expected = session.mask((1,))
-    assert session.new_object() == 2
-    assert session.prompts_of(2) == {}
-    assert session.mask((1,)) is None
-    session.replace_prompts({(1,): make_click(15, 15)})
-    session.select_object(1)
-    assert session.prompts_of(session.current_object) == first
-    assert session.objects == {1: first, 2: {(1,): make_click(15, 15)}}
+    expected = session.answers.mask((1,))
+    assert session.prompts.new_object() == 2
+    assert session.prompts.of(2) == {}
+    assert session.answers.mask((1,)) is None
+    session.prompts.replace({(1,): make_click(15, 15)})
+    session.prompts.select(1)
+    assert session.prompts.of_current == first
+    assert session.prompts.objects == {1: first, 2: {(1,): make_click(15, 15)}}
     answer(session, fake_segmenter)
-    assert np.array_equal(session.mask((1,)), expected)
+    assert np.array_equal(session.answers.mask((1,)), expected)
 
 
 def test_ids_start_where_told_and_are_positive() -> None:
     session = make_session(first_id=7)
-    assert session.current_object == 7
-    assert session.new_object() == 7  # it has no prompts yet
-    session.replace_prompts({(0,): make_click(5, 6)})
-    assert session.new_object() == 8
+    assert session.prompts.current_object == 7
+    assert session.prompts.new_object() == 7  # it has no prompts yet
+    session.prompts.replace({(0,): make_click(5, 6)})
+    assert session.prompts.new_object() == 8
     for wrong in (0, -1):
         with pytest.raises(PromptError, match=f"object id {wrong}.*start at 1"):
-            session.select_object(wrong)
+            session.prompts.select(wrong)
 
 
 def test_an_object_in_the_labels_is_never_a_new_one(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
-    committed = session.labels.copy()
-    session.select_object(1)
-    session.replace_prompts({})
-    assert session.new_object() == 2
-    session.replace_prompts({(0,): make_click(15, 15)})
+    committed = session.labels.array.copy()
+    session.prompts.select(1)
+    session.prompts.replace({})
+    assert session.prompts.new_object() == 2
+    session.prompts.replace({(0,): make_click(15, 15)})
     answer(session, fake_segmenter)
     session.commit()
-    assert np.array_equal(session.labels == 1, committed == 1)
+    assert np.array_equal(session.labels.array == 1, committed == 1)
 
 
 # labels
 
 
 def test_commit_writes_all_planes_and_begins_a_new_object(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(9, 9)})
     answer(session, fake_segmenter)
-    masks = {index: session.mask(index) for index in ((0,), (2,))}
+    masks = {index: session.answers.mask(index) for index in ((0,), (2,))}
     done = session.commit()
-    assert done is not None
+    assert done.has_changed
     assert done.object_ids == (1,)
     for index, mask in masks.items():
-        assert np.array_equal(session.labels[index] == 1, mask)
-    assert not session.labels[1].any()
-    assert session.current_object == 2
-    assert (session.can_undo, session.can_redo) == (True, False)
+        assert np.array_equal(session.labels.array[index] == 1, mask)
+    assert not session.labels.array[1].any()
+    assert session.prompts.current_object == 2
+    assert (session.history.can_undo, session.history.can_redo) == (True, False)
 
 
 def test_planes_without_an_answer_are_not_written(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(9, 9)})
     answer(session, fake_segmenter)
-    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 8)})
+    session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(9, 8)})
     session.commit()
-    assert session.labels[0].any()
-    assert not session.labels[2].any()
+    assert session.labels.array[0].any()
+    assert not session.labels.array[2].any()
 
 
 def test_without_an_answer_there_is_nothing_to_commit(session) -> None:
     events = make_events(session)
-    assert session.commit() is None
-    session.replace_prompts({(0,): make_click(5, 6)})
+    assert session.commit() == Outcome(Verb.COMMIT, (1,), reason=Reason.NO_ANSWER)
+    session.prompts.replace({(0,): make_click(5, 6)})
     events.clear()
-    assert session.commit() is None
+    assert session.commit() == Outcome(Verb.COMMIT, (1,), reason=Reason.NO_ANSWER)
     assert events == []
-    assert (session.current_object, session.can_undo) == (1, False)
+    assert (session.prompts.current_object, session.history.can_undo) == (1, False)
 
 
 def test_refining_an_object_replaces_its_former_pixels(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
-    session.select_object(1)
-    session.replace_prompts({(0,): make_click(14, 16)})
+    session.prompts.select(1)
+    session.prompts.replace({(0,): make_click(14, 16)})
     answer(session, fake_segmenter)
-    mask = session.mask((0,))
+    mask = session.answers.mask((0,))
     session.commit()
-    assert np.array_equal(session.labels[0] == 1, mask)
-    assert not session.labels[0, 5, 6]
+    assert np.array_equal(session.labels.array[0] == 1, mask)
+    assert not session.labels.array[0, 5, 6]
 
 
 def make_boxes(*boxes: tuple[float, float, float, float]) -> PlanePrompts:
@@ -271,41 +285,41 @@ def make_boxes(*boxes: tuple[float, float, float, float]) -> PlanePrompts:
 def test_undo_of_boxes_brings_all_prompts_back(session, fake_segmenter) -> None:
     boxes = make_boxes((1, 1, 5, 5), (8, 8, 12, 15))
     click = make_click(3, 3)
-    session.replace_prompts({(2,): boxes, (0,): click})
+    session.prompts.replace({(2,): boxes, (0,): click})
     embedding = fake_segmenter.encode(STACK[0])
-    questions = session.questions_by_box()
+    questions = session.answers.questions_by_box()
     session.commit_answers([q.resolve(fake_segmenter, embedding) for q in questions])
     session.undo()
-    assert not session.labels.any()
-    assert session.objects == {1: {(2,): boxes, (0,): click}}
-    assert session.current_object == 1
+    assert not session.labels.array.any()
+    assert session.prompts.objects == {1: {(2,): boxes, (0,): click}}
+    assert session.prompts.current_object == 1
     session.redo()
-    assert set(np.unique(session.labels)) == {0, 1, 2}
-    assert session.objects == {q.object_id: {q.index: q.prompts} for q in questions}
+    assert set(np.unique(session.labels.array)) == {0, 1, 2}
+    assert session.prompts.objects == {q.object_id: {q.index: q.prompts} for q in questions}
 
 
 def test_a_plane_without_prompts_any_more_is_cleared(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6), (2,): make_click(9, 9)})
+    session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(9, 9)})
     answer(session, fake_segmenter)
     session.commit()
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     assert before[0].any() and before[2].any()
-    session.select_object(1)
-    session.replace_prompts({(2,): make_click(9, 9)})
+    session.prompts.select(1)
+    session.prompts.replace({(2,): make_click(9, 9)})
     answer(session, fake_segmenter)
     session.commit()
-    assert not session.labels[0].any()
-    assert np.array_equal(session.labels[2], before[2])
+    assert not session.labels.array[0].any()
+    assert np.array_equal(session.labels.array[2], before[2])
     session.undo()
-    assert np.array_equal(session.labels, before)
+    assert np.array_equal(session.labels.array, before)
 
 
 def test_boxes_become_objects(session, fake_segmenter) -> None:
     embedding = fake_segmenter.encode(STACK[0])
-    session.replace_prompts(
+    session.prompts.replace(
         {(2,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15)), (0,): make_boxes((2, 3, 6, 6))}
     )
-    questions = session.questions_by_box()
+    questions = session.answers.questions_by_box()
     asked = [(q.object_id, q.index, q.prompts.boxes_yxyx.tolist()) for q in questions]
     assert asked == [
         (1, (0,), [[2, 3, 6, 6]]),
@@ -314,72 +328,74 @@ def test_boxes_become_objects(session, fake_segmenter) -> None:
     ]
     answers = [question.resolve(fake_segmenter, embedding) for question in questions]
     done = session.commit_answers(answers)
-    assert done is not None
-    assert done.object_ids == (1, 2, 3)
+    assert done == Outcome(Verb.COMMIT, (1, 2, 3), num_pixels=5 * 4 + 25 + 5 * 8, num_slices=2)
     expected = np.zeros(SHAPE, np.int32)
     expected[0, 2:7, 3:7] = 1
     expected[2, 1:6, 1:6] = 2
     expected[2, 8:13, 8:16] = 3
-    assert np.array_equal(session.labels, expected)
-    assert session.objects == {q.object_id: {q.index: q.prompts} for q in questions}
-    assert session.current_object == 4
+    assert np.array_equal(session.labels.array, expected)
+    assert session.prompts.objects == {q.object_id: {q.index: q.prompts} for q in questions}
+    assert session.prompts.current_object == 4
     session.undo()
-    assert not session.labels.any()
-    assert not session.can_undo
+    assert not session.labels.array.any()
+    assert not session.history.can_undo
     session.redo()
-    assert np.array_equal(session.labels, expected)
+    assert np.array_equal(session.labels.array, expected)
 
 
 @pytest.mark.parametrize("policy", OverlapPolicy)
 def test_objects_of_one_commit_may_overlap(policy: OverlapPolicy, fake_segmenter) -> None:
     session = make_session()
-    session.policy = policy
-    session.replace_prompts({(0,): make_boxes((1, 1, 5, 5), (3, 3, 9, 9))})
+    session.labels.policy = policy
+    session.prompts.replace({(0,): make_boxes((1, 1, 5, 5), (3, 3, 9, 9))})
     embedding = fake_segmenter.encode(STACK[0])
     session.commit_answers(
-        [question.resolve(fake_segmenter, embedding) for question in session.questions_by_box()]
+        [
+            question.resolve(fake_segmenter, embedding)
+            for question in session.answers.questions_by_box()
+        ]
     )
-    assert session.labels[0, 4, 4] == (2 if policy is OverlapPolicy.REPLACE else 1)
-    after = session.labels.copy()
+    assert session.labels.array[0, 4, 4] == (2 if policy is OverlapPolicy.REPLACE else 1)
+    after = session.labels.array.copy()
     session.undo()
-    assert not session.labels.any()
+    assert not session.labels.array.any()
     session.redo()
-    assert np.array_equal(session.labels, after)
+    assert np.array_equal(session.labels.array, after)
 
 
 def test_without_boxes_no_object_is_made_of_them(session) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
-    assert session.questions_by_box() == []
-    assert session.commit_answers([]) is None
-    assert (session.current_object, session.can_undo) == (1, False)
+    session.prompts.replace({(0,): make_click(5, 6)})
+    assert session.answers.questions_by_box() == []
+    assert session.commit_answers([]) == Outcome(Verb.COMMIT, reason=Reason.NO_ANSWER)
+    assert (session.prompts.current_object, session.history.can_undo) == (1, False)
 
 
 def test_many_objects_are_written_or_none(fake_segmenter) -> None:
     session = make_session(np.zeros(SHAPE, np.uint8), first_id=255)
-    session.replace_prompts({(0,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15))})
+    session.prompts.replace({(0,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15))})
     embedding = fake_segmenter.encode(STACK[0])
-    answers = [q.resolve(fake_segmenter, embedding) for q in session.questions_by_box()]
+    answers = [q.resolve(fake_segmenter, embedding) for q in session.answers.questions_by_box()]
     events = make_events(session)
     with pytest.raises(LabelError, match="256"):
         session.commit_answers(answers)
-    assert not session.labels.any()
+    assert not session.labels.array.any()
     assert events == []
-    assert not session.can_undo
+    assert not session.history.can_undo
 
 
 def test_a_commit_after_undo_clears_what_undo_brought_back(session, fake_segmenter) -> None:
     for click in ((5, 6), (14, 16)):
-        session.select_object(1)
-        session.replace_prompts({(0,): make_click(*click)})
+        session.prompts.select(1)
+        session.prompts.replace({(0,): make_click(*click)})
         answer(session, fake_segmenter)
         session.commit()
     session.undo()
-    assert session.labels[0, 5, 6] == 1
-    session.replace_prompts({(0,): make_click(14, 4)})
+    assert session.labels.array[0, 5, 6] == 1
+    session.prompts.replace({(0,): make_click(14, 4)})
     answer(session, fake_segmenter)
-    mask = session.mask((0,))
+    mask = session.answers.mask((0,))
     session.commit()
-    assert np.array_equal(session.labels[0] == 1, mask)
+    assert np.array_equal(session.labels.array[0] == 1, mask)
 
 
 @pytest.mark.parametrize("policy", OverlapPolicy)
@@ -387,8 +403,8 @@ def test_the_policy_decides_about_overlaps(policy: OverlapPolicy, fake_segmenter
     labels = np.zeros(SHAPE, np.uint8)
     labels[0, :, :7] = FOREIGN
     session = make_session(labels)
-    session.policy = policy
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.labels.policy = policy
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
     assert labels[0, 5, 6] == (1 if policy is OverlapPolicy.REPLACE else FOREIGN)
@@ -397,30 +413,30 @@ def test_the_policy_decides_about_overlaps(policy: OverlapPolicy, fake_segmenter
 
 def test_an_id_that_does_not_fit_writes_nothing(fake_segmenter) -> None:
     session = make_session(np.zeros(SHAPE, np.uint8), first_id=256)
-    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6), (1,): make_click(5, 6)})
     answer(session, fake_segmenter)
     events = make_events(session)
     with pytest.raises(LabelError, match="256"):
         session.commit()
-    assert not session.labels.any()
+    assert not session.labels.array.any()
     assert events == []
-    assert (session.current_object, session.can_undo) == (256, False)
+    assert (session.prompts.current_object, session.history.can_undo) == (256, False)
 
 
 def test_undo_and_redo_of_zarr_labels(fake_segmenter) -> None:
     labels = zarr.zeros(SHAPE, chunks=(1, 8, 8), dtype=np.uint16)
     session = make_session(labels)
-    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6), (1,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
     after = labels[:]
     session.undo()
     assert not labels[:].any()
-    assert session.current_object == 1
-    assert list(session.prompts_of(1)) == [(0,), (1,)]
+    assert session.prompts.current_object == 1
+    assert list(session.prompts.of(1)) == [(0,), (1,)]
     session.redo()
     assert np.array_equal(labels[:], after)
-    assert session.current_object == 2
+    assert session.prompts.current_object == 2
 
 
 def test_with_no_history_nothing_is_undone(session) -> None:
@@ -430,28 +446,28 @@ def test_with_no_history_nothing_is_undone(session) -> None:
 
 
 def test_a_commit_ends_what_could_be_redone(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
     session.undo()
-    session.replace_prompts({(0,): make_click(9, 9)})
+    session.prompts.replace({(0,): make_click(9, 9)})
     answer(session, fake_segmenter)
     session.commit()
-    assert not session.can_redo
+    assert not session.history.can_redo
     assert session.redo() is None
 
 
 def test_what_is_painted_by_hand_survives_undo_and_redo(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
-    session.labels[0, 5, 6] = FOREIGN
+    session.labels.array[0, 5, 6] = FOREIGN
     session.undo()
-    session.labels[0, 5, 7] = FOREIGN
+    session.labels.array[0, 5, 7] = FOREIGN
     session.redo()
     session.undo()
-    assert session.labels[0, 5, 6] == session.labels[0, 5, 7] == FOREIGN
-    assert np.count_nonzero(session.labels) == 2
+    assert session.labels.array[0, 5, 6] == session.labels.array[0, 5, 7] == FOREIGN
+    assert np.count_nonzero(session.labels.array) == 2
 
 
 # signals
@@ -460,19 +476,19 @@ def test_what_is_painted_by_hand_survives_undo_and_redo(session, fake_segmenter)
 def test_signals_tell_what_happened(session, fake_segmenter) -> None:
     events = make_events(session)
     prompts = make_click(5, 6)
-    session.replace_prompts({(0,): prompts})
+    session.prompts.replace({(0,): prompts})
     assert events == [("prompts_changed", 1), ("answer_changed", (0,))]
     events.clear()
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     assert events == []
     answer(session, fake_segmenter)
     assert events == [("answer_changed", (0,))]
     events.clear()
-    session.choose_candidate((0,), 0)
+    session.answers.choose_candidate((0,), 0)
     assert events == [("answer_changed", (0,))]
     events.clear()
-    done = session.commit()
-    assert done is not None
+    session.commit()
+    [done] = session.history.changes
     assert events == [
         ("labels_changed", done.patches),
         ("records_changed",),
@@ -481,11 +497,15 @@ def test_signals_tell_what_happened(session, fake_segmenter) -> None:
         ("answer_changed", (0,)),
     ]
     events.clear()
-    session.select_object(2)
+    session.prompts.select(2)
     assert events == []
     session.undo()
-    assert events == [
-        ("labels_changed", done.patches),
+    [(name, [patch]), *others] = events
+    assert name == "labels_changed"
+    assert patch.region == done.patches[0].region
+    assert np.array_equal(patch.before, done.patches[0].after)
+    assert np.array_equal(patch.after, done.patches[0].before)
+    assert others == [
         ("records_changed",),
         ("history_changed",),
         ("current_object_changed", 1),
@@ -501,12 +521,12 @@ def test_signals_tell_what_happened(session, fake_segmenter) -> None:
 
 
 def test_a_removed_plane_loses_its_answer(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6), (1,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6), (1,): make_click(5, 6)})
     answer(session, fake_segmenter)
     events = make_events(session)
-    session.replace_prompts({(1,): make_click(5, 6)})
+    session.prompts.replace({(1,): make_click(5, 6)})
     assert events == [("prompts_changed", 1), ("answer_changed", (0,))]
-    assert session.mask((0,)) is None
+    assert session.answers.mask((0,)) is None
 
 
 # images
@@ -516,7 +536,7 @@ def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
     labels = np.zeros(SHAPE[1:], np.int32)
     session = SegmentationSession(PlaneAxes(SHAPE[1:], (0, 1)), labels)
     events = make_events(session)
-    session.replace_prompts({(): make_click(5, 6)})
+    session.prompts.replace({(): make_click(5, 6)})
     answer_open_questions(session, fake_segmenter, "fake", lambda _: STACK[0], EmbeddingCache())
     assert ("answer_changed", ()) in events
     session.commit()
@@ -530,7 +550,7 @@ def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> Segmentati
     """Session in which one object is committed at each position, on planes 0 and 1."""
     session = make_session()
     for row, column in centres:
-        session.replace_prompts({(z,): make_click(row, column) for z in (0, 1)})
+        session.prompts.replace({(z,): make_click(row, column) for z in (0, 1)})
         answer(session, fake_segmenter)
         session.commit()
     return session
@@ -538,42 +558,42 @@ def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> Segmentati
 
 def test_what_is_committed_is_on_record(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
-    records = dict(session.objects_in_labels.records_of(1))
+    records = dict(session.records.of(1))
     assert list(records) == [(0,), (1,)]
     assert records[0,].origin is Origin.PROMPTS
     assert records[0,].confidence == pytest.approx(0.9)
-    assert records[0,].extent == mask_region(np.asarray(session.labels[0]) == 1)
+    assert records[0,].extent == mask_region(np.asarray(session.labels.array[0]) == 1)
     session.undo()
-    assert session.objects_in_labels.object_ids == []
+    assert session.records.object_ids == []
     session.redo()
-    assert session.objects_in_labels.records_of(1) == records
+    assert session.records.of(1) == records
 
 
 def test_a_deleted_object_and_its_prompts_come_back(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (5, 5), (15, 15))
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     session.delete_objects([1])
-    assert session.objects_in_labels.object_ids == [2]
-    assert np.array_equal(session.labels, np.where(before == 1, 0, before))
-    assert list(session.objects) == [2]
+    assert session.records.object_ids == [2]
+    assert np.array_equal(session.labels.array, np.where(before == 1, 0, before))
+    assert list(session.prompts.objects) == [2]
     session.undo()
-    assert np.array_equal(session.labels, before)
-    assert list(session.objects) == [1, 2]
-    assert session.current_object == 1
+    assert np.array_equal(session.labels.array, before)
+    assert list(session.prompts.objects) == [1, 2]
+    assert session.prompts.current_object == 1
 
 
 def test_merged_objects_are_one(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (5, 5), (5, 9), (15, 15))
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     session.merge_objects([2, 1], into=1)
-    assert np.array_equal(session.labels, np.where(before == 2, 1, before))
-    for (z,), record in session.objects_in_labels.records_of(1).items():
-        assert record.extent == mask_region(np.asarray(session.labels[z]) == 1)
+    assert np.array_equal(session.labels.array, np.where(before == 2, 1, before))
+    for (z,), record in session.records.of(1).items():
+        assert record.extent == mask_region(np.asarray(session.labels.array[z]) == 1)
     session.delete_objects([1])
-    assert set(np.unique(session.labels)) == {0, 3}
+    assert set(np.unique(session.labels.array)) == {0, 3}
     session.undo()
     session.undo()
-    assert np.array_equal(session.labels, before)
+    assert np.array_equal(session.labels.array, before)
     with pytest.raises(PromptError, match="two or more"):
         session.merge_objects([3], into=3)
     with pytest.raises(PromptError, match="two or more"):
@@ -582,36 +602,38 @@ def test_merged_objects_are_one(fake_segmenter) -> None:
 
 def test_an_object_takes_a_free_id_only(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (5, 5), (15, 15))
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     with pytest.raises((PromptError, LabelError), match="2"):
         session.relabel_object(1, 2)
-    session.rename_class([1], "nucleus")
+    session.records.rename_class([1], "nucleus")
     session.relabel_object(1, 7)
-    assert session.class_names == {7: "nucleus"}
-    assert np.array_equal(session.labels, np.where(before == 1, 7, before))
-    assert list(session.prompts_of(7)) == [(0,), (1,)]
-    assert session.prompts_of(1) == {}
+    assert session.records.class_names == {7: "nucleus"}
+    assert np.array_equal(session.labels.array, np.where(before == 1, 7, before))
+    assert list(session.prompts.of(7)) == [(0,), (1,)]
+    assert session.prompts.of(1) == {}
     session.undo()
-    assert np.array_equal(session.labels, before)
-    assert list(session.prompts_of(1)) == [(0,), (1,)]
-    assert session.class_names == {1: "nucleus"}
+    assert np.array_equal(session.labels.array, before)
+    assert list(session.prompts.of(1)) == [(0,), (1,)]
+    assert session.records.class_names == {1: "nucleus"}
     session.redo()
-    assert session.class_names == {7: "nucleus"}
+    assert session.records.class_names == {7: "nucleus"}
 
 
 def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(fake_segmenter) -> None:
     session = make_session(np.zeros(SHAPE, np.uint8))
-    session.replace_prompts({(0,): make_click(5, 5)})
+    session.prompts.replace({(0,): make_click(5, 5)})
     answer(session, fake_segmenter)
     session.commit()
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     with pytest.raises(LabelError, match="256"):
         session.relabel_object(1, 256)
     with pytest.raises(LabelError, match="256"):
         mask = np.ones(SHAPE[1:], bool)
-        session.commit_masks({(2, (0,)): SliceMask(mask), (256, (0,)): SliceMask(mask)})
-    assert np.array_equal(session.labels, before)
-    assert session.changes[-1].object_ids == (1,)
+        session.commit_masks(
+            {(2, (0,)): ObjectOnSlice.of_mask(mask), (256, (0,)): ObjectOnSlice.of_mask(mask)}
+        )
+    assert np.array_equal(session.labels.array, before)
+    assert session.history.changes[-1].object_ids == (1,)
 
 
 def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None:
@@ -620,12 +642,12 @@ def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None
     labels[0, 15:18, 4:12] = 5
     session = make_session(labels)
     session.refine_object(FOREIGN, (0,))
-    assert session.current_object == FOREIGN
+    assert session.prompts.current_object == FOREIGN
     answer(session, fake_segmenter)
-    assert np.array_equal(session.mask((0,)), labels[0] == FOREIGN)
+    assert np.array_equal(session.answers.mask((0,)), labels[0] == FOREIGN)
     assert fake_segmenter.questions == []
 
-    session.replace_prompts({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
+    session.prompts.replace({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
     answer(session, fake_segmenter)
     [_, question] = fake_segmenter.questions
     assert question.mask_logits is not None
@@ -646,110 +668,116 @@ def test_what_is_not_in_view_cannot_be_refined(session) -> None:
 
 def test_objects_of_others_are_noted(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
-    session.labels[0, 0, :3] = FOREIGN
+    session.labels.array[0, 0, :3] = FOREIGN
     events = make_events(session)
-    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
-    assert session.objects_in_labels.records_of(FOREIGN) == {
-        (0,): SliceRecord(np.s_[0:1, 0:3], Origin.FOUND)
-    }
-    assert session.objects_in_labels.records_of(1)[0,].origin is Origin.PROMPTS
-    assert session.highest_id == FOREIGN
-    session.labels[0][session.labels[0] == FOREIGN] = 0
-    session.objects_in_labels.note_plane((0,), find_extents(session.labels[0]))
-    assert session.objects_in_labels.object_ids == [1]
+    session.records.note_plane((0,), find_extents(session.labels.array[0]))
+    assert session.records.of(FOREIGN) == {(0,): ObjectOnSlice(np.s_[0:1, 0:3], Origin.FOUND)}
+    assert session.records.of(1)[0,].origin is Origin.PROMPTS
+    assert session.prompts.highest_id == FOREIGN
+    session.labels.array[0][session.labels.array[0] == FOREIGN] = 0
+    session.records.note_plane((0,), find_extents(session.labels.array[0]))
+    assert session.records.object_ids == [1]
     assert events.count(("records_changed",)) == 2
 
 
 def test_an_id_that_turns_out_to_be_taken_is_left(session, fake_segmenter) -> None:
-    session.replace_prompts({(0,): make_click(5, 6)})
+    session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     extents = {1: np.s_[0:2, 0:2], 4: np.s_[0:2, 5:7]}
     assert session.note_plane((2,), extents)
-    assert session.current_object == 5
-    assert list(session.prompts_of(5)) == [(0,)]
-    assert session.mask((0,)) is not None
+    assert session.prompts.current_object == 5
+    assert list(session.prompts.of(5)) == [(0,)]
+    assert session.answers.mask((0,)) is not None
     assert not session.note_plane((2,), extents)
     session.commit()
-    session.select_object(5)
-    session.note_plane((0,), find_extents(session.labels[0]))
-    assert session.current_object == 5
+    session.prompts.select(5)
+    session.note_plane((0,), find_extents(session.labels.array[0]))
+    assert session.prompts.current_object == 5
 
 
 def test_propagated_masks_are_one_change(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
-    before = session.labels.copy()
+    before = session.labels.array.copy()
     mask = np.zeros(SHAPE[1:], bool)
     mask[8:11, 8:11] = True
-    done = session.commit_masks(
-        {(1, (2,)): SliceMask(lambda: mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
+    outcome = session.commit_masks(
+        {(1, (2,)): ObjectOnSlice.of_mask(mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
     )
-    assert done is not None
+    assert outcome == Outcome(Verb.PROPAGATE, (1,), num_pixels=9, num_slices=1)
+    done = session.history.changes[-1]
     assert done.verb is Verb.PROPAGATE
     assert done.details == {"policy": "keep", "axis": 0}
     assert list(done.asked[1]) == [(0,), (1,)]
-    assert np.array_equal(session.labels[2] == 1, mask)
-    record = session.objects_in_labels.records_of(1)[2,]
+    assert np.array_equal(session.labels.array[2] == 1, mask)
+    record = session.records.of(1)[2,]
     assert (record.confidence, record.stop) == (0.7, "lost")
 
-    session.select_object(1)
+    session.prompts.select(1)
+    session.prompts.replace({**session.prompts.of_current, (0,): make_click(9, 12)})
     answer(session, fake_segmenter)
     session.commit()
-    assert np.array_equal(session.labels[2] == 1, mask), "a correction leaves other slices"
+    assert np.array_equal(session.labels.array[2] == 1, mask), (
+        "a correction leaves other slices"
+    )
     session.undo()
     session.undo()
-    assert np.array_equal(session.labels, before)
-    assert session.commit_masks({}) is None
+    assert np.array_equal(session.labels.array, before)
+    assert session.commit_masks({}) == Outcome(Verb.PROPAGATE, reason=Reason.NO_ANSWER)
 
 
 def test_a_click_on_a_propagated_slice_corrects_what_is_there(fake_segmenter) -> None:
     session = make_committed(fake_segmenter, (9, 9))
     mask = np.zeros(SHAPE[1:], bool)
     mask[8:11, 8:11] = True
-    session.commit_masks({(1, (2,)): SliceMask(mask, Origin.PROPAGATED)})
-    session.select_object(1)
-    prompts = dict(session.prompts_of(1))
-    session.replace_prompts({**prompts, (2,): make_click(9, 12)})
-    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
-    session.replace_prompts({**prompts, (2,): PlanePrompts([[9, 12], [9, 14]])})
-    assert np.array_equal(session.prompts_of(1)[2,].mask, mask)
-    session.replace_prompts(prompts)
-    assert (2,) not in session.prompts_of(1)
-    session.replace_prompts({**prompts, (2,): PlanePrompts(boxes_yxyx=[[8, 8, 12, 12]])})
-    assert session.prompts_of(1)[2,].mask is None
+    session.commit_masks({(1, (2,)): ObjectOnSlice.of_mask(mask, Origin.PROPAGATED)})
+    session.prompts.select(1)
+    prompts = dict(session.prompts.of(1))
+    session.prompts.replace({**prompts, (2,): make_click(9, 12)})
+    assert np.array_equal(session.prompts.of(1)[2,].mask, mask)
+    session.prompts.replace({**prompts, (2,): PlanePrompts([[9, 12], [9, 14]])})
+    assert np.array_equal(session.prompts.of(1)[2,].mask, mask)
+    session.prompts.replace(prompts)
+    assert (2,) not in session.prompts.of(1)
+    session.prompts.replace({**prompts, (2,): PlanePrompts(boxes_yxyx=[[8, 8, 12, 12]])})
+    assert session.prompts.of(1)[2,].mask is None
 
 
 def test_a_failure_in_the_midst_of_writing_leaves_the_labels_as_they_were() -> None:
-    session = make_session()
-    session.labels[0, 0, 0] = FOREIGN
-    before = session.labels.copy()
+    class FullDisk(np.ndarray):
+        """Labels whose second slice cannot be written completely."""
 
-    def fail() -> Any:
-        raise OSError("no space left")
+        def __setitem__(self, region: Any, values: Any) -> None:
+            super().__setitem__(region, values)
+            if region[0] == 1 and np.any(values):
+                raise OSError("no space left")
 
-    whole = np.ones(SHAPE[1:], bool)
+    session = make_session(np.zeros(SHAPE, np.int32).view(FullDisk))
+    session.labels.array[0, 0, 0] = FOREIGN
+    before = session.labels.array.copy()
+    whole = ObjectOnSlice.of_mask(np.ones(SHAPE[1:], bool))
     with pytest.raises(OSError, match="no space"):
-        session.commit_masks({(1, (0,)): SliceMask(whole), (1, (1,)): SliceMask(fail)})
-    assert np.array_equal(session.labels, before)
-    assert not session.can_undo
+        session.commit_masks({(1, (0,)): whole, (1, (1,)): whole})
+    assert np.array_equal(session.labels.array, before)
+    assert not session.history.can_undo
 
 
 def test_names_of_classes(session) -> None:
-    session.rename_class([1, 2], "nucleus")
-    session.rename_class([2], "")
-    assert session.class_names == {1: "nucleus"}
+    session.records.rename_class([1, 2], "nucleus")
+    session.records.rename_class([2], "")
+    assert session.records.class_names == {1: "nucleus"}
 
 
 def test_history_has_a_limit_and_the_newest_can_always_be_undone(fake_segmenter) -> None:
     session = make_session()
-    session.objects_in_labels.history = History(max_bytes=1)
+    session.history = History(max_bytes=1)
     for column in (3, 9, 15):
-        session.replace_prompts({(0,): make_click(9, column)})
+        session.prompts.replace({(0,): make_click(9, column)})
         answer(session, fake_segmenter)
         session.commit()
-    assert [change.object_ids for change in session.changes] == [(1,), (2,), (3,)]
+    assert [change.object_ids for change in session.history.changes] == [(1,), (2,), (3,)]
     assert session.undo() is not None
     assert session.undo() is None
-    assert set(np.unique(session.labels)) == {0, 1, 2}
+    assert set(np.unique(session.labels.array)) == {0, 1, 2}
 
 
 # any sequence of verbs
@@ -787,56 +815,66 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
             index: PlanePrompts([click[:2] for click in clicks], [click[2] for click in clicks])
             for index, clicks in planes.items()
         }
-        self.session.replace_prompts(prompts)
+        self.session.prompts.replace(prompts)
         kept = {index: value for index, value in prompts.items() if not value.is_empty}
-        self.prompts[self.session.current_object] = kept
+        self.prompts[self.session.prompts.current_object] = kept
 
     @rule()
     def answer(self) -> None:
         """Answer what is open."""
         answer(self.session, self.segmenter)
-        assert self.session.open_questions() == []
+        assert self.session.answers.open_questions() == []
 
     @rule(index=INDICES, candidate=st.integers(0, 2))
     def choose_candidate(self, index: tuple[int], candidate: int) -> None:
         """Choose one where there is a choice."""
-        if self.session.prediction(index) is not None:
-            self.session.choose_candidate(index, candidate)
-            assert self.session.candidate(index) == candidate
+        if self.session.answers.prediction(index) is not None:
+            self.session.answers.choose_candidate(index, candidate)
+            assert self.session.answers.candidate(index) == candidate
 
     @rule(object_id=st.integers(1, 4))
     def select_object(self, object_id: int) -> None:
         """Go back to an object, or take a free id."""
-        self.session.select_object(object_id)
+        self.session.prompts.select(object_id)
 
     @rule()
     def new_object(self) -> None:
         """Begin an object; no pixel may have its id."""
-        object_id = self.session.new_object()
+        object_id = self.session.prompts.new_object()
         assert not self.prompts.get(object_id)
-        assert not (self.session.labels == object_id).any()
+        assert not (self.session.labels.array == object_id).any()
 
     @rule()
     def commit(self) -> None:
         """Write; others keep all their pixels."""
-        object_id, before = self.session.current_object, self.snapshots[self.position]
+        object_id, before = self.session.prompts.current_object, self.snapshots[self.position]
         masks = {
-            (z,): mask for z in range(SHAPE[0]) if (mask := self.session.mask((z,))) is not None
+            (z,): mask
+            for z in range(SHAPE[0])
+            if (mask := self.session.answers.mask((z,))) is not None
         }
-        done = self.session.commit()
-        assert (done is not None) == bool(masks)
-        if done is None:
+        outcome = self.session.commit()
+        after = self.session.labels.array
+        self.check_counts(outcome, before)
+        if not outcome.has_changed:
+            assert self.session.prompts.current_object == object_id
+            assert (outcome.reason is Reason.NO_ANSWER) == (not masks)
             return
-        after = self.session.labels
         is_foreign = (before != 0) & (before != object_id)
         assert np.array_equal(after[is_foreign], before[is_foreign])
         for index, mask in masks.items():
             assert np.array_equal(after[index] == object_id, mask & ~is_foreign[index])
         self.remember({}, {})
 
+    def check_counts(self, outcome: Outcome, before: np.ndarray) -> None:
+        """Compare the outcome with what changed in the labels."""
+        is_changed = before != self.session.labels.array
+        assert outcome.num_pixels == np.count_nonzero(is_changed)
+        assert outcome.num_slices == np.count_nonzero(is_changed.any(axis=(1, 2)))
+
     def remember(self, before: dict, after: dict) -> None:
-        """Take note of a change and of the prompts that went with it."""
-        self.snapshots[self.position + 1 :] = [self.session.labels.copy()]
+        """Keep the state after a change, and the prompts that went with it."""
+        self.snapshots[self.position + 1 :] = [self.session.labels.array.copy()]
         self.moved[self.position :] = [(before, after)]
         self.prompts |= after
         self.position += 1
@@ -844,30 +882,42 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
     @rule(object_id=st.integers(1, 4))
     def delete(self, object_id: int) -> None:
         """Delete one object; nothing else changes."""
-        before = self.session.labels.copy()
+        before = self.session.labels.array.copy()
         kept = dict(self.prompts.get(object_id, {}))
-        self.session.delete_objects([object_id])
-        assert np.array_equal(self.session.labels, np.where(before == object_id, 0, before))
-        self.remember({object_id: kept}, {object_id: {}})
+        outcome = self.session.delete_objects([object_id])
+        assert np.array_equal(
+            self.session.labels.array, np.where(before == object_id, 0, before)
+        )
+        self.check_counts(outcome, before)
+        assert outcome.has_changed == (outcome.num_pixels > 0 or bool(kept))
+        if outcome.has_changed:
+            self.remember({object_id: kept}, {object_id: {}})
 
     @rule(first=st.integers(1, 4), second=st.integers(1, 4))
     def merge(self, first: int, second: int) -> None:
         """Make one object of two; nothing else changes."""
         if first == second:
             return
-        before = self.session.labels.copy()
+        before = self.session.labels.array.copy()
         kept = dict(self.prompts.get(first, {}))
-        self.session.merge_objects([first, second], into=second)
-        assert np.array_equal(self.session.labels, np.where(before == first, second, before))
-        self.remember({first: kept}, {first: {}})
+        outcome = self.session.merge_objects([first, second], into=second)
+        assert np.array_equal(
+            self.session.labels.array, np.where(before == first, second, before)
+        )
+        self.check_counts(outcome, before)
+        assert outcome.has_changed == (outcome.num_pixels > 0 or bool(kept))
+        if outcome.has_changed:
+            self.remember({first: kept}, {first: {}})
 
     @precondition(lambda self: self.position > 0)
     @rule()
     def undo(self) -> None:
         """One step back."""
-        done = self.session.undo()
-        assert done is not None
-        assert self.session.current_object == done.object_ids[0]
+        before = self.session.labels.array.copy()
+        outcome = self.session.undo()
+        assert outcome is not None
+        assert self.session.prompts.current_object == outcome.object_ids[0]
+        self.check_counts(outcome, before)
         self.position -= 1
         self.prompts |= self.moved[self.position][0]
 
@@ -875,19 +925,22 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
     @rule()
     def redo(self) -> None:
         """One step forth."""
-        assert self.session.redo() is not None
+        before = self.session.labels.array.copy()
+        outcome = self.session.redo()
+        assert outcome is not None
+        self.check_counts(outcome, before)
         self.prompts |= self.moved[self.position][1]
         self.position += 1
 
     @invariant()
     def labels_and_prompts_are_what_they_were(self) -> None:
         """Compare with the snapshots."""
-        assert np.array_equal(self.session.labels, self.snapshots[self.position])
-        assert self.session.can_undo == (self.position > 0)
-        assert self.session.can_redo == (self.position < len(self.snapshots) - 1)
+        assert np.array_equal(self.session.labels.array, self.snapshots[self.position])
+        assert self.session.history.can_undo == (self.position > 0)
+        assert self.session.history.can_redo == (self.position < len(self.snapshots) - 1)
         found = {
             object_id: {index: value.points_yx.tolist() for index, value in planes.items()}
-            for object_id, planes in self.session.objects.items()
+            for object_id, planes in self.session.prompts.objects.items()
         }
         expected = {
             object_id: {index: value.points_yx.tolist() for index, value in planes.items()}
@@ -902,7 +955,7 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
             return
         while self.session.undo() is not None:
             pass
-        assert np.array_equal(self.session.labels, self.snapshots[0])
+        assert np.array_equal(self.session.labels.array, self.snapshots[0])
 
 
 def test_any_sequence_of_verbs(make_fake_segmenter: Callable[[], Any]) -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from napari_promptable.evaluation.evaluate import (
     jitter_box,
 )
 from napari_promptable.evaluation.report import draw_plot, format_table, summarise
-from napari_promptable.masks import Prediction
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
 
 SHAPE = (40, 50)
@@ -37,7 +38,10 @@ class PerfectAfterClicks:
         self.labels = labels
         self.questions: list[PromptSet] = []
 
-    def predict(self, embedding: object, prompts: PromptSet) -> Prediction:
+    def predict_many(
+        self, embedding: object, asked: Sequence[PromptSet], multimask_output: bool | None
+    ) -> list[Prediction]:
+        [prompts] = asked
         self.questions.append(prompts)
         row, column = (
             prompts.points_yx[0]
@@ -50,7 +54,7 @@ class PerfectAfterClicks:
         part = truth & (np.arange(SHAPE[0]) < rows[0] + share * len(rows))[:, None]
         masks = np.stack([part, truth, np.zeros(SHAPE, bool)])
         logits = np.where(masks, 1, -1).astype(np.float32)
-        return Prediction(masks, np.array([0.7, 0.5, 0.1], np.float32), logits)
+        return [Prediction(masks, np.array([0.7, 0.5, 0.1], np.float32), logits)]
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.cpu.vit import group_windows
-from napari_promptable.models.sam import Sam, build_sam, build_vit_sam
+from napari_promptable.models.sam import Sam, build_vit_sam
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import torch
 
+from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.instance_head import InstanceHead
-from napari_promptable.models.sam import build_sam
 
 
 def test_maps_have_half_of_the_inputs_resolution() -> None:

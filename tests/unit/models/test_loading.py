@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_promptable.errors import CheckpointError, UnknownModelError
-from napari_promptable.models.sam import ARCHITECTURES, build_sam
+from napari_promptable.models.architectures import ARCHITECTURES, build_sam
 from napari_promptable.weights.loading import (
     detect_architecture,
     load_checkpoint,

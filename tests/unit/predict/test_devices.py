@@ -6,8 +6,10 @@ import torch
 
 from napari_promptable.errors import DeviceError
 from napari_promptable.files.images import read_image
-from napari_promptable.masks import Prediction, mask_iou, mask_to_box_yxyx
-from napari_promptable.predict.predictor import encode_image, load_model, predict_many
+from napari_promptable.masks import mask_iou, mask_to_box_yxyx
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.predictor import encode_image, predict_many
 from napari_promptable.prompts import PromptSet
 from napari_promptable.samples.data import sample_labels, sample_path
 

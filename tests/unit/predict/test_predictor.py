@@ -19,13 +19,11 @@ from napari_promptable.errors import (
     PromptError,
     UnknownModelError,
 )
-from napari_promptable.masks import Prediction
+from napari_promptable.predict.load_model import choose_device, load_model
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import (
     PromptableModel,
-    choose_device,
     encode_image,
-    load_model,
-    predict_candidates,
     predict_many,
     predict_masks,
     segment_boxes,
@@ -240,7 +238,7 @@ def test_logits_matter(
 def test_candidates_of_one_click_are_the_three_levels(
     random_tiny_model: PromptableModel, embedding
 ) -> None:
-    found = predict_candidates(random_tiny_model, embedding, ONE_CLICK)
+    found = predict_masks(random_tiny_model, embedding, ONE_CLICK, None)
     assert_equal(found, predict_masks(random_tiny_model, embedding, ONE_CLICK))
     assert found.default == found.best
 
@@ -255,15 +253,15 @@ def test_candidates_of_many_are_the_same_as_one_by_one(
         PromptSet([[50, 9]]),
         PromptSet(box_yxyx=[3, 4, 12, 20]),
     ]
-    found = random_tiny_model.predict_each(embedding, prompts)
+    found = predict_many(random_tiny_model, embedding, prompts, None)
     assert [prediction.default for prediction in found[1:3]] == [0, 0]
     for prompt, prediction in zip(prompts, found, strict=True):
-        alone = predict_candidates(random_tiny_model, embedding, prompt)
+        alone = predict_masks(random_tiny_model, embedding, prompt, None)
         assert_equal(prediction, alone)
         assert prediction.default == alone.default
-    assert random_tiny_model.predict_each(embedding, []) == []
+    assert predict_many(random_tiny_model, embedding, [], None) == []
     with pytest.raises(PromptError):
-        random_tiny_model.predict_each(embedding, [ONE_CLICK, PromptSet([[5, 9]], [0])])
+        predict_many(random_tiny_model, embedding, [ONE_CLICK, PromptSet([[5, 9]], [0])], None)
 
 
 def test_candidates_of_a_clear_prompt_begin_with_its_answer(
@@ -271,7 +269,7 @@ def test_candidates_of_a_clear_prompt_begin_with_its_answer(
 ) -> None:
     monkeypatch.setattr(random_tiny_model.sam, "with_second_look", False)
     prompts = PromptSet(box_yxyx=[10, 10, 40, 50])
-    found = random_tiny_model.predict(embedding, prompts)
+    found = predict_masks(random_tiny_model, embedding, prompts, None)
     single = predict_masks(random_tiny_model, embedding, prompts, multimask_output=False)
     levels = predict_masks(random_tiny_model, embedding, prompts)
     order = levels.predicted_iou.argsort()[::-1][:2]
@@ -304,9 +302,9 @@ def test_another_models_embedding_is_refused(
     random_tiny_model: PromptableModel, embedding
 ) -> None:
     foreign = replace(embedding, model_id="vit_b-123")
-    for predict in (predict_masks, predict_candidates):
+    for multimask_output in (True, False, None):
         with pytest.raises(EmbeddingMismatchError) as raised:
-            predict(random_tiny_model, foreign, ONE_CLICK)
+            predict_masks(random_tiny_model, foreign, ONE_CLICK, multimask_output)
         message = str(raised.value)
         assert "vit_b-123" in message
         assert random_tiny_model.model_id in message

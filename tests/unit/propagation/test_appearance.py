@@ -10,8 +10,9 @@ from napari_promptable.propagation.appearance import (
     follow_appearance,
     likeness_of,
 )
+from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import PropagationSettings, StopReason
-from napari_promptable.propagation.step import find_stop, sight_anchor, step_all
+from napari_promptable.propagation.step import find_stop
 
 SHAPE = (40, 48)
 GREY, RED = (60, 60, 60), (160, 40, 60)
@@ -89,16 +90,16 @@ def test_the_model_is_not_asked_where_nothing_looks_like_the_object(fake_segment
     here = replace(here, image=make_embedding(mask).image)
     gone = replace(gone, image=make_embedding(np.zeros(SHAPE, bool)).image)
     box = PromptSet(box_yxyx=[12, 16, 28, 32])
-    anchor = sight_anchor(here, fake_segmenter.predict(here, box), 0)
-    assert anchor.appearance is not None
+    step = PromptStep(fake_segmenter, PropagationSettings(box_margin=0.1))
+    anchor = step.begin(here, fake_segmenter.predict_many(here, [box])[0], 0)
+    assert anchor.memory.appearance is not None
     fake_segmenter.questions.clear()
-    settings = PropagationSettings(box_margin=0.1)
-    [found] = step_all(fake_segmenter, gone, [anchor], settings)
+    [found] = step.advance(gone, [anchor])
     assert not found.mask.any()
     assert fake_segmenter.questions == []
-    [again] = step_all(fake_segmenter, here, [anchor], settings)
+    [again] = step.advance(here, [anchor])
     assert np.array_equal(again.mask, anchor.mask)
-    assert again.appearance is anchor.appearance
+    assert again.memory.appearance is anchor.memory.appearance
 
 
 def test_likeness_is_1_for_the_object_and_0_for_its_surroundings() -> None:
@@ -113,9 +114,8 @@ def test_likeness_is_1_for_the_object_and_0_for_its_surroundings() -> None:
 
 def test_a_mask_that_looks_like_the_surroundings_has_drifted(fake_segmenter) -> None:
     embedding = fake_segmenter.encode(np.ones(SHAPE))
-    anchor = sight_anchor(
-        embedding, fake_segmenter.predict(embedding, PromptSet(box_yxyx=[9, 9, 20, 20])), 0
-    )
+    prediction = fake_segmenter.predict_many(embedding, [PromptSet(box_yxyx=[9, 9, 20, 20])])[0]
+    anchor = PromptStep(fake_segmenter).begin(embedding, prediction, 0)
     for likeness, expected in ((0.6, None), (0.4, StopReason.DRIFTED)):
         faded = replace(anchor, likeness=likeness)
         assert find_stop(faded, anchor, anchor, PropagationSettings()) is expected

@@ -4,6 +4,7 @@ It answers a box with the bright pixels inside it, so that what a chain finds is
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from napari_promptable.masks import PackedMask, mask_iou, mask_to_box_yxyx
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
 from napari_promptable.propagation.gaps import find_gaps
+from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import (
     Direction,
     PropagationSettings,
     SplitPolicy,
     StopReason,
 )
-from napari_promptable.propagation.step import Sighting, sight_anchor
-from napari_promptable.propagation.volume import VolumeMasks
+from napari_promptable.propagation.step import Sighting
+from napari_promptable.propagation.volume import VolumeMasks, answer_slices
 
 SHAPE = (40, 60)
 EASY = PropagationSettings(
@@ -57,14 +59,22 @@ class Job:
         mask = self.truth[position] if region is None else region
         embedding = self.segmenter.encode(self.truth[position].astype(float))
         box = PromptSet(box_yxyx=mask_to_box_yxyx(mask))
-        return sight_anchor(embedding, self.segmenter.predict(embedding, box), 0)
+        prediction = self.segmenter.predict_many(embedding, [box])[0]
+        return PromptStep(self.segmenter).begin(embedding, prediction, 0)
 
     def run(self, anchors, settings=EASY, **options) -> list[PropagatedMask]:
         self.segmenter.questions.clear()
         self.segmenter.batch_sizes.clear()
         length = len(self.truth)
         return list(
-            propagate_masks(self.segmenter, self.embed, length, anchors, settings, **options)
+            propagate_masks(
+                PromptStep(self.segmenter, settings),
+                self.embed,
+                length,
+                anchors,
+                settings,
+                **options,
+            )
         )
 
 
@@ -80,7 +90,7 @@ def collect(values: Iterable[PropagatedMask], object_id: int = 1) -> dict[int, P
 
 
 def nothing_like(sighting: Sighting) -> Sighting:
-    return Sighting(np.zeros_like(sighting.mask), 0.5, 0.5, -np.ones_like(sighting.logits))
+    return Sighting(np.zeros_like(sighting.mask), 0.5, 0.5, sighting.memory)
 
 
 def same(first: PropagatedMask, second: PropagatedMask) -> bool:
@@ -113,9 +123,8 @@ def test_slices_come_in_the_order_of_work(moving: Job) -> None:
 
 
 def test_values_come_as_soon_as_their_slice_is_done(moving: Job) -> None:
-    values = propagate_masks(
-        moving.segmenter, moving.embed, 12, {1: {5: moving.anchor(5)}}, EASY
-    )
+    step = PromptStep(moving.segmenter, EASY)
+    values = propagate_masks(step, moving.embed, 12, {1: {5: moving.anchor(5)}}, EASY)
     next(values)
     assert moving.embedded == []
     next(values)
@@ -315,7 +324,7 @@ def test_the_largest_part_is_not_always_the_one_that_overlaps(fake_segmenter) ->
     found = {}
     for split in ("largest", "overlapping"):
         settings = PropagationSettings(box_margin=1, split=split, lost_iou=0, max_area=99)
-        anchor = Sighting(small, 0.9, 1, job.anchor(0).logits)
+        anchor = Sighting(small, 0.9, 1, job.anchor(0).memory)
         found[split] = collect(job.run({1: {0: anchor}}, settings))[1].mask
     assert np.array_equal(found["overlapping"], small)
     assert not (found["largest"] & small).any()
@@ -328,7 +337,7 @@ def test_anchors_are_kept_exactly(moving: Job) -> None:
     anchors = {5: moving.anchor(5), 8: moving.anchor(8)}
     odd = np.zeros(SHAPE, bool)
     odd[18:22, 18:24] = True
-    anchors[8] = Sighting(odd, 0.4, 0.3, anchors[8].logits)
+    anchors[8] = Sighting(odd, 0.4, 0.3, anchors[8].memory)
     values = moving.run({1: anchors})
     assert sum(value.position in (5, 8) for value in values) == 2
     found = collect(values)
@@ -344,10 +353,10 @@ def make_box_mask(top: int, bottom: int) -> np.ndarray:
 
 def test_between_two_anchors_both_directions_are_blended(fake_segmenter) -> None:
     job = Job(fake_segmenter, np.ones((9, *SHAPE), bool))
-    logits = job.anchor(0).logits
+    memory = job.anchor(0).memory
     anchors = {
-        0: Sighting(make_box_mask(10, 19), 0.9, 1, logits),
-        8: Sighting(make_box_mask(10, 35), 0.9, 1, logits),
+        0: Sighting(make_box_mask(10, 19), 0.9, 1, memory),
+        8: Sighting(make_box_mask(10, 35), 0.9, 1, memory),
     }
     settings = PropagationSettings(box_margin=0, lost_iou=0, max_area=99)
     found = collect(job.run({1: anchors}, settings))
@@ -386,9 +395,9 @@ def test_a_chain_that_is_lost_leaves_the_other_one(fake_segmenter) -> None:
 
 def test_masks_that_lie_apart_are_not_blended_away(fake_segmenter) -> None:
     job = Job(fake_segmenter, np.ones((4, *SHAPE), bool))
-    logits = job.anchor(0).logits
+    memory = job.anchor(0).memory
     left, right = make_box_mask(2, 8), make_box_mask(25, 35)
-    anchors = {0: Sighting(left, 0.9, 1, logits), 3: Sighting(right, 0.9, 1, logits)}
+    anchors = {0: Sighting(left, 0.9, 1, memory), 3: Sighting(right, 0.9, 1, memory)}
     found = collect(job.run({1: anchors}, PropagationSettings(box_margin=0)))
     assert np.array_equal(found[1].mask, left)
     assert np.array_equal(found[2].mask, right)
@@ -474,7 +483,7 @@ def test_what_was_done_before_a_cancellation_is_good(moving: Job) -> None:
     found = []
     with pytest.raises(CancelledError):
         for value in propagate_masks(
-            moving.segmenter,
+            PromptStep(moving.segmenter, EASY),
             moving.embed,
             12,
             {1: {5: moving.anchor(5)}},
@@ -514,3 +523,32 @@ def test_values_hold_little_memory() -> None:
     assert np.array_equal(packed.unpack(), mask)
     assert mask_iou(packed.crop(), mask[packed.region]) == 1
     assert not PackedMask.pack(np.zeros((5, 7), bool)).unpack().any()
+
+
+# other ways of stepping
+
+
+class CarryMask:
+    """A step that copies the mask and counts slices in its memory, without any model."""
+
+    def begin(self, embedding, prediction, candidate) -> Sighting:
+        return Sighting(prediction.mask(candidate), 1.0, 1.0, memory=0)
+
+    def advance(self, embedding, previous) -> list[Sighting]:
+        return [replace(sighting, memory=sighting.memory + 1) for sighting in previous]
+
+
+def test_any_step_can_carry_objects(moving: Job) -> None:
+    step = CarryMask()
+    embedding = moving.embed(5)
+    box = PromptSet(box_yxyx=mask_to_box_yxyx(moving.truth[5]))
+    prompts = {1: {5: box}, 2: {0: box}}
+    anchors = answer_slices(moving.segmenter, step, moving.embed, 12, prompts, EASY)
+    moving.segmenter.questions.clear()
+    values = list(propagate_masks(step, moving.embed, 12, anchors, EASY))
+    assert moving.segmenter.questions == [], "this step asks no model"
+    expected = moving.segmenter.predict_many(embedding, [box])[0].mask(0)
+    assert np.array_equal(expected, moving.truth[5])
+    found = collect(values)
+    assert sorted(found) == list(range(12))
+    assert all(np.array_equal(value.mask, expected) for value in found.values())

@@ -1,17 +1,12 @@
 import numpy as np
 import pytest
 
-from napari_promptable.masks import Prediction, blend_masks, mask_to_box_yxyx
+from napari_promptable.masks import blend_masks, mask_to_box_yxyx
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.propagation.parts import keep_parts, split_mask
+from napari_promptable.propagation.prompt_step import PromptMemory, PromptStep, grow_box
 from napari_promptable.propagation.settings import PropagationSettings, SplitPolicy, StepPrompt
-from napari_promptable.propagation.step import (
-    Sighting,
-    grow_box,
-    keep_parts,
-    sight_anchor,
-    split_mask,
-    stability_of,
-    step_all,
-)
+from napari_promptable.propagation.step import Sighting, stability_of
 
 SHAPE = (24, 32)
 
@@ -25,7 +20,8 @@ def make_mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def make_sighting(mask: np.ndarray) -> Sighting:
-    return Sighting(mask, 0.9, 1.0, np.where(mask, 2, -2).astype(np.float32))
+    logits = np.where(mask, 2, -2).astype(np.float32)
+    return Sighting(mask, 0.9, 1.0, PromptMemory(logits))
 
 
 def test_stability_is_the_share_that_no_threshold_changes() -> None:
@@ -41,7 +37,7 @@ def test_an_anchor_is_one_candidate(fake_segmenter) -> None:
         masks, np.array([0.4, 0.8], np.float32), np.where(masks, 2, -2).astype(np.float32)
     )
     embedding = fake_segmenter.encode(np.ones(SHAPE))
-    sighting = sight_anchor(embedding, prediction, 1)
+    sighting = PromptStep(fake_segmenter).begin(embedding, prediction, 1)
     assert np.array_equal(sighting.mask, masks[1])
     assert sighting.predicted_iou == pytest.approx(0.8)
     assert sighting.stability == 1
@@ -73,7 +69,7 @@ def test_the_mask_is_asked_about_as_chosen(
     mask = make_mask((4, 6, 12, 14))
     embedding = fake_segmenter.encode(np.ones(SHAPE))
     settings = PropagationSettings(step_prompt=kind, box_margin=0)
-    step_all(fake_segmenter, embedding, [make_sighting(mask)], settings)
+    PromptStep(fake_segmenter, settings).advance(embedding, [make_sighting(mask)])
     [question] = fake_segmenter.questions
     assert (question.box_yxyx is not None) == has_box
     assert (len(question.points_yx) == 1) == has_point
@@ -91,7 +87,7 @@ def test_models_that_are_trained_for_it_are_shown_the_last_mask(
     fake_segmenter.carries_masks = carries_masks
     embedding = fake_segmenter.encode(np.ones(SHAPE))
     sighting = make_sighting(make_mask((4, 6, 12, 14)))
-    step_all(fake_segmenter, embedding, [sighting], PropagationSettings())
+    PromptStep(fake_segmenter).advance(embedding, [sighting])
     [question] = fake_segmenter.questions
     assert (question.mask_logits is not None) == carries_masks
     assert (question.box_yxyx is None) == carries_masks
@@ -103,13 +99,13 @@ def test_the_candidate_that_is_sure_and_like_the_last_mask_is_chosen(fake_segmen
     class Answers:
         carries_masks = False
 
-        def predict_each(self, embedding, prompts):
+        def predict_many(self, embedding, prompts, multimask_output=True):
             masks = np.stack([other, last, last])
             logits = np.where(masks, 2, -2).astype(np.float32)
             return [Prediction(masks, np.array([0.95, 0.5, 0.7], np.float32), logits)]
 
     embedding = fake_segmenter.encode(np.ones(SHAPE))
-    [found] = step_all(Answers(), embedding, [make_sighting(last)], PropagationSettings())
+    [found] = PromptStep(Answers()).advance(embedding, [make_sighting(last)])
     assert np.array_equal(found.mask, last)
     assert found.predicted_iou == pytest.approx(0.7)
 

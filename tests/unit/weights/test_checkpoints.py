@@ -443,7 +443,7 @@ def test_number_of_tries_is_bounded_and_a_later_call_goes_on(
 ) -> None:
     monkeypatch.setattr(checkpoints, "_MAX_TRIES", 3)
     path = add_model(server.add("/weights", Page(cuts=[2 * CHUNK] * 3)))
-    with pytest.raises(CheckpointError, match="cut 3 times"):
+    with pytest.raises(CheckpointError, match="lost 3 times"):
         fetch_checkpoint("toy")
     assert files_in_folder() == ["toy.pt.part"]
     assert not is_downloaded("toy")

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from napari_promptable.errors import UnknownModelError
-from napari_promptable.models.sam import ARCHITECTURES
+from napari_promptable.models.architectures import ARCHITECTURES
 from napari_promptable.weights.registry import MODELS, ModelSpec, get_model_spec, model_names
 
 
@@ -43,7 +43,7 @@ def test_names_are_distinct_even_where_case_is_ignored(attribute: str) -> None:
 
 
 def test_file_names_are_plain(spec: ModelSpec) -> None:
-    assert re.fullmatch(r"\w+\.(pth|pt|safetensors)", spec.file_name)
+    assert re.fullmatch(r"\w+(\.\d\w*)?\.(pth|pt|safetensors)", spec.file_name)
 
 
 def test_hashes_and_addresses_are_distinct() -> None:

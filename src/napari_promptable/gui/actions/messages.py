@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_promptable.annotation.history import Verb
-from napari_promptable.annotation.review import Review
+from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.propagation.settings import StopReason
 
 CANCELLED = "Cancelled. Press Segment (S) to start again."
@@ -16,6 +16,7 @@ UNDONE = {
     Verb.DELETE: "Deletion undone.",
     Verb.MERGE: "Merge undone.",
     Verb.RELABEL: "Id change undone.",
+    Verb.PROMPT: "Newest prompt undone.",
 }
 
 NO_BOXES = "Drag a box around each object first (▭ box)."
@@ -88,7 +89,7 @@ def describe_propagated(num_slices: int, num_doubtful: int) -> str:
     return f"{written}; {num_doubtful} {'needs' if num_doubtful == 1 else 'need'} a check (D)."
 
 
-def describe_doubt(position: int, review: Review) -> str:
+def describe_doubt(position: int, review: ObjectOnSlice) -> str:
     """Say what is doubtful about a slice."""
     reason = "low confidence"
     if review.stop:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QColor
 
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.planes import Index, to_ranges
@@ -25,7 +26,7 @@ class ObjectView:
     Parameters
     ----------
     workspace : Workspace
-        Whose session and target are shown.
+        Whose objects are shown.
     object_list : ObjectList
         Where they are shown.
     """
@@ -39,7 +40,7 @@ class ObjectView:
         self._timer.timeout.connect(self._show)
 
     def close(self) -> None:
-        """Show all objects again."""
+        """Show all objects again, and update the list no more."""
         self._timer.stop()
         self._show_all()
 
@@ -52,13 +53,13 @@ class ObjectView:
         """Show another session's objects, none of them hidden."""
         self._show_all()
         self._rows.clear()
-        self.update([] if session is None else session.objects_in_labels.object_ids)
+        self.update([] if session is None else session.records.object_ids)
 
     def update(self, object_ids: Iterable[int]) -> None:
         """Take note that these objects changed; they are shown soon, many at once."""
         session = self._workspace.session
         for object_id in object_ids:
-            if session is not None and session.objects_in_labels.records_of(object_id):
+            if session is not None and session.records.of(object_id):
                 self._rows[object_id] = make_row(session, object_id)
             else:
                 self._rows.pop(object_id, None)
@@ -66,10 +67,11 @@ class ObjectView:
 
     def set_visible(self, object_id: int, is_visible: bool) -> None:
         """Show or hide one object in the labels layer."""
-        if self._workspace.target is None:
+        job = self._workspace.job
+        if job is None:
             return
         if self._hidden is None:
-            self._hidden = HiddenObjects(self._workspace.target)
+            self._hidden = HiddenObjects(job.labels_layer)
         self._hidden.set_visible(object_id, is_visible, self._rows)
         self._timer.start()
 
@@ -120,9 +122,9 @@ class HiddenObjects:
             self._layer.colormap = self._colormap
 
 
-def color_of(layer: Labels | None, object_id: int) -> QColor:
-    """Colour of an object in a labels layer."""
-    color = None if layer is None else layer.get_color(object_id)
+def color_of(job: AnnotationJob | None, object_id: int) -> QColor:
+    """Colour of an object in the labels layer."""
+    color = None if job is None else job.labels_layer.get_color(object_id)
     if color is None:
         return QColor(0, 0, 0, 0)
     return QColor.fromRgbF(*(float(channel) for channel in color))
@@ -130,11 +132,11 @@ def color_of(layer: Labels | None, object_id: int) -> QColor:
 
 def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:
     """Describe one object."""
-    records = session.objects_in_labels.records_of(object_id)
+    records = session.records.of(object_id)
     known = [r.confidence for r in records.values() if not isnan(r.confidence)]
     return ObjectRow(
         object_id,
-        session.class_names.get(object_id, ""),
+        session.records.class_names.get(object_id, ""),
         describe_slices(records),
         min(known, default=float("nan")),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.outcomes import Outcome, describe_outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
@@ -38,10 +39,11 @@ class ObjectActions:
         """Show a slice on which an object is: the one in view, or else its largest."""
         if self._session is None:
             return
-        records = self._session.objects_in_labels.records_of(object_id)
+        records = self._session.records.of(object_id)
         index = self._workspace.visible_index()
         if records and index not in records:
-            self._workspace.show_plane(max(records, key=lambda i: _area(records[i].extent)))
+            largest = max(records, key=lambda i: _area(records[i].extent))
+            self._workspace.show_plane(largest)
 
     def refine(self, object_id: int) -> None:
         """Correct an object by clicks, on the slice in view or one on which it is."""
@@ -52,17 +54,17 @@ class ObjectActions:
         if index is None:
             return
         self._actions.perform(self._session.refine_object, object_id, index)
-        if self._session.current_object == object_id:
+        if self._session.prompts.current_object == object_id:
             self._actions.noted.emit(messages.describe_refined(object_id))
 
     def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Correct the object at a position on a plane."""
-        target, layers = self._workspace.target, self._workspace.layers
-        if target is None or layers is None:
+        job = self._workspace.job
+        if job is None:
             return
         row, column = (int(i) for i in np.rint(point_yx))
-        region = layers.planes.region(index, slice(row, row + 1), slice(column, column + 1))
-        object_id = int(np.asarray(target.data[region]).item())
+        region = job.planes.region(index, slice(row, row + 1), slice(column, column + 1))
+        object_id = int(np.asarray(job.labels_layer.data[region]).item())
         if object_id == 0:
             self._actions.noted.emit(messages.NOTHING_TO_PICK)
         else:
@@ -80,8 +82,8 @@ class ObjectActions:
         session = self._session
         if session is None:
             return
-        if self._actions.perform(session.delete_objects, list(object_ids)) is not None:
-            self._actions.noted.emit(messages.describe_deleted(object_ids))
+        outcome = self._actions.perform(session.delete_objects, list(object_ids))
+        self._note(outcome, messages.describe_deleted(object_ids))
 
     def merge(self, object_ids: Sequence[int]) -> None:
         """Make one object of several; it has the lowest of their ids."""
@@ -89,27 +91,33 @@ class ObjectActions:
         if session is None or len(object_ids) < 2:
             return
         into = min(object_ids)
-        if self._actions.perform(session.merge_objects, list(object_ids), into) is not None:
-            names = messages.name_objects(object_ids)
-            self._actions.noted.emit(f"{names} merged into object {into}.")
+        outcome = self._actions.perform(session.merge_objects, list(object_ids), into)
+        names = messages.name_objects(object_ids)
+        self._note(outcome, f"{names} merged into object {into}.")
 
     def relabel(self, object_id: int, new_id: int) -> None:
         """Give an object another id."""
         session = self._session
         if session is None:
             return
-        if self._actions.perform(session.relabel_object, object_id, new_id) is not None:
-            self._actions.noted.emit(f"Object {object_id} is now object {new_id}.")
+        outcome = self._actions.perform(session.relabel_object, object_id, new_id)
+        self._note(outcome, f"Object {object_id} is now object {new_id}.")
+
+    def _note(self, outcome: Outcome | None, sentence: str) -> None:
+        """Say what a verb did, or why it did nothing; None is an error, shown already."""
+        if outcome is not None:
+            text = sentence if outcome.has_changed else describe_outcome(outcome)
+            self._actions.noted.emit(text)
 
     def rename_class(self, object_ids: Sequence[int], name: str) -> None:
         """Say what objects are."""
         if self._session is not None:
-            self._session.rename_class(list(object_ids), name)
+            self._session.records.rename_class(list(object_ids), name)
 
     def set_policy(self, policy: str) -> None:
         """Say what happens where a new object meets others."""
         if self._session is not None:
-            self._session.policy = OverlapPolicy(policy)
+            self._session.labels.policy = OverlapPolicy(policy)
 
 
 def _area(extent: tuple[slice, slice] | None) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_promptable.annotation.history import Change
-from napari_promptable.annotation.questions import Answer
+from napari_promptable.annotation.answers import Answer
+from napari_promptable.annotation.outcomes import Outcome, describe_outcome
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.errors import PromptableError
@@ -59,82 +59,80 @@ class Actions:
             return None
         finally:
             self.acted.emit()
-            self._scheduler.engine.wake()
-
-    def read_prompts(self) -> None:
-        """Take over what is on the prompt layers."""
-        if self._session is not None and self._workspace.layers is not None:
-            self.perform(self._session.replace_prompts, self._workspace.layers.read())
-            self._workspace.layers.set_refined(None)
+            self._scheduler.wake()
 
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
         if self._session is not None:
-            self.perform(self._session.select_object, object_id)
+            self.perform(self._session.prompts.select, object_id)
 
     def new_object(self) -> None:
         """Begin another object."""
         if self._session is not None:
-            self.perform(self._session.new_object)
+            self.perform(self._session.prompts.new_object)
 
     def activate_tool(self, name: str) -> None:
         """Select the layer and mode of a tool."""
-        if self._workspace.layers is not None:
-            self._workspace.layers.activate_tool(name)
+        if self._workspace.job is not None:
+            self._workspace.job.layers.activate_tool(name)
 
     def toggle_sign(self) -> None:
         """Switch the next click between positive and negative."""
-        if self._workspace.layers is not None:
-            self._workspace.layers.toggle_sign()
+        if self._workspace.job is not None:
+            self._workspace.job.layers.toggle_sign()
 
     def segment(self) -> None:
         """Answer the prompts now."""
         self.noted.emit("")
-        self._scheduler.segment()
+        self._scheduler.live.request()
+        self._scheduler.demand()
 
     def set_live(self, is_live: bool) -> None:
-        """Answer prompts by themselves, or only when asked to."""
-        self._scheduler.is_live = is_live
-        self._scheduler.engine.wake()
+        """Answer prompts after every change, or only when the user asks."""
+        self._scheduler.live.is_live = is_live
+        self._scheduler.wake()
         self.acted.emit()
 
     def commit(self) -> None:
-        """Write the object into the target."""
+        """Write the object to the labels layer."""
         if self._session is None or not self.can_write():
             return
-        commit = self.perform(self._session.commit)
-        if commit is not None:
-            self._note_saved(commit)
+        outcome = self.perform(self._session.commit)
+        if outcome is not None:
+            self._note_saved(outcome)
 
-    def _note_saved(self, commit: Change) -> None:
-        """Say which objects were written, and to which layer."""
-        if self._workspace.target is not None:
-            name = self._workspace.target.name
-            self.noted.emit(messages.describe_saved(commit.object_ids, name))
+    def _note_saved(self, outcome: Outcome) -> None:
+        """Say which objects were written, and to which layer, or why none was."""
+        if not outcome.has_changed:
+            self.noted.emit(describe_outcome(outcome))
+        elif self._workspace.job is not None:
+            name = self._workspace.job.labels_layer.name
+            self.noted.emit(messages.describe_saved(outcome.object_ids, name))
 
     def can_write(self) -> bool:
         """Whether all ids in the labels are known; asks the user to wait if not."""
-        unseen = self._workspace.num_unseen_labels
+        job = self._workspace.job
+        unseen = 0 if job is None else job.num_unread_labels
         if unseen:
             self.noted.emit(messages.describe_unread(unseen))
         return not unseen
 
     def undo(self) -> None:
         """Undo the last change of the labels."""
-        change = None if self._session is None else self.perform(self._session.undo)
-        if change is not None:
-            self.noted.emit(messages.UNDONE[change.verb])
+        outcome = None if self._session is None else self.perform(self._session.undo)
+        if outcome is not None:
+            self.noted.emit(messages.UNDONE[outcome.verb])
 
     def redo(self) -> None:
         """Redo the change that was undone last."""
-        change = None if self._session is None else self.perform(self._session.redo)
-        if change is not None:
+        outcome = None if self._session is None else self.perform(self._session.redo)
+        if outcome is not None:
             self.noted.emit(messages.REDONE)
 
     def boxes_to_objects(self) -> None:
         """Commit one object for each box of the current one."""
         session = self._session
-        questions = [] if session is None else session.questions_by_box()
+        questions = [] if session is None else session.answers.questions_by_box()
         if session is None or not questions:
             self.noted.emit(messages.NO_BOXES)
             return
@@ -144,48 +142,52 @@ class Actions:
 
         def deliver(answers: list[Answer]) -> None:
             if session is self._session:
-                commit = self.perform(session.commit_answers, answers)
-                if commit is not None:
-                    self._note_saved(commit)
+                outcome = self.perform(session.commit_answers, answers)
+                if outcome is not None:
+                    self._note_saved(outcome)
 
-        self._scheduler.answer(questions, deliver)
+        self._scheduler.requests.add(questions, deliver)
+        self._scheduler.demand()
 
     def save_prompts(self, path: str, model: str) -> None:
         """Write the prompts of all objects to a prompts.json."""
-        if self._session is None or self._workspace.image is None:
+        job = self._workspace.job
+        if job is None:
             return
-        document = document_of(state_of(self._session), self._workspace.image.name, model)
+        document = document_of(state_of(job.session), job.image.name, model)
         if self.perform(write_prompts, document, path) is not None:
             self.noted.emit(messages.describe_saved_prompts(len(document.objects), path))
 
     def choose_candidate(self, candidate: int) -> None:
         """Choose a candidate on the plane in view; the next click corrects it."""
-        index = self._workspace.visible_index()
-        if self._session is None or index is None or self._session.prediction(index) is None:
+        job, index = self._workspace.job, self._workspace.visible_index()
+        if job is None or index is None or job.session.answers.prediction(index) is None:
             return
-        self.perform(self._session.choose_candidate, index, candidate)
-        if self._workspace.layers is not None:
-            self._workspace.layers.set_refined(candidate)
+        self.perform(job.session.answers.choose_candidate, index, candidate)
+        job.layers.set_refined(candidate)
 
     def next_candidate(self) -> None:
         """Choose the candidate after the chosen one."""
         index = self._workspace.visible_index()
         if self._session is None or index is None:
             return
-        prediction, chosen = self._session.prediction(index), self._session.candidate(index)
+        prediction, chosen = (
+            self._session.answers.prediction(index),
+            self._session.answers.candidate(index),
+        )
         if prediction is not None and chosen is not None:
             self.choose_candidate((chosen + 1) % len(prediction))
 
     def preview_candidate(self, candidate: int) -> None:
         """Show a candidate that is pointed at, or (−1) the chosen one again."""
-        index, layers = self._workspace.visible_index(), self._workspace.layers
-        if self._session is None or index is None or layers is None:
+        job, index = self._workspace.job, self._workspace.visible_index()
+        if job is None or index is None:
             return
-        prediction = self._session.prediction(index)
+        prediction = job.session.answers.prediction(index)
         if prediction is not None and 0 <= candidate < len(prediction):
-            layers.show_mask(index, prediction.mask(candidate))
+            job.layers.show_mask(index, prediction.mask(candidate))
         else:
-            layers.show_mask(index, self._session.mask(index))
+            job.layers.show_mask(index, job.session.answers.mask(index))
 
     def cancel(self) -> None:
         """Stop what is being computed."""

@@ -7,10 +7,14 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from psygnal import Signal
 
-from napari_promptable.annotation.history import Key, Origin, Prompts, Verb
-from napari_promptable.annotation.labels import SliceMask
-from napari_promptable.annotation.propagated import prompts_on, to_slice_masks
-from napari_promptable.annotation.review import Review, next_doubtful, review_record
+from napari_promptable.annotation.history import Prompts, Verb
+from napari_promptable.annotation.outcomes import describe_outcome
+from napari_promptable.annotation.propagated import (
+    prompts_on,
+    to_object_on_slice,
+    to_objects,
+)
+from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, next_doubtful
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
@@ -69,12 +73,12 @@ class VolumeActions:
     def follow_session(self) -> None:
         """Offer the axes of another session's image."""
         self._run = self._reviewed = None
-        self._scheduler.drop_propagation()
+        self._scheduler.propagation.drop()
         self._panel.hide_question()
         axes: list[tuple[str, int]] = []
-        if self._session is not None and self._workspace.image is not None:
-            labels = self._workspace.image.axis_labels
-            planes = self._session.planes
+        job = self._workspace.job
+        if job is not None:
+            labels, planes = job.image.axis_labels, job.planes
             axes = [(labels[i], i) for i in planes.other_axes if planes.shape[i] > 1]
         self._panel.set_axes(axes)
         self.choose_axis()
@@ -109,8 +113,12 @@ class VolumeActions:
         if self._run is not None:
             self._actions.noted.emit(messages.STILL_PROPAGATING)
             return
-        ids = list(session.objects) if self._panel.is_for_all else [session.current_object]
-        objects = {i: at for i in ids if (at := prompts_on(line, session.prompts_of(i)))}
+        ids = (
+            list(session.prompts.objects)
+            if self._panel.is_for_all
+            else [session.prompts.current_object]
+        )
+        objects = {i: at for i in ids if (at := prompts_on(line, session.prompts.of(i)))}
         if not objects:
             self._actions.noted.emit(messages.NO_PROMPTS)
             return
@@ -120,10 +128,11 @@ class VolumeActions:
             self._actions.noted.emit(messages.NO_CHANGES)
             return
         self._reviewed = next(iter(objects))
-        self._asked = {i: dict(session.prompts_of(i)) for i in objects}
+        self._asked = {i: dict(session.prompts.of(i)) for i in objects}
         self._run = PropagationRun(line, objects, settings, changed)
         self._actions.noted.emit("")
-        self._scheduler.propagate(self._run, self._show_found, self._finish, self._fail)
+        self._scheduler.propagation.start(self._run, self._show_found, self._finish, self._fail)
+        self._scheduler.demand()
 
     def _changed_slices(
         self,
@@ -137,7 +146,7 @@ class VolumeActions:
         None where everything is to be done: it was another propagation, or none.
         """
         details = _details(line, settings)
-        for change in reversed(session.changes):
+        for change in reversed(session.history.changes):
             is_same = (
                 change.verb is Verb.PROPAGATE and details.items() <= change.details.items()
             )
@@ -160,12 +169,12 @@ class VolumeActions:
 
     def _show_found(self, values: list[PropagatedMask]) -> None:
         """Show what was found; it is not committed yet."""
-        run, layers = self._run, self._workspace.layers
-        if run is None or layers is None:
+        run, job = self._run, self._workspace.job
+        if run is None or job is None:
             return
         for position in dict.fromkeys(value.position for value in values):
             masks = [value.mask for value in run.masks.on_slice(position).values()]
-            layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
+            job.layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
         self.show_review()
 
     def _finish(self) -> None:
@@ -174,16 +183,16 @@ class VolumeActions:
         self._run = None
         if run is None or session is None:
             return
-        found = to_slice_masks(run.masks, run.line)
+        found = to_objects(run.masks, run.line)
         empty = np.zeros(session.planes.plane_shape, bool)
         for object_id, index in run.slices_done_again() - found.keys():
-            record = session.objects_in_labels.records_of(object_id).get(index)
+            record = session.records.get(object_id, index)
             if record is not None and record.origin is Origin.PROPAGATED:
-                found[object_id, index] = SliceMask(empty, Origin.PROPAGATED)
+                found[object_id, index] = ObjectOnSlice.of_mask(empty, Origin.PROPAGATED)
         self._commit(run, found, is_complete=True)
 
     def _commit(
-        self, run: PropagationRun, found: Mapping[Key, SliceMask], *, is_complete: bool
+        self, run: PropagationRun, found: Mapping[Key, ObjectOnSlice], *, is_complete: bool
     ) -> None:
         session = self._session
         self._clear_preview(run)
@@ -195,8 +204,10 @@ class VolumeActions:
         slices = {str(object_id): to_ranges(at) for object_id, at in written.items()}
         details = _details(run.line, run.settings)
         details |= {"slices": slices, "is_complete": is_complete}
-        change = self._actions.perform(session.commit_masks, found, details, self._asked)
-        if change is not None:
+        outcome = self._actions.perform(session.commit_masks, found, details, self._asked)
+        if outcome is not None and not outcome.has_changed:
+            self._actions.noted.emit(describe_outcome(outcome))
+        elif outcome is not None:
             count = len({index for _, index in found})
             doubtful = sum(review.is_doubtful for review in self.reviews().values())
             self._actions.noted.emit(messages.describe_propagated(count, doubtful))
@@ -221,7 +232,7 @@ class VolumeActions:
         if run is None:
             return
         if is_kept:
-            found = to_slice_masks(run.masks, run.line)
+            found = to_objects(run.masks, run.line)
             self._commit(run, found, is_complete=False)
         else:
             self._clear_preview(run)
@@ -229,11 +240,11 @@ class VolumeActions:
 
     def _clear_preview(self, run: PropagationRun) -> None:
         """Show the current object's answers again, where the run has shown its masks."""
-        layers, session = self._workspace.layers, self._session
-        if layers is not None and session is not None:
+        job = self._workspace.job
+        if job is not None:
             for position in {value.position for value in run.masks}:
                 index = run.line.at(position)
-                layers.show_mask(index, session.mask(index))
+                job.layers.show_mask(index, job.session.answers.mask(index))
 
     # review
 
@@ -242,21 +253,19 @@ class VolumeActions:
         self._reviewed = object_id
         self.show_review()
 
-    def reviews(self) -> dict[int, Review]:
+    def reviews(self) -> dict[int, ObjectOnSlice]:
         """How sure the reviewed object is, by slice; what is being propagated counts too."""
         line, object_id = self.line(), self._object_to_review()
         if line is None or self._session is None or object_id is None:
             return {}
         reviews = {
-            position: review_record(record)
-            for index, record in self._session.objects_in_labels.records_of(object_id).items()
+            position: record
+            for index, record in self._session.records.of(object_id).items()
             if (position := line.position_of(index)) is not None
         }
         for value in [] if self._run is None else self._run.masks:
             if value.object_id == object_id:
-                reviews[value.position] = Review(
-                    value.confidence, value.is_anchor, str(value.stop or "")
-                )
+                reviews[value.position] = to_object_on_slice(value)
         return reviews
 
     def _object_to_review(self) -> int | None:
@@ -264,8 +273,8 @@ class VolumeActions:
         session = self._session
         if session is None:
             return None
-        current = session.current_object
-        if self._reviewed is None or session.objects_in_labels.records_of(current):
+        current = session.prompts.current_object
+        if self._reviewed is None or session.records.of(current):
             return current
         return self._reviewed
 
@@ -281,7 +290,7 @@ class VolumeActions:
         line, object_id = self.line(), self._object_to_review()
         if line is None or self._session is None or object_id is None:
             return
-        if self._session.objects_in_labels.records_of(object_id):
+        if self._session.records.of(object_id):
             self._actions.select_object(object_id)
         self._workspace.show_plane(line.at(position))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
+from weakref import proxy
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +162,7 @@ def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
     )
 
 
-def is_possible_target(layer: Layer, planes: PlaneAxes) -> bool:
+def is_labels_layer_for(layer: Layer, planes: PlaneAxes) -> bool:
     """Whether objects of an image can be committed to this layer."""
     return (
         isinstance(layer, Labels)
@@ -177,11 +178,12 @@ class LayerLabels:
     Parameters
     ----------
     layer : Labels
-        Of any integer dtype; the array behind it is written in place.
+        Of any integer dtype; its array is written in place. The reference is weak, so that a
+        session that outlives its job does not keep a removed layer in memory.
     """
 
     def __init__(self, layer: Labels) -> None:
-        self._layer = layer
+        self._layer: Labels = proxy(layer)
 
     @property
     def dtype(self) -> np.dtype[Any]:

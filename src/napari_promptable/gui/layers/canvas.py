@@ -1,9 +1,96 @@
-"""The viewer's canvas, as far as napari leaves something to do."""
+"""The viewer's canvas: keys on layers, the resting pointer, and a guard for layer removal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Layer
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_promptable.planes import Index
+
+_REST_MS = 60  # people take longer from the end of a movement to the click
+
+Place = tuple[Index, npt.NDArray[np.floating]]
+"""A plane and a position, (row, col), on it."""
+
+
+class LayerKeys:
+    """Keys that work while one of our layers is active.
+
+    Parameters
+    ----------
+    actions : dict of str to callable
+        Called with the active layer, by key.
+    """
+
+    def __init__(self, actions: Mapping[str, Callable[[Any], None]]) -> None:
+        self._actions = actions
+
+    def bind(self, layer: Layer) -> None:
+        """Bind all keys that the user has not bound on this layer."""
+        taken = {str(key) for key in layer.keymap}
+        for key, action in self._actions.items():
+            if key not in taken:
+                layer.bind_key(key, action)
+
+    def unbind(self, layer: Layer) -> None:
+        """Remove our keys from a layer."""
+        for key, action in list(layer.keymap.items()):
+            if action in self._actions.values():
+                layer.bind_key(key, None)
+
+
+class PointerWatch:
+    """Reports where the mouse pointer rests on the image: the next click is likely there.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer itself, not napari's proxy of it.
+    locate : callable
+        Turns a world position into a `Place`, or None outside the image.
+
+    Attributes
+    ----------
+    rested : psygnal.Signal
+        Emits the index of the plane in view and the position, (row, col), on it.
+    """
+
+    rested = Signal(object, object)
+
+    def __init__(
+        self, viewer: ViewerModel, locate: Callable[[tuple[float, ...]], Place | None]
+    ) -> None:
+        self._viewer, self._locate = viewer, locate
+        self._world: tuple[float, ...] = ()
+        self._timer = QTimer(singleShot=True, interval=_REST_MS)
+        self._timer.timeout.connect(self._report)
+        viewer.mouse_move_callbacks.append(self._follow)
+
+    def close(self) -> None:
+        """Disconnect from the viewer."""
+        self._timer.stop()
+        self._viewer.mouse_move_callbacks.remove(self._follow)
+
+    def place(self) -> Place | None:
+        """Return where the pointer is; None outside the plane in view."""
+        return self._locate(self._world) if self._world else None
+
+    def _follow(self, _viewer: ViewerModel, event: Any) -> None:
+        self._world = tuple(event.position)
+        self._timer.start()
+
+    def _report(self) -> None:
+        place = self.place()
+        if place is not None:
+            self.rested.emit(*place)
 
 
 class CanvasGuard:
@@ -11,8 +98,8 @@ class CanvasGuard:
 
     When a layer is removed, napari (0.9.2, `VispyCanvas._clean_and_update_scenegraph`) deletes
     its OpenGL programs at once, in whichever context is current: often the one in which Qt
-    composes the window. With Mesa's drivers, the next drawing can then crash the process. So
-    the canvas's own context is made current first.
+    composes the window. With Mesa's drivers, the next drawing can then crash the process. The
+    guard makes the canvas's own context current first.
 
     Parameters
     ----------
@@ -25,7 +112,7 @@ class CanvasGuard:
         viewer.layers.events.removing.connect(self._make_current)
 
     def close(self) -> None:
-        """Leave the viewer."""
+        """Disconnect from the viewer."""
         self._viewer.layers.events.removing.disconnect(self._make_current)
 
     def _make_current(self, _event: Any = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from napari_promptable.gui.layers.adapters import (
     show_signs,
     write_layers,
 )
+from napari_promptable.gui.layers.canvas import LayerKeys
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
@@ -52,8 +53,8 @@ class PromptLayers:
         What they lie on.
     planes : PlaneAxes
         How the image is cut.
-    keys : dict of str to callable
-        Keys bound on our layers, and what they do.
+    keys : LayerKeys
+        Keys for our layers.
 
     Attributes
     ----------
@@ -71,12 +72,12 @@ class PromptLayers:
         viewer: ViewerModel,
         image: Image,
         planes: PlaneAxes,
-        keys: Mapping[str, Callable[[Any], None]],
+        keys: LayerKeys,
     ) -> None:
         self.image = image
         self.planes = planes
         self._viewer = viewer
-        self._keys = keys
+        self.keys = keys
         self._object_id = 1
         self._is_silent = False
         self._shown: dict[Index, tuple[slice, slice]] = {}
@@ -106,34 +107,22 @@ class PromptLayers:
 
     def _add(self, layer: Layer) -> None:
         self._viewer.add_layer(layer)
-        self.bind_keys(layer)
-
-    def bind_keys(self, layer: Layer) -> None:
-        """Let our keys work while this layer is active, but for keys the user has bound."""
-        taken = {str(key) for key in layer.keymap}
-        for key, action in self._keys.items():
-            if key not in taken:
-                layer.bind_key(key, action)
-
-    def unbind_keys(self, layer: Layer) -> None:
-        """Take our keys from a layer."""
-        for key, action in list(layer.keymap.items()):
-            if action in self._keys.values():
-                layer.bind_key(key, None)
+        self.keys.bind(layer)
 
     def close(self) -> None:
-        """Leave the viewer: no callback, no key and no tool layer of ours stays."""
+        """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         for name in _TRANSFORM_EVENTS:
             getattr(self.image.events, name).disconnect(self._follow_image)
         layers = (self.points, self.boxes, self.preview)
         self.points = self.boxes = self.preview = None
-        for layer in layers:
-            if layer is not None and layer in self._viewer.layers:
+        for layer in filter(None, layers):
+            self.keys.unbind(layer)  # napari may hold on to a removed layer, and it to the keys
+            if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
     def _forget_removed(self, event: Any) -> None:
-        """Take note that the user deleted one of our layers."""
+        """React to the user deleting one of our layers."""
         if event.value is self.preview:
             self.preview = None
             self._shown.clear()

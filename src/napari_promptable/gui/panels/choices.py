@@ -1,8 +1,9 @@
-"""Image, channel, model, device and labels: what is worked on, and with what."""
+"""The image and labels to work on, and the model that answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -13,22 +14,29 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QMenu,
+    QSizePolicy,
     QToolButton,
     QWidget,
 )
 
-from napari_promptable.gui.panels.controls import (
-    name_widget,
-)
+from napari_promptable.gui.panels.controls import SPACING, name_widget, row_of
 
 Choices = Callable[[], Sequence[tuple[str, Any]]]
 
 _NOTHING = object()
+_MIN_WIDTH = 70  # px
+_TOOLTIPS = (
+    ("image", "The image to segment"),
+    ("channel", "The channel that the model sees, or three of them as RGB"),
+    ("model", "The network; tiny comes with the plugin and works offline"),
+    ("device", "Where the network runs; auto takes a GPU if there is one"),
+    ("labels", "The layer that committed objects are saved to"),
+)
 _ADJUST_TO_MINIMUM = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 
 
 class ChoicePanel(QWidget):
-    """Image, channel, model, device and where objects go.
+    """Image, channel, model, device and the layer that objects are saved to.
 
     Parameters
     ----------
@@ -40,31 +48,39 @@ class ChoicePanel(QWidget):
     model_info_requested = Signal()
     model_file_chosen = Signal(str)
 
-    _ROWS = (
-        ("image", "Image", "The image to segment"),
-        ("channel", "Channel", "The channel that the model sees, or three of them as RGB"),
-        ("model", "Model", "The network; tiny comes with the plugin and works offline"),
-        ("device", "Device", "Where the network runs; auto takes a GPU if there is one"),
-        ("labels", "Labels", "The layer that committed objects are written to"),
-    )
-
     def __init__(self, choices: dict[str, Choices], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._choices = choices
         self._is_silent = False
-        self._boxes: dict[str, ComboBox] = {}
+        self._boxes = {name: self._make_box(name, tooltip) for name, tooltip in _TOOLTIPS}
+        self._channel_title = QLabel("Channel")
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
         layout.setColumnStretch(1, 1)
-        for row, (name, title, tooltip) in enumerate(self._ROWS):
-            box = ComboBox(choices=self._offered(name), nullable=name == "image")
-            name_widget(box.native, name, tooltip)
-            box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # long names may be cut
-            box.native.setMinimumContentsLength(12)
-            box.changed.connect(lambda value, name=name: self._report(name, value))
-            self._boxes[name] = box
-            layout.addWidget(QLabel(title), row, 0)
-            layout.addWidget(box.native, row, 1, 1, 1 if name == "model" else 2)
+        image, channel, model, device, labels = (box.native for box in self._boxes.values())
+        for row, (title, *controls) in enumerate(
+            (
+                (QLabel("Image"), image, self._channel_title, channel),
+                (QLabel("Model"), model, self._make_model_menu()),
+                (QLabel("Labels"), labels, QLabel("Device"), device),
+            )
+        ):
+            layout.addWidget(title, row, 0)
+            layout.addLayout(row_of(*controls), row, 1)
+        for combo in (image, model, labels):  # names of layers and models need the room
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def _make_box(self, name: str, tooltip: str) -> ComboBox:
+        # a function: magicgui would keep a first list, and so its layers
+        box = ComboBox(choices=partial(self._offered, name), nullable=name == "image")
+        name_widget(box.native, name, tooltip)
+        box.native.setSizeAdjustPolicy(_ADJUST_TO_MINIMUM)  # the list shows long names in full
+        box.native.setMinimumWidth(_MIN_WIDTH)
+        box.changed.connect(lambda value: self._report(name, value))
+        return box
+
+    def _make_model_menu(self) -> QToolButton:
         more = name_widget(QToolButton(), "model_menu", "About this model; use a weights file")
         more.setText("⋯")
         more.setMinimumWidth(28)
@@ -74,7 +90,7 @@ class ChoicePanel(QWidget):
         menu.addAction("About this model").triggered.connect(self.model_info_requested)
         menu.addAction("Use a weights file…").triggered.connect(self._choose_model_file)
         more.setMenu(menu)
-        layout.addWidget(more, list(self._boxes).index("model"), 2)
+        return more
 
     def _choose_model_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -83,40 +99,46 @@ class ChoicePanel(QWidget):
         if path:
             self.model_file_chosen.emit(path)
 
-    def _offered(self, name: str) -> list[tuple[str, Any]]:
-        """Choices of today; magicgui would not report None as a choice."""
+    def _offered(self, name: str, _box: ComboBox) -> list[tuple[str, Any]]:
+        """Current choices, None replaced, because magicgui does not report a choice of None."""
         return [
             (text, _NOTHING if value is None else value)
             for text, value in self._choices[name]()
         ]
 
     def refresh(self, name: str, value: Any = None) -> None:
-        """Offer the choices of today and choose one of them, without a report.
+        """Refresh one list without emitting `changed`.
 
         Parameters
         ----------
         name : str
-            Which of the choices.
+            "image", "channel", "model", "device" or "labels".
         value : object, optional
-            What to choose; by default what was chosen before, or the first.
+            The entry to choose; by default the current one, or the first if that is gone.
         """
         box = self._boxes[name]
         self._is_silent = True
         try:
-            box.choices = self._offered(name)
+            box.reset_choices()
             if value is not None and value in box.choices:
                 box.value = value
         finally:
             self._is_silent = False
-        box.native.setEnabled(name != "channel" or len(box.choices) > 1)
+        if name == "channel":
+            self._show_channel(len(box.choices) > 1)
+
+    def _show_channel(self, is_choice: bool) -> None:
+        """Hide the channel where there is nothing to choose."""
+        for widget in (self._channel_title, self._boxes["channel"].native):
+            widget.setVisible(is_choice)
 
     def value(self, name: str) -> Any:
-        """Return what is chosen."""
+        """Return the chosen value."""
         value = self._boxes[name].value
         return None if value is _NOTHING else value
 
     def set_value(self, name: str, value: Any) -> None:
-        """Choose; reported like a user's choice."""
+        """Choose an entry; emits `changed` as if the user had chosen it."""
         self._boxes[name].value = value
 
     def _report(self, name: str, value: Any) -> None:

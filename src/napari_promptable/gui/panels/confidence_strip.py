@@ -8,12 +8,12 @@ from qtpy.QtCore import QRectF, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QWidget
 
-from napari_promptable.annotation.review import Review
+from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.gui.panels.controls import name_widget
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/)
 _SURE, _DOUBTFUL, _ANCHOR = QColor("#56B4E9"), QColor("#D55E00"), QColor("#009E73")
-_HEIGHT = 34
+_HEIGHT = 28
 _LEAST_SHARE = 0.12  # of the height, so that the worst slices can be seen and clicked
 
 
@@ -31,9 +31,11 @@ class ConfidenceStrip(QWidget):
         )
         self.setFixedHeight(_HEIGHT)
         self._length, self._current = 1, 0
-        self._reviews: Mapping[int, Review] = {}
+        self._reviews: Mapping[int, ObjectOnSlice] = {}
 
-    def set_slices(self, length: int, current: int, reviews: Mapping[int, Review]) -> None:
+    def set_slices(
+        self, length: int, current: int, reviews: Mapping[int, ObjectOnSlice]
+    ) -> None:
         """Show an object on some of so many slices, and which slice is in view."""
         state = (length, current, dict(reviews))
         if state != (self._length, self._current, self._reviews):

@@ -1,15 +1,15 @@
-"""Controls for encoding ahead: all slices, on disk, on another computer."""
+"""Controls for encoding ahead of time: all slices, on disk, on other computers."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QWidget
 
-from napari_promptable.gui.panels.controls import make_button, name_widget, row_of
+from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
 
 class EncodingPanel(QWidget):
-    """Whether embeddings are kept on disk, where planes are encoded, and a button for all."""
+    """Where slices are encoded and kept, and a button that encodes all of them."""
 
     encode_all_requested = Signal()
     keep_changed = Signal(bool)
@@ -17,25 +17,25 @@ class EncodingPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = column_in(self)
         encode = make_button(
             "Encode all slices",
             "encode_all",
-            "Encode every slice ahead of time and keep it on disk; clicks come first",
+            "Encode every slice now and keep it on disk; your clicks are still answered first",
         )
         encode.clicked.connect(self.encode_all_requested)
         self._keep = name_widget(
-            QCheckBox("keep on disk"),
+            QCheckBox("Keep on disk"),
             "keep_embeddings",
-            "Encode each slice only once, also when napari is opened again",
+            "Keep encoded slices on disk, so that none is encoded again after a restart",
         )
         self._keep.toggled.connect(self.keep_changed)
         layout.addLayout(row_of(encode, self._keep))
         self._scheduler = name_widget(
             QLineEdit(),
             "scheduler",
-            "Encode on the workers of a dask.distributed scheduler; empty: on this computer",
+            "Address of a dask.distributed scheduler whose workers encode. Clear the field to "
+            "encode on this computer",
         )
         self._scheduler.setPlaceholderText("tcp://address:8786")
         self._scheduler.editingFinished.connect(
@@ -44,5 +44,5 @@ class EncodingPanel(QWidget):
         layout.addLayout(row_of(QLabel("Scheduler"), self._scheduler))
 
     def set_kept(self, is_kept: bool) -> None:
-        """Show whether embeddings are kept on disk; reported like a user's choice."""
+        """Show whether embeddings are kept on disk; emits `keep_changed`."""
         self._keep.setChecked(is_kept)

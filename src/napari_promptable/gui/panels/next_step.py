@@ -48,11 +48,11 @@ def describe_next_step(
         return NO_IMAGE
     if session is None or index is None:
         return NO_PLANE
-    prompts = session.prompts_of(session.current_object).get(index)
+    prompts = session.prompts.of_current.get(index)
     if prompts is None:
-        return ELSEWHERE if session.has_answer else START
+        return ELSEWHERE if session.answers.answered else START
     if not prompts.is_answerable:
         return ONLY_NEGATIVE
-    if session.prediction(index) is not None:
+    if session.answers.prediction(index) is not None:
         return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
     return WAITING if is_busy or is_live else SEGMENT_NEXT

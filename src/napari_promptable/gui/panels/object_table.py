@@ -1,4 +1,4 @@
-"""The list of objects in the labels: what is known of each, and what can be done with it."""
+"""The table of the objects in the labels layer, and the buttons that act on its rows."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
+    QHBoxLayout,
     QHeaderView,
     QInputDialog,
     QLabel,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 
-from napari_promptable.gui.panels.controls import make_button, name_widget, row_of
+from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
 _MAX_ID = 2**31 - 1
+_ROW_HEIGHT, _MIN_ROWS = 19, 3  # px; the header counts as a row
 _COLUMNS = ("id", "class", "slices", "confidence")
 _POLICIES = (
-    ("others keep theirs", "keep"),
-    ("new object wins", "replace"),
-    ("object only grows", "add"),
+    ("Keep existing", "keep"),
+    ("Overwrite", "replace"),
+    ("Only add", "add"),
 )
 _NEEDED = (range(1, _MAX_ID), range(2, _MAX_ID), range(1, 2), range(1, _MAX_ID))
-"""How many rows have to be selected for each button."""
+"""Numbers of selected rows for which each button is enabled."""
 
 _ROLE = Qt.ItemDataRole
 
 
 @dataclass(frozen=True)
 class ObjectRow:
-    """One object as the list shows it.
+    """One row of the table.
 
     Attributes
     ----------
     object_id : int
         Its label.
     class_name : str
-        What the user says it is.
+        Its class; empty if the user gave none.
     slices : str
-        Where it is, in words.
+        The slices it is on, in words.
     confidence : float
-        Of its most doubtful slice; NaN where nothing is known.
+        The lowest confidence of its slices, 0 to 1; NaN if none is known.
     """
 
     object_id: int
@@ -58,7 +59,7 @@ class ObjectRow:
 
 
 class _ObjectTable(QAbstractTableModel):
-    """Rows for Qt's table; the first column holds a box to hide the object, and its colour."""
+    """Rows for Qt's table; the first column shows the colour and hides the object."""
 
     visibility_changed = Signal(int, bool)
 
@@ -127,36 +128,48 @@ class ObjectList(QWidget):
         self, color_of: Callable[[int], QColor], parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = column_in(self)
         self._model = _ObjectTable(color_of, self)
         self._model.visibility_changed.connect(self.visibility_changed)
+        layout.addWidget(self._make_table())
+        layout.addLayout(self._make_buttons())
+        layout.addLayout(self._make_policy())
+        self._show_possible()
+
+    def _make_table(self) -> QTableView:
         self._table = name_widget(QTableView(), "object_list", "Click an object to go to it")
         self._table.setModel(self._model)
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.verticalHeader().hide()
-        self._table.verticalHeader().setDefaultSectionSize(22)
+        self._table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        self._table.setMinimumHeight(90)
+        self._table.setMinimumHeight(_MIN_ROWS * _ROW_HEIGHT)
         self._table.clicked.connect(self._report_click)
         self._table.selectionModel().selectionChanged.connect(self._show_possible)
-        layout.addWidget(self._table)
+        return self._table
+
+    def _make_buttons(self) -> QHBoxLayout:
         self._buttons = [
-            make_button("Delete", "delete_objects", "Make the selected objects background"),
-            make_button("Merge", "merge_objects", "Make one object of the selected ones"),
+            make_button("Delete", "delete_objects", "Delete the selected objects"),
+            make_button("Merge", "merge_objects", "Merge the selected objects into one"),
             make_button("Id…", "relabel", "Give the selected object another id"),
-            make_button("Class…", "rename_class", "Say what the selected objects are"),
+            make_button("Class…", "rename_class", "Set the class of the selected objects"),
         ]
         delete, merge, relabel, rename = self._buttons
         delete.clicked.connect(lambda: self.delete_requested.emit(self.selected))
         merge.clicked.connect(lambda: self.merge_requested.emit(self.selected))
         relabel.clicked.connect(self._ask_id)
         rename.clicked.connect(self._ask_class)
-        layout.addLayout(row_of(*self._buttons))
+        return row_of(*self._buttons)
+
+    def _make_policy(self) -> QHBoxLayout:
         self._policy = name_widget(
-            QComboBox(), "overlap", "What happens where a new object meets others"
+            QComboBox(),
+            "overlap",
+            "What to do where an object overlaps others: keep their pixels, overwrite them, or "
+            "keep them and never remove pixels of the object itself",
         )
         for text, policy in _POLICIES:
             self._policy.addItem(text, policy)
@@ -165,12 +178,11 @@ class ObjectList(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._policy.setMinimumContentsLength(8)
-        layout.addLayout(row_of(QLabel("Overlap"), self._policy))
-        self._show_possible()
+        return row_of(QLabel("Overlap"), self._policy)
 
     @property
     def policy(self) -> str:
-        """What is chosen for where objects meet."""
+        """The chosen policy for overlaps: "keep", "replace" or "add"."""
         return str(self._policy.currentData())
 
     @property
@@ -180,7 +192,7 @@ class ObjectList(QWidget):
         return [self._model.rows[row].object_id for row in rows]
 
     def set_rows(self, rows: Sequence[ObjectRow], hidden: Collection[int]) -> None:
-        """Show these objects; those selected stay selected where they are still there."""
+        """Show these objects; the selection stays where its objects still exist."""
         selected = set(self.selected)
         self._model.beginResetModel()
         self._model.rows, self._model.hidden = list(rows), frozenset(hidden)
@@ -205,9 +217,7 @@ class ObjectList(QWidget):
 
     def _ask_class(self) -> None:
         names = sorted({row.class_name for row in self._model.rows if row.class_name})
-        name, is_given = QInputDialog.getItem(
-            self, "Class", "These objects are:", names, 0, True
-        )
+        name, is_given = QInputDialog.getItem(self, "Class", "Class:", names, 0, True)
         if is_given:
             self.class_name_chosen.emit(self.selected, name.strip())
 

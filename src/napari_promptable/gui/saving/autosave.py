@@ -28,6 +28,7 @@ from napari_promptable.annotation.session_json import (
     state_of,
 )
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.planes import Index
 from napari_promptable.weights.checkpoints import cache_root
@@ -60,28 +61,30 @@ class Autosave:
     def __init__(self, workspace: Workspace, model_name: Callable[[], str]) -> None:
         self._workspace, self._model_name = workspace, model_name
         self._places: WeakKeyDictionary[SegmentationSession, _Place] = WeakKeyDictionary()
-        self._session: SegmentationSession | None = None
+        self._job: AnnotationJob | None = None
         self._touched: set[Index] = set()
         self._is_due = self._is_saving = False
         self._told = ""
         self._timer = QTimer(singleShot=True, interval=_PATIENCE_MS)
         self._timer.timeout.connect(self._save_soon)
 
-    def follow(self, session: SegmentationSession | None) -> None:
-        """Save another session from now on; what is due of the last one is saved at once."""
-        if session is self._session:
-            return
+    def follow(self, job: AnnotationJob | None) -> None:
+        """Save another job's session from now on, after saving the changes of the last one."""
         self.save_now()
-        if self._session is not None:
-            self._session.labels_changed.disconnect(self._note_patches)
-            self._session.records_changed.disconnect(self._note_change)
-            self._session.prompts_changed.disconnect(self._note_change)
-        self._session = session
-        if session is not None:
-            self._places.setdefault(session, _Place(self._workspace))
-            session.labels_changed.connect(self._note_patches)
-            session.records_changed.connect(self._note_change)
-            session.prompts_changed.connect(self._note_change)
+        if self._job is not None:
+            session = self._job.session
+            session.labels.changed.disconnect(self._note_patches)
+            session.records.changed.disconnect(self._note_change)
+            session.prompts.changed.disconnect(self._note_change)
+            self._job.watch.painted.disconnect(self._note_painted)
+        self._job = job
+        if job is not None:
+            session = job.session
+            self._places.setdefault(session, _Place(job, self._workspace.has_layer))
+            session.labels.changed.connect(self._note_patches)
+            session.records.changed.connect(self._note_change)
+            session.prompts.changed.connect(self._note_change)
+            job.watch.painted.connect(self._note_painted)
 
     def close(self) -> None:
         """Save what is due, and stop."""
@@ -91,12 +94,15 @@ class Autosave:
     # what changed
 
     def _note_patches(self, patches: tuple[LabelPatch, ...]) -> None:
-        assert self._session is not None
-        others = self._session.planes.other_axes
-        self.note_planes(tuple(patch.region[axis] for axis in others) for patch in patches)
+        assert self._job is not None
+        planes = self._job.planes
+        self._note_planes(planes.index_of(patch.region) for patch in patches)
 
-    def note_planes(self, indices: Iterable[Any]) -> None:
-        """Take note that labels changed on planes."""
+    def _note_painted(self, index: Index) -> None:
+        self._note_planes([index])
+
+    def _note_planes(self, indices: Iterable[Any]) -> None:
+        """Save the labels of these planes soon."""
         self._touched.update(indices)
         self._note_change()
 
@@ -128,15 +134,15 @@ class Autosave:
 
     def _take_save(self) -> _Save | None:
         """What saves the changes since the last save; None if there are none."""
-        session = self._session
-        if session is None or not self._is_due:
+        job = self._job
+        if job is None or not self._is_due:
             return None
         touched, self._touched, self._is_due = self._touched, set(), False
-        place = self._places[session]
-        state = state_of(session)
+        place = self._places[job.session]
+        state = state_of(job.session)
         if not state.object_ids and place.folder is None:
             return None
-        return _Save(place, state, self._model_name(), session.labels, touched)
+        return _Save(place, state, self._model_name(), job.labels_layer.data, touched)
 
     def _finish(self) -> None:
         self._is_saving = False
@@ -187,16 +193,17 @@ class Autosave:
         """
         document = saved.folder.read_document()
         planes = dict(saved.folder.read_planes())
-        if _source_of(self._workspace.target) is None:
-            self._workspace.set_target(None)
-        target, session = self._workspace.target, self._workspace.session
-        if target is None or session is None:
+        job = self._workspace.job
+        if job is not None and _source_of(job.labels_layer) is None:
+            self._workspace.set_labels_layer(None)
+            job = self._workspace.job
+        if job is None:
             return
         for index, plane in planes.items():
-            target.data[session.planes.region(index)] = plane
-        target.refresh()
-        restore_session(document, session)
-        self._places[session].folder = saved.folder
+            job.labels_layer.data[job.planes.region(index)] = plane
+        job.labels_layer.refresh()
+        restore_session(document, job.session)
+        self._places[job.session].folder = saved.folder
 
 
 class _Place:
@@ -204,24 +211,23 @@ class _Place:
 
     Parameters
     ----------
-    workspace : Workspace
-        In which the session was just opened.
+    job : AnnotationJob
+        The session's job.
+    has_layer : callable
+        Whether a layer is in the viewer.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        assert workspace.image is not None and workspace.session is not None
-        assert workspace.target is not None
-        self._workspace = workspace
-        self._target = ref(workspace.target)
-        self.image_name = workspace.image.name
+    def __init__(self, job: AnnotationJob, has_layer: Callable[[Any], bool]) -> None:
+        self._has_layer = has_layer
+        self._labels_layer = ref(job.labels_layer)
+        self.image_name = job.image.name
         self.folder: SessionFolder | None = None
-        path = _source_of(workspace.target)
+        path = _source_of(job.labels_layer)
         if path is not None:
             self.shelf = SessionShelf(path.with_name(path.name + _SUFFIX))
         else:
-            planes = workspace.session.planes
-            source = _source_of(workspace.image)
-            name = f"{self.image_name}|{source}|{planes.shape}|{planes.axes}"
+            source = _source_of(job.image)
+            name = f"{self.image_name}|{source}|{job.planes.shape}|{job.planes.axes}"
             digest = xxhash.xxh128(name.encode()).hexdigest()
             self.shelf = SessionShelf(cache_root() / "sessions" / digest)
 
@@ -233,7 +239,7 @@ class _Place:
     @property
     def is_in_viewer(self) -> bool:
         """Whether the labels layer can still be seen and chosen."""
-        return self._workspace.has_layer(self._target())
+        return self._has_layer(self._labels_layer())
 
     def make_folder(self) -> SessionFolder:
         """Return the folder; it is chosen when it is first needed."""

@@ -1,19 +1,19 @@
-"""One job at a time in a worker thread; what comes next is asked for when a job is done."""
+"""One task at a time in a thread; the next one is chosen when a task has ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
-from napari_promptable.errors import CancelledError
+from napari_promptable.errors import CancelledError, PromptableError
 
 
-class JobControl(QObject):
-    """What a running job is given: a way to report progress and to hear of cancellation."""
+class TaskControl(QObject):
+    """Lets a running task report progress and poll for cancellation."""
 
     progressed = Signal(int, int)  # done, total; 0 where unknown
 
@@ -22,102 +22,113 @@ class JobControl(QObject):
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """Ask the job to stop."""
+        """Ask the task to stop."""
         self._is_cancelled = True
 
     def is_cancelled(self) -> bool:
-        """Whether the job should stop; it raises CancelledError then."""
+        """Whether the task should stop by raising CancelledError."""
         return self._is_cancelled
 
     def report(self, done: int, total: int | None) -> None:
-        """Report progress; safe in any thread. Large numbers become thousandths."""
+        """Report progress, in thousandths; safe in any thread."""
         if total:
             self.progressed.emit(round(1000 * done / total), 1000)
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """Work for the engine.
+class Task:
+    """A piece of work for a thread.
 
     Attributes
     ----------
     text : str
-        What the progress bar says; empty for work that is too short to be shown.
+        Shown in the progress bar; empty for work that is too short to show.
     run : callable
-        Called with a JobControl in a worker thread; touches no layer and no widget.
+        Called with a TaskControl in the thread; touches no layer and no widget.
     done : callable
         Called with the result in the main thread.
     failed : callable
-        Called with the error in the main thread; not after a cancellation.
+        Called with the PromptableError in the main thread; not after a cancellation.
     """
 
     text: str
-    run: Callable[[JobControl], Any]
+    run: Callable[[TaskControl], Any]
     done: Callable[[Any], None]
-    failed: Callable[[Exception], None]
+    failed: Callable[[PromptableError], None]
 
 
-class Engine(QObject):
-    """Runs jobs one after the other.
+class Source(Protocol):
+    """A kind of work."""
 
-    There is no queue: when the engine is free it asks for the job that matters most now, so
-    that the newest prompt wins by itself.
+    def next_task(self) -> Task | None:
+        """Return what to do now; None if there is nothing."""
+
+
+class Worker(QObject):
+    """Runs one task after the other.
+
+    There is no queue: when a task has ended, the worker asks its sources for the next one, so
+    that the newest prompts always win.
 
     Parameters
     ----------
-    next_job : callable
-        Returns a Job, or None if there is nothing to do.
+    *sources : Source
+        The most urgent first.
     """
 
-    started = Signal(str)  # the job's text
+    started = Signal(str)  # the task's text
     progressed = Signal(int, int)
     stopped = Signal()  # nothing left to do
 
-    def __init__(self, next_job: Callable[[], Job | None]) -> None:
+    def __init__(self, *sources: Source) -> None:
         super().__init__()
-        self._next_job = next_job
-        self._control: JobControl | None = None
+        self._sources = sources
+        self._control: TaskControl | None = None
         self._is_closed = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is running."""
+        """Whether a task is running."""
         return self._control is not None
 
     def wake(self) -> None:
-        """Start the next job, unless one is running."""
+        """Start the most urgent task, unless one is running."""
         if self._is_closed or self.is_busy:
             return
-        job = self._next_job()
-        if job is None:
+        tasks = (source.next_task() for source in self._sources)
+        task = next((task for task in tasks if task is not None), None)
+        if task is None:
             self.stopped.emit()
-            return
-        control = JobControl()
-        control.progressed.connect(self.progressed)
-        self._control = control
-        if job.text:
-            self.started.emit(job.text)
-        create_worker(
-            job.run,
-            control,
-            _connect={
-                "returned": lambda result: self._finish(control, lambda: job.done(result)),
-                "errored": lambda error: self._finish(control, lambda: _fail(job, error)),
-            },
-        )
+        else:
+            self._start(task)
 
     def cancel(self) -> None:
-        """Stop the running job as soon as it can, and drop its result at once."""
+        """Ask the running task to stop, and drop its result."""
         if self._control is not None:
             self._control.cancel()
 
     def close(self) -> None:
-        """Cancel, and start nothing any more."""
+        """Cancel and accept no further tasks."""
         self._is_closed = True
         self.cancel()
+        self.blockSignals(True)  # a running task may still report progress
 
-    def _finish(self, control: JobControl, deliver: Callable[[], None]) -> None:
-        """Deliver a result or an error, unless cancelled, and go on."""
+    def _start(self, task: Task) -> None:
+        control = self._control = TaskControl()
+        control.progressed.connect(self.progressed)
+        if task.text:
+            self.started.emit(task.text)
+        create_worker(
+            task.run,
+            control,
+            _connect={
+                "returned": lambda result: self._finish(control, lambda: task.done(result)),
+                "errored": lambda error: self._finish(control, lambda: _fail(task, error)),
+            },
+        )
+
+    def _finish(self, control: TaskControl, deliver: Callable[[], None]) -> None:
+        """Deliver a result or an error, unless cancelled, and start the next task."""
         self._control = None
         if self._is_closed:
             return
@@ -128,6 +139,9 @@ class Engine(QObject):
             self.wake()
 
 
-def _fail(job: Job, error: Exception) -> None:
-    if not isinstance(error, CancelledError):
-        job.failed(error)
+def _fail(task: Task, error: Exception) -> None:
+    if isinstance(error, CancelledError):
+        return
+    if not isinstance(error, PromptableError):
+        raise error
+    task.failed(error)

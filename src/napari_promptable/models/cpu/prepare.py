@@ -17,6 +17,7 @@ from napari_promptable.models.cpu.attention import (
     TokenToImageAttention,
 )
 from napari_promptable.models.cpu.cells import Cells
+from napari_promptable.models.cpu.hiera import HieraPlan
 from napari_promptable.models.cpu.packed import (
     GeluConvolution,
     PackedBottleneck,
@@ -36,6 +37,10 @@ from napari_promptable.models.mask_decoder import (
     TwoWayAttentionBlock,
 )
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam2.fpn_neck import FpnNeck
+from napari_promptable.models.sam2.hiera import Hiera
+from napari_promptable.models.sam2.mask_decoder import Sam2MaskDecoder
+from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.models.tiny_vit import InvertedBottleneck, Perceptron, Transition
 from napari_promptable.models.vit import ViTEncoder
 
@@ -73,6 +78,8 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     fold_batch_norms(sam)
     if isinstance(sam.image_encoder, ViTEncoder):
         sam.image_encoder = ViTPlan(sam.image_encoder, packed)
+    elif isinstance(sam, Sam2):
+        _prepare_hiera(sam, packed)
     else:
         pack_layers(sam.image_encoder, packed)
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,6 +88,20 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     if sam.instance_head is not None:
         pack_layers(sam.instance_head, packed)
     return sam
+
+
+def _prepare_hiera(sam: Sam2, packed: bool | None) -> None:
+    """Exchange SAM 2's image encoder; it takes over the decoder's view of the fine levels."""
+    trunk, neck = (
+        sam.image_encoder.get_submodule("trunk"),
+        sam.image_encoder.get_submodule("neck"),
+    )
+    assert isinstance(trunk, Hiera) and isinstance(neck, FpnNeck)
+    decoder = sam.mask_decoder
+    assert isinstance(decoder.conv_s0, nn.Conv2d) and isinstance(decoder.conv_s1, nn.Conv2d)
+    details = (decoder.conv_s0, decoder.conv_s1)
+    sam.image_encoder = HieraPlan(trunk, neck, details, sam.image_size, packed)
+    decoder.conv_s0, decoder.conv_s1 = nn.Identity(), nn.Identity()
 
 
 def pack_layers(network: nn.Module, packed: bool | None) -> None:
@@ -132,13 +153,15 @@ def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
     transformer.final_attn_token_to_image = _prepare_look(
         transformer.final_attn_token_to_image, cells
     )
-    first, norm, gelu, second, _ = decoder.output_upscaling
+    first, norm, gelu, second, last_gelu = decoder.output_upscaling
     assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
+    adds_to_second = isinstance(decoder, Sam2MaskDecoder)  # details, before the last GELU
     decoder.output_upscaling = nn.Sequential(
         PackedPatchUp(first, _CELLS_AT_ONCE, with_gelu=False, packed=packed),
         norm,
         gelu,
-        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=True, packed=packed),
+        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=not adds_to_second, packed=packed),
+        last_gelu if adds_to_second else nn.Identity(),
     )
 
 

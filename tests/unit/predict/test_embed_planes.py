@@ -5,9 +5,8 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.planes import PlaneAxes
-from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import plane_key
-from napari_promptable.predict.encode_planes import embed_planes
 from napari_promptable.transforms import to_rgb8
 
 STACK = np.random.default_rng(0).integers(0, 4000, (4, 8, 12)).astype(np.uint16)

@@ -1,0 +1,210 @@
+"""Questions about the current object, and the model's answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import nan
+
+from psygnal import Signal
+
+from napari_promptable.annotation.prompted_objects import PromptedObjects
+from napari_promptable.errors import PromptError
+from napari_promptable.masks import BoolArray
+from napari_promptable.planes import Index
+from napari_promptable.predict.click_by_click import (
+    Step,
+    answer_prompts,
+    chosen_candidate,
+)
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.prompts import PlanePrompts
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Prompts of one object on one plane at the time of asking.
+
+    Attributes
+    ----------
+    object_id : int
+        The object.
+    index : Index
+        The plane.
+    prompts : PlanePrompts
+        The prompts to answer.
+    known : tuple of Step
+        Earlier answers that may still hold.
+    """
+
+    object_id: int
+    index: Index
+    prompts: PlanePrompts
+    known: tuple[Step, ...] = ()
+
+    def resolve(self, segmenter: Segmenter, embedding: ImageEmbedding) -> Answer:
+        """Answer the question and draw the chosen mask; safe to call in another thread."""
+        steps = answer_prompts(segmenter, embedding, self.prompts, self.known)
+        answer = Answer(self, steps)
+        answer.prediction.mask(answer.candidate)
+        return answer
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer to a question.
+
+    Attributes
+    ----------
+    question : Question
+        The question.
+    steps : tuple of Step
+        From `answer_prompts`.
+    """
+
+    question: Question
+    steps: tuple[Step, ...]
+
+    @property
+    def prediction(self) -> Prediction:
+        """Candidates for all prompts together."""
+        return self.steps[-1].prediction
+
+    @property
+    def candidate(self) -> int:
+        """Index of the candidate that the prompts choose."""
+        return chosen_candidate(self.question.prompts, self.prediction)
+
+
+class CurrentAnswers:
+    """Answers to the prompts of the current object, by plane.
+
+    Parameters
+    ----------
+    prompts : PromptedObjects
+        Whose current object is asked about.
+
+    Attributes
+    ----------
+    changed : psygnal.Signal
+        Emits (index) when the answer on a plane came, changed or went.
+    """
+
+    changed = Signal(tuple)
+
+    def __init__(self, prompts: PromptedObjects) -> None:
+        self._prompts = prompts
+        self._steps: dict[Index, tuple[Step, ...]] = {}
+        # After all other listeners: they should show the object before its answers.
+        prompts.changed.connect(self._follow_prompts, priority=-1)
+        prompts.current_changed.connect(self._drop_outdated, priority=-1)
+
+    def open_questions(self) -> list[Question]:
+        """Return the questions that have no answer yet, in order of planes."""
+        planes = self._prompts.of_current
+        return [
+            Question(self._prompts.current_object, i, planes[i], self._steps.get(i, ()))
+            for i in sorted(planes)
+            if planes[i].is_answerable and self.prediction(i) is None
+        ]
+
+    def questions_by_box(self) -> list[Question]:
+        """Return one question per box of the current object, as if each were an object.
+
+        The first keeps the current id, the others get free ids.
+        """
+        prompts = self._prompts
+        boxes = [
+            (index, box)
+            for index, asked in sorted(prompts.of_current.items())
+            for box in asked.boxes_yxyx
+        ]
+        free = range(prompts.highest_id + 1, prompts.highest_id + len(boxes))
+        return [
+            Question(object_id, index, PlanePrompts(boxes_yxyx=[box]))
+            for object_id, (index, box) in zip(
+                [prompts.current_object, *free], boxes, strict=False
+            )
+        ]
+
+    def accept(self, answer: Answer) -> bool:
+        """Keep an answer; returns False, and keeps nothing, if its question is outdated."""
+        question = answer.question
+        current = self._prompts.of_current.get(question.index)
+        is_outdated = (
+            question.object_id != self._prompts.current_object
+            or current is None
+            or not current.has_same_prompts(question.prompts)
+        )
+        if is_outdated:
+            return False
+        self._steps[question.index] = answer.steps
+        self.changed.emit(question.index)
+        return True
+
+    def forget(self) -> None:
+        """Drop all answers, as after a change of model."""
+        self._drop(tuple(self._steps))
+
+    def prediction(self, index: Index) -> Prediction | None:
+        """Return the answer on a plane; None if there is none to its present prompts."""
+        prompts, steps = self._prompts.of_current.get(index), self._steps.get(index)
+        if prompts is None or not steps or not steps[-1].prompts.has_same_prompts(prompts):
+            return None
+        return steps[-1].prediction
+
+    def candidate(self, index: Index) -> int | None:
+        """Return the index of the candidate to commit; None without an answer."""
+        prediction = self.prediction(index)
+        if prediction is None:
+            return None
+        return chosen_candidate(self._prompts.of_current[index], prediction)
+
+    def mask(self, index: Index) -> BoolArray | None:
+        """Return the mask to commit on a plane, (H, W); None without an answer."""
+        prediction, candidate = self.prediction(index), self.candidate(index)
+        if prediction is None or candidate is None:
+            return None
+        mask: BoolArray = prediction.mask(candidate)
+        return mask
+
+    def confidence(self, index: Index) -> float:
+        """Return the predicted IoU of the mask to commit; NaN without an answer."""
+        prediction, candidate = self.prediction(index), self.candidate(index)
+        if prediction is None or candidate is None:
+            return nan
+        return float(prediction.predicted_iou[candidate])
+
+    def choose_candidate(self, index: Index, candidate: int) -> None:
+        """Choose one of the candidates on a plane; PromptError if it does not exist."""
+        prediction = self.prediction(index)
+        count = 0 if prediction is None else len(prediction)
+        if not 0 <= candidate < count:
+            raise PromptError(f"candidate {candidate} was given; there are {count}")
+        self._prompts.choose_candidate(index, candidate)
+        self.changed.emit(index)
+
+    @property
+    def answered(self) -> list[Index]:
+        """Planes with a mask to commit, in order."""
+        return [index for index in sorted(self._steps) if self.prediction(index) is not None]
+
+    def _follow_prompts(self, _object_id: int, planes: tuple[Index, ...]) -> None:
+        """Report the planes whose prompts changed; answers to removed prompts go."""
+        for index in planes:
+            if index not in self._prompts.of_current:
+                self._steps.pop(index, None)
+            self.changed.emit(index)
+
+    def _drop_outdated(self) -> None:
+        """Drop the answers that the current object's prompts do not ask for."""
+        self._drop(index for index in tuple(self._steps) if self.prediction(index) is None)
+
+    def _drop(self, planes: Iterable[Index]) -> None:
+        dropped = list(planes)
+        for index in dropped:
+            del self._steps[index]
+        for index in dropped:
+            self.changed.emit(index)

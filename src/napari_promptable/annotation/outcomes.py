@@ -1,0 +1,238 @@
+"""Outcomes of the session's verbs: what changed, how much of it, or why nothing did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from napari_promptable.annotation.history import Change, Verb
+from napari_promptable.annotation.labels import Written
+from napari_promptable.planes import Index
+
+
+class Reason(StrEnum):
+    """Why a verb changed nothing."""
+
+    NO_ANSWER = "no answer"  #: there is no mask yet
+    EMPTY = "empty"  #: the masks have no pixel
+    COVERED = "covered"  #: other objects hold all pixels, and the policy lets them
+    UNCHANGED = "unchanged"  #: everything is as asked for already
+
+
+class Course(StrEnum):
+    """Whether a verb was done for the first time, undone or redone."""
+
+    DONE = "done"
+    UNDONE = "undone"
+    REDONE = "redone"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb changed.
+
+    Attributes
+    ----------
+    verb : Verb
+        What the user did.
+    object_ids : tuple of int
+        To which objects; for a merge and a new id, the id that remains comes first.
+    num_pixels, num_slices : int
+        Pixels of the labels that changed, and slices on which they lie. For edited prompts,
+        slices whose prompts changed.
+    reason : Reason or None
+        Why nothing changed; None if something did.
+    unwritten : tuple of int
+        Objects that were to be written but got no pixel.
+    num_covered : int
+        Pixels of the masks that other objects kept.
+    covered_by : tuple of int
+        Ids of these objects.
+    course : Course
+        Whether the verb was done, undone or redone.
+    """
+
+    verb: Verb
+    object_ids: tuple[int, ...] = ()
+    num_pixels: int = 0
+    num_slices: int = 0
+    reason: Reason | None = None
+    unwritten: tuple[int, ...] = ()
+    num_covered: int = 0
+    covered_by: tuple[int, ...] = ()
+    course: Course = Course.DONE
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything changed."""
+        return self.reason is None
+
+
+def outcome_of_writing(verb: Verb, object_ids: tuple[int, ...], written: Written) -> Outcome:
+    """Report the writing of masks."""
+    reason = None
+    num_covered = written.covered.total()
+    if not written.num_pixels:
+        if written.num_asked == 0:
+            reason = Reason.EMPTY
+        elif num_covered == written.num_asked:
+            reason = Reason.COVERED
+        else:
+            reason = Reason.UNCHANGED
+    with_pixels = {
+        object_id
+        for (object_id, _), found in written.records_after.items()
+        if found is not None and found.extent is not None
+    }
+    return Outcome(
+        verb,
+        object_ids,
+        written.num_pixels,
+        written.num_slices,
+        reason,
+        tuple(i for i in object_ids if i not in with_pixels),
+        num_covered,
+        tuple(sorted(written.covered)),
+    )
+
+
+def outcome_of_step(change: Change, written: Written, course: Course) -> Outcome:
+    """Report the undo or redo of a change of the labels."""
+    return Outcome(
+        change.verb, change.object_ids, written.num_pixels, written.num_slices, course=course
+    )
+
+
+def outcome_of_edit(object_id: int, planes: Sequence[Index], course: Course) -> Outcome:
+    """Report the undo or redo of an edit of prompts on some planes."""
+    return Outcome(Verb.PROMPT, (object_id,), num_slices=len(planes), course=course)
+
+
+_NAMES = {
+    Verb.COMMIT: "Commit",
+    Verb.PROPAGATE: "Propagation",
+    Verb.DELETE: "Deletion",
+    Verb.MERGE: "Merge",
+    Verb.RELABEL: "Id change",
+    Verb.PROMPT: "Newest prompt",
+}
+_AFTER_UNDO = {
+    Verb.COMMIT: " Its prompts are back for editing.",
+    Verb.PROPAGATE: " Your prompts are unchanged.",
+}
+
+
+def describe_outcome(outcome: Outcome) -> str:
+    """Say in words what a verb changed.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        From a verb of the session.
+
+    Returns
+    -------
+    str
+        One or two sentences with the numbers of the outcome.
+
+    Examples
+    --------
+    >>> describe_outcome(Outcome(Verb.COMMIT, (3,), num_pixels=1204, num_slices=2))
+    'Object 3 saved: 1,204 pixels on 2 slices.'
+    >>> describe_outcome(Outcome(Verb.COMMIT, (2,), reason=Reason.EMPTY, unwritten=(2,)))
+    'Object 2 was not saved: its mask is empty. Add a + click inside it.'
+    """
+    if outcome.course is not Course.DONE:
+        return _describe_course(outcome)
+    if not outcome.has_changed:
+        return _describe_reason(outcome)
+    size = _describe_size(outcome)
+    unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
+    written = [i for i in outcome.object_ids if i not in outcome.unwritten]
+    first, *others = map(str, outcome.object_ids or (0,))
+    match outcome.verb:
+        case Verb.COMMIT:
+            text = f"{name_objects(written)} saved: {size}."
+        case Verb.PROPAGATE:
+            text = f"{name_objects(written)} propagated: {size}."
+        case Verb.DELETE:
+            text = f"{name_objects(outcome.object_ids)} deleted: {size}."
+        case Verb.MERGE:
+            names = name_objects(sorted(outcome.object_ids))
+            text = f"{names} merged into object {first}: {size}."
+        case Verb.RELABEL:
+            text = f"Object {', '.join(others)} is now object {first}: {size}."
+        case Verb.PROMPT:
+            text = "Prompt added."
+    if unwritten:
+        text += f" {name_objects(unwritten)} got no pixels."
+    if outcome.num_covered:
+        text += (
+            f" {_count(outcome.num_covered, 'pixel')} stayed with "
+            f"{name_objects(outcome.covered_by, start='object')}."
+        )
+    return text
+
+
+def _describe_course(outcome: Outcome) -> str:
+    """Report an undo or a redo."""
+    name, course = _NAMES[outcome.verb], str(outcome.course)
+    if outcome.verb is Verb.PROMPT:
+        return f"{name} {course}."
+    size = _describe_size(outcome)
+    follow_up = _AFTER_UNDO.get(outcome.verb, "") if outcome.course is Course.UNDONE else ""
+    return f"{name} {course}: {size}.{follow_up}"
+
+
+def _describe_reason(outcome: Outcome) -> str:
+    """Say why nothing changed, and what to do."""
+    if outcome.reason is Reason.NO_ANSWER:
+        return "There is no mask to save yet. Click inside an object, or drag a box."
+    names = name_objects(outcome.object_ids)
+    was = "was" if len(outcome.object_ids) == 1 else "were"
+    if outcome.reason is Reason.EMPTY:
+        its = "its mask is" if was == "was" else "their masks are"
+        return f"{names} {was} not saved: {its} empty. Add a + click inside it."
+    if outcome.reason is Reason.COVERED:
+        its = "its" if was == "was" else "their"
+        others = name_objects(outcome.covered_by, start="object")
+        hold = "holds" if len(outcome.covered_by) == 1 else "hold"
+        way_on = (
+            f"This is object {outcome.covered_by[0]}: press P to correct it."
+            if len(outcome.covered_by) == 1
+            else "Press P on one of them to correct it, or choose Overwrite."
+        )
+        return f"{names} {was} not saved: {others} {hold} all of {its} pixels. {way_on}"
+    if outcome.verb in (Verb.COMMIT, Verb.PROPAGATE):
+        return f"Nothing to save: the labels already hold {names.lower()} exactly like this."
+    return f"Nothing changed: the labels hold no pixel of {names.lower()}."
+
+
+def _describe_size(outcome: Outcome) -> str:
+    """Give the numbers, such as "1,204 pixels on 2 slices"."""
+    if outcome.num_pixels == 0:
+        return "no pixels changed"
+    pixels, slices = _count(outcome.num_pixels, "pixel"), _count(outcome.num_slices, "slice")
+    return f"{pixels} on {slices}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+_MAX_NAMED = 5  # objects that a sentence lists
+
+
+def name_objects(object_ids: Sequence[int], start: str = "Object") -> str:
+    """Name objects in a sentence.
+
+    Examples
+    --------
+    >>> name_objects([2]), name_objects([2, 5]), name_objects(range(1, 31))
+    ('Object 2', 'Objects 2 and 5', '30 objects')
+    """
+    if len(object_ids) > _MAX_NAMED:
+        return f"{len(object_ids)} objects"
+    *most, last = map(str, object_ids)
+    return f"{start}s {', '.join(most)} and {last}" if most else f"{start} {last}"

@@ -1,0 +1,1 @@
+"""Labelled objects in the file formats of other programs, one module per format."""

@@ -1,0 +1,144 @@
+"""The folder layout of the Cell Tracking Challenge: label frames and a table of tracks.
+
+Source: "Naming and file content conventions", celltrackingchallenge.net. The frames are
+`maskTTT.tif` with 16 bits, `man_track.txt` has a line "L B E P" for each track: label, first
+and last frame, parent (0 for none). A track has no gaps there: an object that is missing for a
+while becomes several tracks, each the parent of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.files.formats.tracks import find_detections, require_time
+from napari_promptable.files.writing import complete_folder
+from napari_promptable.planes import to_ranges
+
+_TRACKS_FILE = "man_track.txt"
+_MAX_ID = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class _Track:
+    """One line of the table; `object_id` is the label in our own image."""
+
+    label: int
+    first: int
+    last: int
+    parent: int
+    object_id: int
+
+
+def write_ctc(path: Path, objects: LabelledObjects) -> None:
+    """Write a folder of label frames with a table of tracks.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to make.
+    objects : LabelledObjects
+        Labels of a time series, TYX or TZYX.
+
+    Raises
+    ------
+    ImageFormatError
+        If this is no time series, or has more than 65,535 tracks.
+    """
+    import tifffile
+
+    require_time(objects, "CTC")
+    tracks = list(_find_tracks(objects))
+    if tracks and max(track.label for track in tracks) > _MAX_ID:
+        raise ImageFormatError(
+            f"CTC frames have 16 bits and hold ids up to {_MAX_ID}, and these labels need "
+            f"{max(track.label for track in tracks)}; export to GEFF or TIFF"
+        )
+    digits = max(3, len(str(objects.labels.shape[0] - 1)))
+    with complete_folder(path, ImageFormatError) as folder:
+        for time in range(objects.labels.shape[0]):
+            frame = _relabel(np.asarray(objects.labels[time]), time, tracks)
+            tifffile.imwrite(folder / f"mask{time:0{digits}}.tif", frame, compression="zlib")
+        lines = (f"{t.label} {t.first} {t.last} {t.parent}\n" for t in tracks)
+        (folder / _TRACKS_FILE).write_text("".join(lines), encoding="ascii")
+
+
+def _find_tracks(objects: LabelledObjects) -> Iterator[_Track]:
+    """Yield tracks without gaps; the first part of an object keeps its id as label."""
+    times: dict[int, list[int]] = {}
+    for detection in find_detections(objects):
+        times.setdefault(detection.object_id, []).append(detection.time)
+    free_labels = count(1 + max(times, default=0))
+    for object_id, present in sorted(times.items()):
+        parent = 0
+        for first, last in to_ranges(present):
+            label = next(free_labels) if parent else object_id
+            yield _Track(label, first, last, parent, object_id)
+            parent = label
+
+
+def _relabel(
+    frame: npt.NDArray[np.integer[Any]], time: int, tracks: list[_Track]
+) -> npt.NDArray[np.uint16]:
+    ids, numbered = np.unique(frame, return_inverse=True)
+    label_of = {t.object_id: t.label for t in tracks if t.first <= time <= t.last}
+    values = np.array([label_of.get(int(i), 0) for i in ids], np.uint16)
+    return values[numbered].reshape(frame.shape)
+
+
+def read_ctc(path: Path) -> LabelledObjects:
+    """Read the frames of a folder; tracks that are the only child of their parent join it.
+
+    Parameters
+    ----------
+    path : Path
+        Folder with mask*.tif or man_track*.tif, and man_track.txt if there is one.
+
+    Returns
+    -------
+    LabelledObjects
+        Axes TYX or TZYX.
+
+    Raises
+    ------
+    ImageFormatError
+        If there are no frames, or the table cannot be read.
+    """
+    import tifffile
+
+    files = sorted(path.glob("mask*.tif")) or sorted(path.glob("man_track*.tif"))
+    if not files:
+        raise ImageFormatError(
+            f"{path} has no frames mask000.tif, mask001.tif, … as CTC names them"
+        )
+    labels = np.stack([tifffile.imread(file) for file in files]).astype(np.uint32)
+    table = path / _TRACKS_FILE
+    if table.exists():
+        for label, whole in _joined(table).items():
+            labels[labels == label] = whole
+    return LabelledObjects(labels, "TYX" if labels.ndim == 3 else "TZYX")
+
+
+def _joined(table: Path) -> dict[int, int]:
+    """Map labels of continued tracks to the label of their first part."""
+    try:
+        rows = np.loadtxt(table, dtype=np.int64, ndmin=2)
+        parents: dict[int, int] = dict(rows[:, [0, 3]].tolist())
+    except (ValueError, IndexError) as error:
+        raise ImageFormatError(
+            f"{table} is not a table of four whole numbers a line (L B E P): {error}"
+        ) from error
+    children = list(parents.values())
+    joined: dict[int, int] = {}
+    for label, parent in sorted(parents.items()):
+        if parent and children.count(parent) == 1:
+            joined[label] = joined.get(parent, parent)
+    return joined

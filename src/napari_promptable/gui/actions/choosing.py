@@ -1,0 +1,197 @@
+"""Choosing the image, channel, model, device and labels layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import show_info
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.panels.choices import ChoicePanel, Choices
+from napari_promptable.gui.panels.model_names import describe_model, model_choices
+from napari_promptable.gui.work.scheduler import Scheduler
+from napari_promptable.planes import Channel
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Offers:
+    """The choices that the panel offers, as (text, value) pairs.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Holds the images.
+    workspace : Workspace
+        Knows channels and labels layers for the chosen image.
+
+    Attributes
+    ----------
+    own_models : list of str
+        Paths of weights files that the user has added.
+    """
+
+    def __init__(self, viewer: ViewerModel, workspace: Workspace) -> None:
+        self._viewer, self._workspace = viewer, workspace
+        self.own_models: list[str] = []
+
+    def by_name(self) -> dict[str, Choices]:
+        """Return the functions that list the choices, by the control's name."""
+        return {
+            "image": self.images,
+            "channel": self.channels,
+            "model": lambda: model_choices(self.own_models),
+            "device": lambda: [(name, name) for name in _DEVICES],
+            "labels": self.labels_layers,
+        }
+
+    def images(self) -> list[tuple[str, Image]]:
+        """List the image layers, the topmost first."""
+        return [
+            (layer.name, layer)
+            for layer in reversed(self._viewer.layers)
+            if isinstance(layer, Image) and layer.ndim >= 2
+        ]
+
+    def channels(self) -> list[tuple[str, Channel | None]]:
+        """List the channels of the chosen image."""
+        job = self._workspace.job
+        return [("all", None)] if job is None else job.channels()
+
+    def labels_layers(self) -> list[tuple[str, Any]]:
+        """List the labels layers that fit the chosen image, and a new one."""
+        layers = self._workspace.possible_labels_layers()
+        return [*((layer.name, layer) for layer in layers), ("new layer", None)]
+
+
+class ChoiceActions:
+    """Applies choices, and keeps them true while layers come and go.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Holds the layers.
+    workspace : Workspace
+        Gets image and labels layer.
+    scheduler : Scheduler
+        Gets model, device and channel.
+    offers : Offers
+        The choices.
+    panel : ChoicePanel
+        The controls.
+
+    Attributes
+    ----------
+    applied : psygnal.Signal
+        Emitted when a choice has been applied, or the layers have changed.
+    model_chosen : psygnal.Signal
+        Emits the name or path of the model when another one was chosen.
+    """
+
+    applied = Signal()
+    model_chosen = Signal(str)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: Workspace,
+        scheduler: Scheduler,
+        offers: Offers,
+        panel: ChoicePanel,
+    ) -> None:
+        self._viewer, self._workspace, self._scheduler = viewer, workspace, scheduler
+        self._offers, self._panel = offers, panel
+        self._timer = QTimer(singleShot=True, interval=0)  # several layers may be changing
+        self._timer.timeout.connect(self._catch_up)
+        for event in self._layer_events():
+            event.connect(self._follow_layers)
+
+    def close(self) -> None:
+        """Disconnect from the viewer."""
+        self._timer.stop()
+        for event in self._layer_events():
+            event.disconnect(self._follow_layers)
+
+    def _layer_events(self) -> tuple[Any, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.renamed
+
+    @property
+    def model(self) -> str:
+        """Registry name or path of the chosen model."""
+        return str(self._panel.value("model"))
+
+    def start(self) -> None:
+        """Use the model that the panel shows, and the topmost image."""
+        self._set_model()
+        self._choose_first_image()
+
+    def apply(self, name: str, value: Any) -> None:
+        """Apply what the user chose."""
+        job = self._workspace.job
+        labels_layer = None if job is None else job.labels_layer
+        if name == "image" and value is not self._workspace.image:
+            self._workspace.set_image(value)
+        elif name == "labels" and (value is None or value is not labels_layer):
+            self._workspace.set_labels_layer(value)
+        elif name == "channel":
+            self._scheduler.set_channel(value)
+        elif name in ("model", "device"):
+            self._set_model()
+        if name == "model":
+            self.model_chosen.emit(value)
+        if name in ("image", "labels"):
+            self._refresh()
+        self.note_details()
+        self.applied.emit()
+
+    def _set_model(self) -> None:
+        self._scheduler.set_model(self.model, self._panel.value("device"))
+
+    def _choose_first_image(self) -> None:
+        images = self._offers.images()
+        self._workspace.set_image(images[0][1] if images else None)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Refresh the layer lists and keep the current selection."""
+        job = self._workspace.job
+        self._panel.refresh("image", self._workspace.image)
+        self._panel.refresh("channel")
+        self._scheduler.set_channel(self._panel.value("channel"))
+        self._panel.refresh("labels", None if job is None else job.labels_layer)
+
+    def _follow_layers(self, _event: Any) -> None:
+        self._timer.start()
+
+    def _catch_up(self) -> None:
+        """Refresh the lists, and choose another image if ours is gone."""
+        if self._workspace.image not in self._viewer.layers:
+            self._choose_first_image()
+        self._refresh()
+        self.applied.emit()
+
+    def note_details(self) -> None:
+        """Have the session note model and channel with each change of the labels."""
+        session = self._workspace.session
+        if session is not None:
+            channel = self._panel.value("channel")
+            session.details = {
+                "model": self.model,
+                "channel": None if channel is None else channel.to_plain(),
+            }
+
+    def add_own_model(self, path: str) -> None:
+        """Add a weights file to the list of models, and choose it."""
+        if path not in self._offers.own_models:
+            self._offers.own_models.append(path)
+        self._panel.refresh("model")
+        self._panel.set_value("model", path)
+
+    def describe_model(self) -> None:
+        """Show what the chosen model is good for, and its licence."""
+        show_info(describe_model(self.model))

@@ -1,0 +1,129 @@
+"""Shows the state of the annotation job and of the work on the panel and the layers."""
+
+from __future__ import annotations
+
+from napari.utils.notifications import show_error
+
+from napari_promptable.errors import PromptableError
+from napari_promptable.gui.actions.object_view import ObjectView
+from napari_promptable.gui.actions.volume import VolumeActions
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.panels.next_step import describe_next_step
+from napari_promptable.gui.panels.panel import Panel
+from napari_promptable.gui.work.scheduler import Scheduler
+from napari_promptable.planes import Index
+
+
+class Display:
+    """Follows signals; changes nothing but what is shown.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds the annotation job.
+    scheduler : Scheduler
+        Computes.
+    panel : Panel
+        The controls.
+    object_view : ObjectView
+        Fills the list of objects.
+    volume_actions : VolumeActions
+        Fills the confidence strip.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        scheduler: Scheduler,
+        panel: Panel,
+        object_view: ObjectView,
+        volume_actions: VolumeActions,
+    ) -> None:
+        self._workspace, self._scheduler, self._panel = workspace, scheduler, panel
+        self._object_view, self._volume_actions = object_view, volume_actions
+        self._note = ""
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Leave the panel alone: Qt may have deleted it."""
+        self._is_closed = True
+
+    # the session
+
+    def show_object(self, object_id: int) -> None:
+        """Show another object's prompts."""
+        self._panel.object.set_object(object_id)
+        self._volume_actions.show_review()
+        job = self._workspace.job
+        if job is not None:
+            job.layers.write(object_id, job.session.prompts.of(object_id))
+        self.refresh()
+
+    def show_records(self, object_ids: frozenset[int]) -> None:
+        """Update objects in the list and the strip."""
+        self._object_view.update(object_ids)
+        self._volume_actions.show_review()
+
+    def show_labels(self, _patches: object) -> None:
+        """Redraw the labels layer after a change of its array."""
+        if self._workspace.job is not None:
+            self._workspace.job.labels_layer.refresh()
+
+    def show_plane(self) -> None:
+        """Follow the slice in view."""
+        self._volume_actions.show_review()
+        self.refresh()
+
+    # the status
+
+    def show_work(self, text: str) -> None:
+        """Show that a task is running."""
+        self._panel.status.set_work(text)
+        self.refresh()
+
+    def show_idle(self) -> None:
+        """Show that no task is running."""
+        self._panel.status.set_work(None)
+        self.refresh()
+
+    def show_error(self, error: PromptableError) -> None:
+        """Turn an error into a notification; the one place that does."""
+        show_error(str(error))
+        self.say(str(error))
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the status line until the user acts; empty: the next step."""
+        self._note = text
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the candidates, which buttons work, and the next step."""
+        if self._is_closed:
+            return
+        session, index = self._workspace.session, self._workspace.visible_index()
+        self._show_candidates(index)
+        self._panel.object.set_possible(
+            commit=session is not None and bool(session.answers.answered),
+            undo=session is not None and session.history.can_undo,
+            redo=session is not None and session.history.can_redo,
+        )
+        next_step = describe_next_step(
+            session,
+            index,
+            has_image=self._workspace.image is not None,
+            is_busy=self._scheduler.is_busy,
+            is_live=self._scheduler.live.is_live,
+        )
+        self._panel.status.set_status(self._note or next_step)
+
+    def _show_candidates(self, index: Index | None) -> None:
+        session = self._workspace.session
+        prediction = None
+        if session is not None and index is not None:
+            prediction = session.answers.prediction(index)
+        if prediction is None or session is None or index is None:
+            self._panel.object.candidates.show_candidates((), None)
+        else:
+            self._panel.object.candidates.show_candidates(
+                prediction.predicted_iou.tolist(), session.answers.candidate(index)
+            )

@@ -1,0 +1,151 @@
+"""One annotation job: an image, our layers on it, a labels layer and their session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.gui.layers.adapters import (
+    LayerLabels,
+    channel_choices,
+    highest_id,
+    is_in_memory,
+    visible_index,
+)
+from napari_promptable.gui.layers.labels_watch import LabelsWatch
+from napari_promptable.gui.layers.prompt_layers import PromptLayers
+from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
+
+_SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
+    WeakKeyDictionary()
+)
+"""Sessions by labels layer and plane axes, so that a reopened widget finds prompts and history.
+
+A session refers to its layer weakly (see `LayerLabels`), so that both are freed once the layer
+has left the viewer.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationJob:
+    """All that belongs to segmenting one image into one labels layer.
+
+    Attributes
+    ----------
+    viewer : ViewerModel
+        Shows the layers.
+    image : Image
+        The image to segment.
+    layers : PromptLayers
+        Clicks, boxes and preview.
+    labels_layer : Labels
+        Receives committed objects.
+    session : SegmentationSession
+        Of this labels layer and these plane axes.
+    watch : LabelsWatch
+        Tracks which planes of the labels layer need a scan.
+    """
+
+    viewer: ViewerModel
+    image: Image
+    layers: PromptLayers
+    labels_layer: Labels
+    session: SegmentationSession
+    watch: LabelsWatch
+
+    def leave(self) -> None:
+        """Remove our callbacks and keys from the labels layer; `layers` stay."""
+        self.watch.close()
+        self.layers.keys.unbind(self.labels_layer)
+        self.session.answers.forget()  # pixels or model may differ when the session resumes
+
+    @property
+    def planes(self) -> PlaneAxes:
+        """Axes along which the image is cut into planes."""
+        return self.layers.planes
+
+    def source(self, channel: Channel | None) -> PlaneSource:
+        """Return a reader of the image's planes at full resolution."""
+        data = self.image.data[0] if self.image.multiscale else self.image.data
+        return PlaneSource(data, self.planes, channel)
+
+    def channels(self) -> list[tuple[str, Channel | None]]:
+        """Name the channels that the model can be shown."""
+        return channel_choices(self.image, self.planes)
+
+    @property
+    def num_unread_labels(self) -> int:
+        """Planes of labels on disk to read before a new id is known to be free."""
+        return 0 if is_in_memory(self.labels_layer) else self.watch.num_unseen
+
+    # view
+
+    def visible_index(self) -> Index | None:
+        """Index of the plane in view; None in 3D and outside the image."""
+        if self.viewer.dims.ndisplay != 2:
+            return None
+        return visible_index(self.image, self.planes, self.viewer.dims)
+
+    def show_plane(self, index: Index) -> None:
+        """Bring a plane of the image into view."""
+        planes = self.planes
+        point = planes.join(index, np.array([[n / 2 for n in planes.plane_shape]]))[0]
+        world = self.image.data_to_world(point)
+        offset = self.viewer.dims.ndim - len(world)
+        axes = [offset + axis for axis in planes.other_axes]
+        self.viewer.dims.set_point(axes, [float(world[axis]) for axis in planes.other_axes])
+
+    def locate(self, world: tuple[float, ...]) -> tuple[Index, npt.NDArray[np.floating]] | None:
+        """Return the plane in view and a world position on it, (row, col); None if outside."""
+        index = self.visible_index()
+        if index is None:
+            return None
+        position = np.asarray(self.image.world_to_data(world[-self.image.ndim :]))
+        point = position[list(self.planes.axes)]
+        is_inside = (np.rint(point) >= 0) & (np.rint(point) < self.planes.plane_shape)
+        return (index, point) if is_inside.all() else None
+
+
+def start_job(
+    viewer: ViewerModel, layers: PromptLayers, labels_layer: Labels, *, is_new: bool
+) -> AnnotationJob:
+    """Commit to a labels layer from now on.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Shows the layers.
+    layers : PromptLayers
+        Our layers on the image.
+    labels_layer : Labels
+        Of the image's shape; need not be in the viewer yet.
+    is_new : bool
+        Whether the labels layer is known to be empty.
+    """
+    layers.keys.bind(labels_layer)
+    watch = LabelsWatch(labels_layer, layers.planes, is_new=is_new)
+    session = _open_session(labels_layer, layers.planes)
+    job = AnnotationJob(viewer, layers.image, layers, labels_layer, session, watch)
+    watch.visible = job.visible_index()
+    return job
+
+
+def has_session(labels_layer: Labels) -> bool:
+    """Whether a labels layer was annotated before."""
+    return labels_layer in _SESSIONS
+
+
+def _open_session(labels_layer: Labels, planes: PlaneAxes) -> SegmentationSession:
+    """Resume or start the session of a labels layer and plane axes."""
+    sessions = _SESSIONS.setdefault(labels_layer, {})
+    if planes.axes not in sessions:
+        known = [session.prompts.highest_id for session in sessions.values()]
+        first_id = max([highest_id(labels_layer), *known]) + 1
+        sessions[planes.axes] = SegmentationSession(planes, LayerLabels(labels_layer), first_id)
+    return sessions[planes.axes]

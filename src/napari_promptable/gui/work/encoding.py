@@ -1,0 +1,196 @@
+"""Embeddings of planes: where they come from, and the task that encodes another plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from napari_promptable.errors import PromptableError
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.loading import ModelLoading
+from napari_promptable.gui.work.worker import Task, TaskControl
+from napari_promptable.planes import Channel, Index, PlaneSource
+from napari_promptable.predict.cluster import RemoteSegmenter
+from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.weights.checkpoints import cache_root
+
+if TYPE_CHECKING:
+    from napari_promptable.predict.predictor import PromptableModel
+
+_MAX_BYTES_ON_DISK = 20 * 10**9
+
+
+class Embedder:
+    """Takes embeddings from memory, disk, this computer or a cluster; used in threads.
+
+    Attributes
+    ----------
+    is_kept : bool
+        Whether embeddings are kept on disk, too.
+    cluster_address : str
+        Address of the dask scheduler whose workers encode; empty: this process encodes.
+    model_source : str
+        Loaded by the cluster's workers: the model's registry name or the path of its weights.
+    """
+
+    def __init__(self) -> None:
+        self.is_kept = False
+        self.cluster_address = ""
+        self.model_source = ""
+        self._cache = EmbeddingCache()
+        self._remote: tuple[object, RemoteSegmenter] | None = None
+        self._by_index: WeakValueDictionary[Index, ImageEmbedding] = WeakValueDictionary()
+
+    def embed(
+        self, model: PromptableModel, source: PlaneSource, index: Index, control: TaskControl
+    ) -> ImageEmbedding:
+        """Return a plane's embedding, from memory or disk if it is there."""
+        self._open_store()
+        embedding = self._cache.embed(
+            self._encoder(model),
+            model.model_id,
+            source.read(index),
+            is_cancelled=control.is_cancelled,
+        )
+        self._by_index[index] = embedding
+        return embedding
+
+    def known(self, model: PromptableModel, index: Index) -> ImageEmbedding | None:
+        """Return a plane's embedding by a model without reading the plane, if possible."""
+        embedding = self._by_index.get(index)
+        return embedding if embedding and embedding.model_id == model.model_id else None
+
+    def forget_indices(self) -> None:
+        """Stop taking planes for known: their pixels have changed."""
+        self._by_index.clear()
+
+    def close(self) -> None:
+        """Disconnect from the cluster."""
+        if self._remote is not None:
+            self._remote[1].close()
+            self._remote = None
+
+    def _open_store(self) -> None:
+        """Open or leave the store on disk, as the user wants."""
+        if not self.is_kept:
+            self._cache.store = None
+        elif self._cache.store is None:
+            self.is_kept = False  # stays so if opening fails
+            path = cache_root() / "embeddings.zarr"
+            self._cache.store = EmbeddingStore(path, max_bytes=_MAX_BYTES_ON_DISK)
+            self.is_kept = True
+
+    def _encoder(self, model: PromptableModel) -> Segmenter:
+        """Return the model itself, or the cluster with that model."""
+        if self._remote is not None:
+            if self._remote[0] == (self.cluster_address, model.model_id):
+                return self._remote[1]
+            self.close()
+        if not self.cluster_address:
+            return model
+        address, self.cluster_address = self.cluster_address, ""  # stays so if it fails
+        remote = RemoteSegmenter(model, address, self.model_source)
+        self._remote = (address, model.model_id), remote
+        self.cluster_address = address
+        return remote
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneEncoder:
+    """What one task needs: a model and the planes it is shown.
+
+    Attributes
+    ----------
+    model : PromptableModel
+        The model in use when the task was made.
+    planes : PlaneSource
+        Reads the image.
+    embedder : Embedder
+        Keeps embeddings.
+    """
+
+    model: PromptableModel
+    planes: PlaneSource
+    embedder: Embedder
+
+    def embed(self, index: Index, control: TaskControl) -> ImageEmbedding:
+        """Return a plane's embedding; encodes it if necessary."""
+        return self.embedder.embed(self.model, self.planes, index, control)
+
+
+class Encoding:
+    """Encodes planes of the job's image with the model in use.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds the annotation job.
+    loading : ModelLoading
+        Holds the model.
+    report : callable
+        Called with the error of a plane that cannot be encoded.
+
+    Attributes
+    ----------
+    embedder : Embedder
+        Keeps embeddings.
+    channel : Channel or None
+        Shown to the model; None shows all.
+    encoded : set of Index
+        Planes that need no encoding ahead of prompts.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        loading: ModelLoading,
+        report: Callable[[PromptableError], None],
+    ) -> None:
+        self._workspace, self._loading, self.report = workspace, loading, report
+        self.embedder = Embedder()
+        self.channel: Channel | None = None
+        self.encoded: set[Index] = set()
+
+    def encoder(self) -> PlaneEncoder | None:
+        """Return what a task on the current job needs; None without a job or a model."""
+        job, model = self._workspace.job, self._loading.model
+        if job is None or model is None:
+            return None
+        return PlaneEncoder(model, job.source(self.channel), self.embedder)
+
+    def forget_planes(self) -> None:
+        """Take no plane for encoded: pixels, channel or model have changed."""
+        self.encoded.clear()
+        self.embedder.forget_indices()
+
+    def skip_visible(self) -> None:
+        """Encode the plane in view only when a prompt needs it."""
+        index = self._workspace.visible_index()
+        if index is not None:
+            self.encoded.add(index)
+
+    def task(self, index: Index) -> Task | None:
+        """Return the task that encodes a plane ahead of its first prompt."""
+        encoder = self.encoder()
+        if encoder is None:
+            return None
+
+        def failed(error: PromptableError) -> None:
+            self.encoded.add(index)  # do not try again before a prompt needs it
+            self.report(error)
+
+        return Task(
+            f"encoding{describe_index(index)}",
+            lambda control: encoder.embed(index, control),
+            lambda _: self.encoded.add(index),
+            failed,
+        )
+
+
+def describe_index(index: Index) -> str:
+    """Name a plane in a task's text; empty for a 2D image."""
+    return f" slice {', '.join(map(str, index))}" if index else ""

@@ -1,0 +1,132 @@
+"""From a click to its mask: prompts edited → open question → task → answer → mask on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from psygnal import Signal
+
+from napari_promptable.annotation.answers import Answer, Question
+from napari_promptable.errors import PromptableError
+from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder, describe_index
+from napari_promptable.gui.work.worker import Task, TaskControl
+from napari_promptable.planes import Index
+from napari_promptable.prompts import PlanePrompts
+
+
+class Live:
+    """Source of answers to the current object's prompts.
+
+    In order: `read_prompts` when the prompt layers were edited, `next_task` when the worker is
+    free, `_accept` with the answer, `show_answer` when the session has taken it.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds the annotation job.
+    encoding : Encoding
+        Encodes the planes.
+    report : callable
+        Called with the error of prompts that cannot be read or answered.
+
+    Attributes
+    ----------
+    edited : psygnal.Signal
+        Emitted when the user changed prompts.
+    is_live : bool
+        Whether prompts are answered without being asked to.
+    """
+
+    edited = Signal()
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        encoding: Encoding,
+        report: Callable[[PromptableError], None],
+    ) -> None:
+        self._workspace, self._encoding, self._report = workspace, encoding, report
+        self._is_requested = False
+        self._unanswerable: list[PlanePrompts] = []
+        self.is_live = True
+
+    # the click path
+
+    def read_prompts(self) -> None:
+        """Pass the prompts on the layers to the session; `edited` then wakes the worker."""
+        job = self._workspace.job
+        if job is None:
+            return
+        try:
+            job.session.prompts.replace(job.layers.read())
+        except PromptableError as error:
+            self._report(error)
+        else:
+            self.edited.emit()
+        job.layers.set_refined(None)
+
+    def next_task(self) -> Task | None:
+        """Return the task that answers the most urgent open question."""
+        encoder = self._encoding.encoder()
+        if encoder is None:
+            return None
+        questions = self._open_questions() if self.is_live or self._is_requested else []
+        if not questions:
+            self._is_requested = False
+            return None
+        return self._answer_task(questions[0], encoder)
+
+    def _open_questions(self) -> list[Question]:
+        """Return the questions to answer, the one in view first."""
+        job, visible = self._workspace.job, self._workspace.visible_index()
+        if job is None:
+            return []
+        questions = [
+            question
+            for question in job.session.answers.open_questions()
+            if not any(question.prompts is prompts for prompts in self._unanswerable)
+        ]
+        return sorted(questions, key=lambda question: question.index != visible)
+
+    def _answer_task(self, question: Question, encoder: PlaneEncoder) -> Task:
+        def answer(control: TaskControl) -> Answer:
+            embedding = encoder.embed(question.index, control)
+            return question.resolve(encoder.model, embedding)
+
+        def failed(error: PromptableError) -> None:
+            self._unanswerable.append(question.prompts)
+            self._report(error)
+
+        text = f"segmenting{describe_index(question.index)}"
+        return Task(text, answer, self._accept, failed)
+
+    def _accept(self, answer: Answer) -> None:
+        """Pass an answer to the session, which drops it if the prompts have changed."""
+        self._encoding.encoded.add(answer.question.index)
+        if self._workspace.job is not None:
+            self._workspace.job.session.answers.accept(answer)
+
+    def show_answer(self, index: Index) -> None:
+        """Show the current object's mask on a plane, or none."""
+        job = self._workspace.job
+        if job is not None:
+            job.layers.show_mask(index, job.session.answers.mask(index))
+
+    # on request
+
+    def request(self) -> None:
+        """Answer all open questions, including those that failed before."""
+        self._is_requested = True
+        self._unanswerable.clear()
+
+    def cancel(self) -> None:
+        """Leave the open questions unanswered until their prompts change."""
+        self._is_requested = False
+        self._unanswerable += [question.prompts for question in self._open_questions()]
+
+    def forget_answers(self) -> None:
+        """Drop all answers: pixels, channel or model have changed."""
+        self._unanswerable.clear()
+        if self._workspace.job is not None:
+            self._workspace.job.session.answers.forget()

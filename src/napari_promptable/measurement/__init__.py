@@ -1,0 +1,1 @@
+"""Sizes, shapes and intensities of objects, as tables."""

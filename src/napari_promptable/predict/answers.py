@@ -1,0 +1,130 @@
+"""From prompts to the best of several answers, and from that to a prediction.
+
+A bare click does not tell the object's size. So a network that looks at tiles answers it at
+several zooms, and the surest answer counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from napari_promptable.models.cpu.parallel import one_thread
+from napari_promptable.models.sam import Sam
+from napari_promptable.predict.decoding import FrameMasks, decode_all
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.frames import choose_frames, place_prompts
+from napari_promptable.predict.prediction import Prediction
+from napari_promptable.prompts import PromptSet
+
+_OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
+_SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
+
+Wanted = Sequence[int]
+"""Which of the decoder's four masks may answer."""
+
+
+@torch.inference_mode()
+def answer_all(
+    sam: Sam,
+    embedding: ImageEmbedding,
+    prompts: Sequence[PromptSet],
+    wanted: Sequence[Wanted],
+) -> list[FrameMasks]:
+    """Answer the prompts of many objects.
+
+    Parameters
+    ----------
+    sam : Sam
+        The network.
+    embedding : ImageEmbedding
+        Made by it.
+    prompts : sequence of PromptSet
+        One per object.
+    wanted : sequence of sequence of int
+        Which masks of each object are wanted. Where the best of them is not sure, the zooms
+        above and below are tried too, and taken if their best is clearly surer.
+
+    Returns
+    -------
+    list of FrameMasks
+        One per object.
+    """
+    frames = [choose_frames(sam, embedding, each) for each in prompts]
+    answers = decode_all(
+        sam,
+        [place_prompts(first, each) for (first, *_), each in zip(frames, prompts, strict=True)],
+    )
+    unsure = [i for i, answer in enumerate(answers) if _sureness(answer, wanted[i]) < _SURE]
+    others = iter(
+        decode_all(
+            sam, [place_prompts(frame, prompts[i]) for i in unsure for frame in frames[i][1:]]
+        )
+    )
+    for i in unsure:
+        at_other_zooms = [next(others) for _ in frames[i][1:]]
+        answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i])
+    return _look_again(sam, answers, wanted) if sam.with_second_look else answers
+
+
+def _sureness(answer: FrameMasks, wanted: Wanted) -> float:
+    """Highest predicted IoU of the masks that are wanted."""
+    return float(answer.predicted_iou[answer.surest(wanted)])
+
+
+def _choose_zoom(first: FrameMasks, others: Sequence[FrameMasks], wanted: Wanted) -> FrameMasks:
+    """Keep the answer at the likeliest zoom, unless another is clearly surer."""
+    best = max(others, key=lambda answer: _sureness(answer, wanted), default=first)
+    is_surer = _sureness(best, wanted) > _sureness(first, wanted) + _OFF_ZOOM_PENALTY
+    return best if is_surer else first
+
+
+def _look_again(
+    sam: Sam, answers: Sequence[FrameMasks], wanted: Sequence[Wanted]
+) -> list[FrameMasks]:
+    """Ask the same about the surest wanted mask, showing it as the network's earlier answer."""
+    chosen = [answer.surest(masks) for answer, masks in zip(answers, wanted, strict=True)]
+    looks = decode_all(
+        sam,
+        [
+            replace(answer.prompts, mask_logits=answer.logits[mask].cpu().numpy())
+            for answer, mask in zip(answers, chosen, strict=True)
+        ],
+    )
+    improved = []
+    for answer, mask, look in zip(answers, chosen, looks, strict=True):
+        logits, predicted_iou = answer.logits.clone(), answer.predicted_iou.clone()
+        logits[mask], predicted_iou[mask] = look.logits[0], look.predicted_iou[0]
+        improved.append(FrameMasks(answer.prompts, logits, predicted_iou))
+    return improved
+
+
+@one_thread()
+@torch.inference_mode()
+def to_prediction(
+    answer: FrameMasks, candidates: Sequence[int], default: int | None = None
+) -> Prediction:
+    """Bring some of an answer's masks to the plane.
+
+    Parameters
+    ----------
+    answer : FrameMasks
+        Of one object.
+    candidates : sequence of int
+        Which of the four masks are offered, in this order.
+    default : int, optional
+        Candidate to offer first; the one with the highest predicted IoU by default.
+
+    Returns
+    -------
+    Prediction
+        With as many candidates, whose masks are drawn when they are asked for.
+    """
+    chosen = list(candidates)
+    confidence = answer.predicted_iou[chosen].float().cpu().numpy()
+    draw, low_res_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
+    if default is None:
+        default = int(confidence.argmax())
+    return Prediction(draw, confidence, low_res_logits, default)

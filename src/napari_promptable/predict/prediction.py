@@ -1,0 +1,67 @@
+"""The answer to prompts: candidates for one object on one plane (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from napari_promptable.masks import BoolArray, FloatArray
+
+
+class Prediction:
+    """Candidates for one object on one plane.
+
+    Parameters
+    ----------
+    masks : ndarray of bool, shape (C, H, W), or callable
+        Masks in image pixels, or what draws those of some candidates, (n, H, W), when they are
+        first asked for.
+    predicted_iou, low_res_logits, default
+        As below.
+
+    Attributes
+    ----------
+    predicted_iou : ndarray of float32, shape (C,)
+        The model's own estimate of each mask's IoU with the object.
+    low_res_logits : ndarray of float32, shape (C, h, w)
+        Unthresholded masks at the decoder's resolution; one of them may go back in as
+        ``mask_logits``.
+    default : int
+        The candidate to offer first.
+    """
+
+    def __init__(
+        self,
+        masks: BoolArray | Callable[[Sequence[int]], BoolArray],
+        predicted_iou: FloatArray,
+        low_res_logits: FloatArray,
+        default: int = 0,
+    ) -> None:
+        self.predicted_iou, self.low_res_logits = predicted_iou, low_res_logits
+        self.default = default
+        self._draw = masks if callable(masks) else lambda candidates: masks[list(candidates)]
+        self._drawn: dict[int, BoolArray] = {} if callable(masks) else dict(enumerate(masks))
+
+    def __len__(self) -> int:
+        """Count the candidates."""
+        return len(self.predicted_iou)
+
+    @cached_property
+    def masks(self) -> BoolArray:
+        """Masks of all candidates in image pixels, ndarray of bool, shape (C, H, W)."""
+        masks: BoolArray = self._draw(range(len(self)))
+        self._drawn = dict(enumerate(masks))
+        return masks
+
+    def mask(self, candidate: int) -> BoolArray:
+        """Mask of one candidate, ndarray of bool, shape (H, W); the others are not drawn."""
+        if candidate not in self._drawn:
+            [self._drawn[candidate]] = self._draw([candidate])
+        return self._drawn[candidate]
+
+    @property
+    def best(self) -> int:
+        """Index of the highest predicted IoU."""
+        return int(np.argmax(self.predicted_iou))

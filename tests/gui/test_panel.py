@@ -1,0 +1,116 @@
+"""The panel itself: its room, its sections and forms, whatever is shown in it."""
+
+import pytest
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+from qtpy.QtWidgets import QAbstractButton, QLabel, QRadioButton, QScrollArea, QToolButton
+
+from napari_promptable.annotation.records import ObjectOnSlice, Origin
+from napari_promptable.gui.panels.controls import Section
+from napari_promptable.gui.panels.settings_form import SettingsForm
+from napari_promptable.gui.panels.status import StatusPanel
+from napari_promptable.propagation.settings import (
+    DEFAULT_SETTINGS,
+    PropagationSettings,
+    SplitPolicy,
+)
+
+pytestmark = pytest.mark.gui
+
+WIDTH, HEIGHT = 300, 700
+LONG_MESSAGES = (
+    "/a/path/without/any/space" * 20,
+    "word" * 100,
+    "a sentence of many words " * 20,
+)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Three numbers."""
+
+    low: float = Field(default=0.5, ge=0, le=1, title="Low", description="a")
+    high: float = Field(default=2.0, ge=1, le=9, title="High", description="b")
+    free: float = Field(default=3.0, ge=0, title="Free", description="c")
+
+
+def test_a_form_is_made_from_titles_descriptions_and_limits(qtbot) -> None:
+    form = SettingsForm(Numbers(high=4.0), ["low", "high", "free"], columns=2)
+    qtbot.addWidget(form)
+    assert [label.text() for label in form.findChildren(QLabel)] == ["Low", "High", "Free"]
+    low, high, free = (form.findChild(object, name) for name in ("low", "high", "free"))
+    assert (low.minimum(), low.maximum(), low.toolTip()) == (0, 1, "a")
+    assert (high.minimum(), high.maximum(), high.value()) == (1, 9, 4)
+    assert free.minimum() == 0
+    low.setValue(0.25)
+    assert form.values() == {"low": 0.25, "high": 4.0, "free": 3.0}
+
+
+def test_every_choice_of_a_form_is_a_value_of_the_setting(qtbot) -> None:
+    form = SettingsForm(DEFAULT_SETTINGS, ["split"])
+    qtbot.addWidget(form)
+    box = form.findChild(object, "split")
+    texts = [box.itemText(number) for number in range(box.count())]
+    assert texts == ["the largest part", "the closest part", "all parts"]
+    for number, policy in enumerate(SplitPolicy):
+        box.setCurrentIndex(number)
+        assert PropagationSettings(**form.values()).split is policy
+
+
+def test_titles_are_in_the_published_schema() -> None:
+    schema = TypeAdapter(PropagationSettings).json_schema()["properties"]
+    assert schema["min_likeness"]["title"] == "Min. similarity"
+
+
+def test_a_folded_section_hides_its_content(qtbot) -> None:
+    content = QLabel("content")
+    section = Section("Title", "fold", content)
+    qtbot.addWidget(section)
+    section.show()
+    title = section.findChild(QAbstractButton, "fold")
+    assert not content.isVisible()
+    title.click()
+    assert content.isVisible()
+    assert content.height() >= content.sizeHint().height()
+    assert title.text() == "▾ Title"
+    section.set_title("Other")
+    title.click()
+    assert not content.isVisible()
+    assert title.text() == "▸ Other"
+
+
+def test_messages_leave_the_status_line_as_it_is(qtbot) -> None:
+    status = StatusPanel()
+    qtbot.addWidget(status)
+    status.show()
+    before = status.minimumSizeHint()
+    for message in LONG_MESSAGES:
+        status.set_status(message)
+        assert status.minimumSizeHint() == before
+        line = status.findChild(QLabel, "status")
+        assert line.text() == line.toolTip() == message
+
+
+def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks((5, 60, 80), [(2, 20, 24)]).image)
+    panel = user.widget.controller.panel
+    for name in ("volume_fold", "stop_rules", "objects_fold", "encoding_fold"):
+        user.control(name).setChecked(True)
+    panel.volume.strip.set_slices(5, 2, {2: ObjectOnSlice(None, Origin.PROMPTS, 0.9)})
+    panel.choices.refresh("channel")
+    user.dock.setFloating(True)
+    user.dock.resize(WIDTH, HEIGHT + user.dock.height() - user.widget.height())
+    user.qtbot.waitUntil(lambda: user.widget.width() <= WIDTH)
+    user.qtbot.waitUntil(lambda: user.widget.height() <= HEIGHT)
+    size = user.widget.size()
+    for message in LONG_MESSAGES:
+        panel.status.set_status(message)
+        user.qtbot.wait(1)
+        [area] = panel.findChildren(QScrollArea)
+        assert user.widget.size() == size, "no message moves or widens the panel"
+        assert area.verticalScrollBar().maximum() == 0, "no need to scroll"
+        assert area.widget().minimumSizeHint().width() <= area.viewport().width()
+    for kind in (QAbstractButton, QRadioButton, QToolButton):
+        for button in panel.findChildren(kind):
+            if button.isVisible():
+                assert button.width() >= button.minimumSizeHint().width(), button.text()

@@ -1,0 +1,32 @@
+from collections.abc import Sequence
+
+import numpy as np
+
+from napari_promptable.predict.prediction import Prediction
+
+
+def test_best_is_the_highest_predicted_iou() -> None:
+    masks, logits = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), np.float32)
+    prediction = Prediction(masks, np.array([0.2, 0.9, 0.5], np.float32), logits)
+    assert prediction.best == 1
+    assert prediction.default == 0
+
+
+def test_masks_are_drawn_when_they_are_asked_for() -> None:
+    masks = np.arange(3 * 4 * 4).reshape(3, 4, 4) % 3 == 0
+    drawn: list[list[int]] = []
+
+    def draw(candidates: Sequence[int]) -> np.ndarray:
+        drawn.append(list(candidates))
+        return masks[list(candidates)]
+
+    prediction = Prediction(draw, np.zeros(3, np.float32), np.zeros((3, 4, 4), np.float32))
+    assert len(prediction) == 3
+    assert drawn == []
+    for _ in range(2):
+        assert np.array_equal(prediction.mask(1), masks[1])
+    assert drawn == [[1]]
+    for _ in range(2):
+        assert np.array_equal(prediction.masks, masks)
+    assert drawn == [[1], [0, 1, 2]]
+    assert np.shares_memory(prediction.mask(1), prediction.masks)
