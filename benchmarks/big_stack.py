@@ -23,7 +23,8 @@ import zarr
 import napari_promptable as npp
 from benchmarks.measure import measure_memory
 from napari_promptable.batch.segment import room_for_labels, segment_document
-from napari_promptable.files.images import read_image, write_labels
+from napari_promptable.files.images import read_image
+from napari_promptable.files.label_images import write_labels
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
 

@@ -33,3 +33,14 @@ def test_the_command_line_starts_without_torch() -> None:
 @pytest.mark.gui
 def test_the_dock_widget_opens_without_torch() -> None:
     assert find_loaded(f"{PACKAGE}.gui.widget", {"torch"}) == ""
+
+
+def test_importing_the_package_leaves_the_environment_alone() -> None:
+    code = (
+        "import os; before = dict(os.environ); import napari_promptable.predict.predictor; "
+        "print(dict(os.environ) == before)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "True"

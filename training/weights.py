@@ -17,7 +17,7 @@ from tqdm import tqdm
 from napari_promptable.evaluation.evaluate import ImageScore, Protocol, evaluate_files
 from napari_promptable.evaluation.labelled_images import LabelledFile, find_labelled_files
 from napari_promptable.evaluation.report import draw_plot, format_table, summarise
-from napari_promptable.files.images import write_png
+from napari_promptable.files.writing import write_png
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.load_model import load_model
 from training.dataset import manifest_sha256

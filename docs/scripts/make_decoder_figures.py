@@ -26,7 +26,6 @@ from napari_promptable.masks import (
     mask_iou,
     mask_to_box_yxyx,
 )
-from napari_promptable.models.layers import cells_to_image
 from napari_promptable.models.mask_decoder import Attention
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
@@ -155,7 +154,7 @@ def prompt_maps(scene: Scene, prompts: PromptSet) -> np.ndarray:
     """Maps that the dense branch of `tiny` is given, (4, 4 * rows, 4 * columns)."""
     with record_inputs(scene.model.sam.prompt_encoder.mask_downscaling) as inputs:
         predict_masks(scene.model, scene.embedding, prompts)
-    return cells_to_image(inputs[0])[0].numpy()
+    return inputs[0][0].numpy()
 
 
 def attention_maps(scene: Scene, click_yx: np.ndarray) -> dict[str, np.ndarray]:

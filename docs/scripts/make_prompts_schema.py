@@ -17,6 +17,8 @@ def make_schema() -> dict[str, Any]:
     """Describe the format, with the settings of a propagation, which are an optional key."""
     schema = PromptFile.model_json_schema()
     settings = TypeAdapter(PropagationSettings).json_schema(ref_template=TEMPLATE)
+    for value in settings["properties"].values():
+        value.pop("choices", None)  # words of the panel
     schema["$defs"] |= settings.pop("$defs") | {"PropagationSettings": settings}
     schema["properties"]["propagation"] = {"$ref": "#/$defs/PropagationSettings"}
     return {

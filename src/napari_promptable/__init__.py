@@ -1,6 +1,5 @@
 """Promptable segmentation with the Segment Anything Model, in napari and without a screen."""
 
-import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -82,10 +81,6 @@ importing the package loads neither torch nor Qt nor napari."""
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
-
-# Read by OpenMP when torch is imported: beside a busy core, threads that wait in a loop make
-# decoding many times slower than threads that sleep.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     __version__ = version("napari-promptable")

@@ -22,12 +22,11 @@ from napari_promptable.gui.layers.adapters import (
     make_preview_layer,
     next_click,
     plane_axes_of,
-    read_layers,
     set_next_click,
     transform_of,
     visible_index,
-    write_layers,
 )
+from napari_promptable.gui.layers.prompt_layers import read_layers, write_layers
 from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 

@@ -3,9 +3,11 @@
 import pytest
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QLabel, QRadioButton, QScrollArea, QToolButton
 
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
+from napari_promptable.gui.panels.confidence_strip import ConfidenceStrip
 from napari_promptable.gui.panels.controls import Section
 from napari_promptable.gui.panels.settings_form import SettingsForm
 from napari_promptable.gui.panels.status import StatusPanel
@@ -96,7 +98,7 @@ def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> Non
     panel = user.widget.controller.panel
     for name in ("volume_fold", "stop_rules", "objects_fold", "encoding_fold"):
         user.control(name).setChecked(True)
-    panel.volume.strip.set_slices(5, 2, {2: ObjectOnSlice(None, Origin.PROMPTS, 0.9)})
+    panel.volume.strip.set_slices(5, 2, {2: ObjectOnSlice(None, Origin.PROPAGATED, 0.9)})
     panel.choices.refresh("channel")
     user.dock.setFloating(True)
     user.dock.resize(WIDTH, HEIGHT + user.dock.height() - user.widget.height())
@@ -114,3 +116,22 @@ def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> Non
         for button in panel.findChildren(kind):
             if button.isVisible():
                 assert button.width() >= button.minimumSizeHint().width(), button.text()
+
+
+def test_the_strip_shows_the_slices_of_the_object(qtbot) -> None:
+    strip = ConfidenceStrip()
+    qtbot.addWidget(strip)
+    strip.set_slices(100, 0, {50: ObjectOnSlice(None, Origin.PROMPTS)})
+    assert strip.isHidden(), "nothing was propagated yet"
+    objects = {z: ObjectOnSlice(None, Origin.PROPAGATED, 0.9) for z in range(42, 58)}
+    strip.set_slices(100, 45, objects)
+    assert not strip.isHidden()
+    strip.resize(200, strip.height())  # 20 slices: 40 to 59
+    clicked = []
+    strip.slice_clicked.connect(clicked.append)
+    for x in (1, 25, 199):
+        qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(x, 9))
+    assert clicked == [40, 42, 59]
+    bars = strip.grab().toImage()
+    assert bars.pixelColor(55, 20).name() == "#56b4e9"
+    assert bars.pixelColor(5, 20).name() != "#56b4e9"

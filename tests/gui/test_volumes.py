@@ -249,6 +249,10 @@ def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
 def test_a_click_on_the_strip_goes_to_the_slice(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     strip = user.control("confidence_strip")
+    click_disk(user, 1)
+    assert not strip.isVisible(), "nothing was propagated yet"
+    propagate(user)
+    assert strip.isVisible()
     x = int(strip.width() * 5.5 / SHAPE[0])
     user.qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(x, 9))
     user.wait_idle()

@@ -168,3 +168,13 @@ def _put_objects_in_place(reference: Any) -> None:
         parameter = getattr(reference, name).data
         parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
     reference.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
+
+
+def make_image_predictor(pair: Any) -> Any:
+    """The reference's predictor for single images, of the size of a pair."""
+    predictor = import_sam2().sam2_image_predictor.SAM2ImagePredictor(
+        pair.reference, disable_torch_jit=True
+    )
+    side = pair.ours.image_size
+    predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
+    return predictor

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_promptable.models.layers import patches_to_image
-from napari_promptable.models.mask_decoder import unfold_details
+from napari_promptable.models.layers import unfold_patches
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -18,7 +17,7 @@ from napari_promptable.models.prompt_encoder import (
     PADDING,
 )
 from napari_promptable.models.sam2.mask_decoder import replace_unstable
-from tests.parity.reference_sam2 import SMALL_LAYOUTS, import_sam2
+from tests.parity.reference_sam2 import SMALL_LAYOUTS, make_image_predictor
 
 EMBEDDING_TOLERANCE = 1e-4
 LOGITS_TOLERANCE = 1e-3
@@ -53,28 +52,17 @@ PROMPTS: dict[str, dict[str, Any]] = {
 @torch.inference_mode()
 def encode_both(pair: Any, image: np.ndarray) -> tuple[Any, Tensor]:
     """The reference's predictor with an image, and our embedding of it."""
-    predictor = import_sam2().sam2_image_predictor.SAM2ImagePredictor(
-        pair.reference, disable_torch_jit=True
-    )
-    strides = (4, 8, 16)
-    predictor._bb_feat_sizes = [(pair.ours.image_size // n,) * 2 for n in strides]
+    predictor = make_image_predictor(pair)
     predictor.set_image(image)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     return predictor, pair.ours.encode(pixels)
 
 
-def unfold_patches(folded: Tensor) -> Tensor:
-    """(N, 2 × 2 × D, rows, columns) → (N, D, 2 * rows, 2 * columns)."""
-    pixels = folded.unflatten(1, (2, 2, -1))
-    return pixels.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
-
-
 def check_embedding(pair: Any, predictor: Any, embedding: Tensor) -> None:
     """Compare all three levels."""
     coarse, middle, fine = embedding.split([256, 256, 512], dim=1)
-    grid = coarse.shape[-2:]
     found = [
-        patches_to_image(unfold_details(fine, depth=2).flatten(2, 5), grid),
+        unfold_patches(unfold_patches(fine)),
         unfold_patches(middle),
         coarse + pair.ours.no_mem_embed.reshape(1, -1, 1, 1),
     ]

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from napari_promptable import cli
+from napari_promptable.files.images import read_image
 from napari_promptable.samples.data import sample_path, sample_prompts
 from napari_promptable.weights.registry import MODELS
 
@@ -122,9 +123,9 @@ def test_planes_are_embedded_once(stack_path, tmp_path, capsys) -> None:
     cache = tmp_path / "cache.zarr"
     arguments = ["embed", str(stack_path), "-o", str(cache), "--device", "cpu"]
     assert cli.main(arguments) == cli.DONE
-    assert "2 planes encoded, 1 were there" in capsys.readouterr().out
+    assert "2 planes encoded, 1 already there" in capsys.readouterr().out
     assert cli.main(arguments) == cli.DONE
-    assert "0 planes encoded, 3 were there" in capsys.readouterr().out
+    assert "0 planes encoded, 3 already there" in capsys.readouterr().out
     assert_is_mistake(capsys, [*arguments, "--float16"], "float32", "float16")
     (cache / "zarr.json").write_text("{}")
     assert_is_mistake(capsys, arguments, "cache.zarr")
@@ -181,6 +182,77 @@ def test_mistakes_are_told_in_one_line(image_path, prompts_path, tmp_path, capsy
     tifffile.imwrite(wide, np.zeros((40, 60), np.uint8))
     assert_is_mistake(capsys, segment(wide, prompts_path), "(40, 60)", "(40, 50)")
     assert not output.exists()
+
+
+@pytest.fixture
+def channels_path(image_path, tmp_path):
+    """The square in the last of two channels."""
+    pixels = np.stack([np.zeros((40, 50), np.uint8), tifffile.imread(image_path)])
+    path = tmp_path / "channels.ome.tif"
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.5, "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata=metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "read as CYX, 2 channels, using channel 0 (DAPI)"),
+        (["--channel", "1"], "read as CYX, 2 channels, using channel 1 (GFP)"),
+        (["--axes", "TYX"], None),
+        (["--channel", "2"], None),
+    ],
+)
+def test_one_channel_is_segmented_and_named(
+    options, sentence, channels_path, image_path, prompts_path, tmp_path, capsys
+) -> None:
+    output = tmp_path / "labels.tif"
+    arguments = ["segment", channels_path, prompts_path, "-o", output, *options]
+    if sentence is None:
+        return assert_is_mistake(capsys, arguments, "channels.ome.tif", "read as")
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert f"channels.ome.tif: {sentence}\n" in capsys.readouterr().err
+    labels = tifffile.imread(output)
+    if "1" in options:
+        alone = tmp_path / "alone.tif"
+        assert cli.main(["segment", str(image_path), str(prompts_path), "-o", str(alone)]) == 0
+        assert np.array_equal(labels, tifffile.imread(alone))
+    return None
+
+
+def test_embedding_takes_one_channel(channels_path, tmp_path, capsys) -> None:
+    arguments = ["embed", str(channels_path), "-o", str(tmp_path / "cache.zarr")]
+    assert cli.main(arguments) == cli.DONE
+    out, err = capsys.readouterr()
+    assert "1 plane encoded, 0 already there" in out
+    assert "using channel 0" in err
+    assert cli.main([*arguments, "--axes", "ZYX"]) == cli.DONE
+    assert "1 plane encoded, 1 already there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["labels.png", "labels.npy", "labels.ome.zarr"])
+def test_the_ending_chooses_the_format(name, image_path, prompts_path, tmp_path) -> None:
+    for output in (tmp_path / name, tmp_path / "labels.tif"):
+        arguments = ["segment", image_path, prompts_path, "-o", output]
+        assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert np.array_equal(read_image(tmp_path / name), tifffile.imread(tmp_path / "labels.tif"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    image_path, prompts_path, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("napari_promptable.cli.segment.load_model", None)
+    for name, word in (("a.jpg", ".ome.zarr"), ("none/a.tif", "exists"), ("a" * 300, "ending")):
+        arguments = ["segment", image_path, prompts_path, "-o", tmp_path / name]
+        assert_is_mistake(capsys, arguments, name, word)
+
+
+def test_a_full_disk_is_told_in_one_line(capsys, monkeypatch) -> None:
+    def fill_disk(*_args: object) -> None:
+        raise OSError(28, "No space left on device", "/tmp/room")
+
+    monkeypatch.setattr("napari_promptable.cli.models.fetch_checkpoint", fill_disk)
+    assert_is_mistake(capsys, ["models", "fetch", "tiny"], "/tmp/room", "No space left")
 
 
 def test_objects_with_background_clicks_only_are_refused(

@@ -127,9 +127,12 @@ class ObjectLabels:
                 assert found.mask is not None
                 mask = found.mask.unpack()
                 num_asked += int(np.count_nonzero(mask))
+                num_before = len(patches)
                 extent, kept = self._write_one(object_id, index, mask, patches)
                 covered += kept
                 after[object_id, index] = replace(found, extent=extent, mask=None)
+                for patch in patches[num_before:]:
+                    after |= self._overwritten(object_id, index, patch, after)
         return self._finish(patches, after, num_asked, covered)
 
     def _write_one(
@@ -161,6 +164,20 @@ class ObjectLabels:
         ids, counts = np.unique(after[mask[extent] & ~is_object], return_counts=True)
         covered = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
         return _shift(mask_region(is_object), extent), covered
+
+    def _overwritten(
+        self, object_id: int, index: Index, patch: LabelPatch, after: Records
+    ) -> dict[Key, ObjectOnSlice | None]:
+        """Records of the other objects that lost pixels to an object."""
+        lost = np.unique(patch.before[patch.before != patch.after]).tolist()
+        records: dict[Key, ObjectOnSlice | None] = {}
+        for other in set(lost) - {0, object_id}:
+            record = after.get((other, index)) or self.records.get(other, index)
+            if record is not None and record.extent is not None:
+                region = self.planes.region(index, *record.extent)
+                left = mask_region(np.asarray(self.array[region]) == other)
+                records[other, index] = replace(record, extent=_shift(left, record.extent))
+        return records
 
     def relabel(self, object_ids: Iterable[int], new_id: int) -> Written:
         """Give all pixels of some objects another id, or make them background (0).
@@ -226,7 +243,7 @@ class ObjectLabels:
         num_asked: int = 0,
         covered: Counter[int] | None = None,
     ) -> Written:
-        """Report what was written, and update the records."""
+        """Update the records, and report the changes."""
         before = {key: self.records.get(*key) for key in after}
         num_pixels, num_slices = count_changes(self.planes, patches)
         if patches:

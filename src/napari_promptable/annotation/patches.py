@@ -78,7 +78,7 @@ class LabelPatch:
         Returns
         -------
         LabelPatch
-            What it really changed.
+            The actual change.
         """
         return self._write(labels, self.before, self.after)
 

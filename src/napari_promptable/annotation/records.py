@@ -88,7 +88,7 @@ Records = Mapping[Key, ObjectOnSlice | None]
 
 
 class ObjectRecords:
-    """What is on record about the objects in the labels.
+    """Records of the objects in the labels.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class ObjectRecords:
             self.changed.emit(frozenset(object_id for object_id, _ in records))
 
     def note_plane(self, index: Index, extents: Mapping[int, Extent]) -> bool:
-        """Record which objects a plane of the labels holds, whoever drew them.
+        """Record which objects a plane of the labels holds.
 
         Parameters
         ----------

@@ -107,7 +107,7 @@ class SegmentationSession:
         return is_news
 
     def refine_object(self, object_id: int, index: Index) -> None:
-        """Start correcting an object that is in the labels, whoever drew it.
+        """Start correcting an object that is in the labels, whether drawn here or elsewhere.
 
         On a plane where it has no prompts, its mask becomes the prompt that clicks correct.
 
@@ -241,7 +241,7 @@ class SegmentationSession:
         asked: Prompts | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Set the prompts of some objects, and add what was done to the history."""
+        """Set the prompts of some objects, and add the change to the history."""
         change = Change(
             verb,
             object_ids,

@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(_describe(error))
     except PromptableError as error:
         return _refuse(str(error))
+    except OSError as error:  # such as a full disk
+        return _refuse(
+            f"{error.filename or 'a file'} cannot be used ({error.strerror or error})"
+        )
     if code == INTERRUPTED:
         print(f"{_PROGRAM}: interrupted", file=sys.stderr)
     return code or DONE

@@ -11,6 +11,8 @@ from typer import Option
 
 from napari_promptable.cli.options import (
     BUNDLED_MODEL,
+    Axes,
+    Channel,
     Device,
     ImagePath,
     ModelName,
@@ -20,7 +22,8 @@ from napari_promptable.cli.options import (
 from napari_promptable.cli.progress import track
 
 if TYPE_CHECKING:
-    from napari_promptable.planes import Index, PlaneAxes
+    from napari_promptable.files.image_file import ImageFile
+    from napari_promptable.planes import Index
     from napari_promptable.predict.predictor import PromptableModel
 
 
@@ -45,25 +48,25 @@ def run(
         float | None,
         Option(metavar="GB", help="delete the least recently used embeddings beyond this size"),
     ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     model: ModelName = BUNDLED_MODEL,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
     """Encode an image ahead of time; an interrupted run resumes where it stopped."""
-    from napari_promptable.files.images import read_image
-    from napari_promptable.planes import PlaneAxes
+    from napari_promptable.files.images import open_channel
     from napari_promptable.predict.cluster import embed_volume
 
-    pixels = read_image(image)
-    planes = PlaneAxes.of_image(tuple(pixels.shape))
-    total = sum(1 for _ in planes.indices())
+    opened = open_channel(image, axes, channel)
+    total = sum(1 for _ in opened.planes.indices())
     keeping: dict[str, Any] = {
         "max_bytes": None if max_size is None else int(max_size * 1e9),
         "dtype": "float16" if float16 else None,
     }
     if scheduler is None:
         load = partial(load_model, model, device, precision)
-        encoded = _embed_here(load, pixels, planes, output, keeping)
+        encoded = _embed_here(load, opened, output, keeping)
     else:
         encoded = embed_volume(
             image,
@@ -72,28 +75,35 @@ def run(
             address=None if scheduler == "local" else scheduler,
             device=device,
             precision=precision,
+            axes=axes,
+            channel=channel,
             **keeping,
         )
-    num_encoded = sum(was_encoded for _, was_encoded in track(encoded, "planes", total))
-    print(f"{output}: {num_encoded} planes encoded, {total - num_encoded} were there")
+    num_encoded = sum(
+        was_encoded for _, was_encoded in track(encoded, "planes", opened.description, total)
+    )
+    planes = "1 plane" if num_encoded == 1 else f"{num_encoded} planes"
+    print(f"{output}: {planes} encoded, {total - num_encoded} already there")
 
 
 def _embed_here(
     load: Callable[[], PromptableModel],
-    pixels: Any,
-    planes: PlaneAxes,
+    image: ImageFile,
     output: Path,
     keeping: dict[str, Any],
 ) -> Iterator[tuple[Index, bool]]:
     """Encode in this process."""
+    import numpy as np
+
     from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 
+    planes = image.planes
     store = EmbeddingStore(output, **keeping)
     model = load()
     return embed_planes(
         model,
         model.model_id,
-        lambda index: pixels[planes.region(index)],
+        lambda index: np.asarray(image.data[planes.region(index)]),
         planes.indices(),
         store,
     )

@@ -51,7 +51,7 @@ def run(
         format_table,
         summarise,
     )
-    from napari_promptable.files.images import write_json, write_png
+    from napari_promptable.files.writing import write_json, write_png
 
     if plot is not None:
         check_that_plots_can_be_drawn()

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 BUNDLED_MODEL = "tiny"
 
 ImagePath = Annotated[Path, Argument(metavar="IMAGE", help="image file or zarr folder")]
+Axes = Annotated[
+    str | None,
+    Option(metavar="ZCYX", help="name the image's axes: T, C, Z, Y, X, and S for RGB"),
+]
+Channel = Annotated[int | None, Option(metavar="N", help="use this channel, from 0")]
 ModelName = Annotated[
     str, Option(metavar="NAME|PATH", help="a name from 'models list', or a weights file")
 ]

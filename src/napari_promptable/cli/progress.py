@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import TypeVar
@@ -26,11 +27,14 @@ class ProgressBar:
     ----------
     name : str
         What is counted.
+    heading : str
+        Line to print above the bar, such as how the image was read.
     in_bytes : bool
         Whether the counts are bytes.
     """
 
-    def __init__(self, name: str, *, in_bytes: bool = False) -> None:
+    def __init__(self, name: str, heading: str = "", *, in_bytes: bool = False) -> None:
+        self._heading = heading
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -56,20 +60,24 @@ class ProgressBar:
     def __call__(self, done: int, total: int | None) -> None:
         """Show how much of the total is done; a total of None is unknown."""
         if not self._is_shown:
+            if self._heading:
+                print(self._heading, file=sys.stderr)
             self._progress.start()
             self._is_shown = True
         self._progress.update(self._task, completed=done, total=total)
 
 
-def track(items: Iterable[Item], name: str, total: int | None = None) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], name: str, heading: str = "", total: int | None = None
+) -> Iterator[Item]:
     """Iterate over items and show how many are done.
 
     Parameters
     ----------
     items : iterable
         Anything.
-    name : str
-        What is counted.
+    name, heading : str
+        As in `ProgressBar`.
     total : int, optional
         How many items there are; by default their length, if they have one.
 
@@ -80,7 +88,7 @@ def track(items: Iterable[Item], name: str, total: int | None = None) -> Iterato
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with ProgressBar(name) as bar:
+    with ProgressBar(name, heading) as bar:
         for number, item in enumerate(items, start=1):
             yield item
             bar(number, total)

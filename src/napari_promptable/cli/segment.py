@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from napari_promptable.cli.options import (
+    Axes,
+    Channel,
     Device,
     ImagePath,
     Precision,
@@ -21,6 +23,7 @@ from napari_promptable.errors import PromptError
 
 if TYPE_CHECKING:
     from napari_promptable.annotation.patches import LabelsArray
+    from napari_promptable.files.image_file import ImageFile
     from napari_promptable.files.prompts_json import PromptDocument
     from napari_promptable.predict.embeddings import EmbeddingCache
     from napari_promptable.predict.predictor import PromptableModel
@@ -68,6 +71,8 @@ def run(
         Literal["both", "forward", "backward"] | None,
         Option(help="where to go from a prompted slice", rich_help_panel=_PROPAGATION),
     ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     model: Annotated[
         str | None,
         Option(
@@ -80,7 +85,8 @@ def run(
 ) -> None:
     """Answer the prompts of a prompts.json and write the labels."""
     from napari_promptable.batch.segment import room_for_labels
-    from napari_promptable.files.images import read_image, write_labels
+    from napari_promptable.files.images import open_image
+    from napari_promptable.files.label_images import check_label_path, write_labels
     from napari_promptable.files.prompts_json import read_prompts
     from napari_promptable.predict.embedding_store import EmbeddingStore
     from napari_promptable.predict.embeddings import EmbeddingCache
@@ -88,16 +94,19 @@ def run(
     document = read_prompts(prompts)
     changes = _propagation_options(propagate, axis, slices, direction)
     settings = _settings_of(document, changes) if propagate else None
-    pixels = read_image(image)
+    check_label_path(output, document.image_shape, max(document.objects, default=0))
+    opened = open_image(image, axes).fitted(document.image_shape, document.image_name, channel)
     embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
 
     def load(name: str) -> PromptableModel:
         return load_model(model or name, device, precision)
 
     with room_for_labels(document.image_shape) as room:
-        labels = _segment(load, pixels, document, settings, axis, embeddings, room)
-        write_labels(output, labels)
-    print(f"{output}: {len(document.objects)} objects, model {model or document.model}")
+        labels = _segment(load, opened, document, settings, axis, embeddings, room)
+        write_labels(output, labels, opened)
+    count = len(document.objects)
+    objects = "1 object" if count == 1 else f"{count} objects"
+    print(f"{output}: {objects}, model {model or document.model}")
 
 
 def _propagation_options(
@@ -125,7 +134,7 @@ def _settings_of(document: PromptDocument, changes: dict[str, Any]) -> Propagati
 
 def _segment(
     load: Callable[[str], PromptableModel],
-    image: Any,
+    image: ImageFile,
     document: PromptDocument,
     settings: PropagationSettings | None,
     axis: int | None,
@@ -139,13 +148,17 @@ def _segment(
 
     if settings is not None:
         model = load(document.model)
-        with ProgressBar("slices") as bar:
+        with ProgressBar("slices", image.description) as bar:
             return propagate_document(
-                model, image, document, settings, axis=axis, cache=cache, progress=bar
+                model, image.data, document, settings, axis=axis, cache=cache, progress=bar
             )
     if document.extra.get(ACTIONS):
-        steps = partial(track, name="steps")
-        return replay_document(load, image, document, cache=cache, labels=room, progress=steps)
-    objects = partial(track, name="objects")
+        steps = partial(track, name="steps", heading=image.description)
+        return replay_document(
+            load, image.data, document, cache=cache, labels=room, progress=steps
+        )
+    objects = partial(track, name="objects", heading=image.description)
     model = load(document.model)
-    return segment_document(model, image, document, cache=cache, labels=room, progress=objects)
+    return segment_document(
+        model, image.data, document, cache=cache, labels=room, progress=objects
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.files.images import read_image
+from napari_promptable.files.images import open_channel, read_image
 
 MANIFEST = "manifest.csv"
 """Table in a folder of labelled images, with the columns file and label, and optionally
@@ -54,7 +54,7 @@ class LabelledFile:
         ImageFormatError
             If a file cannot be read, or the shapes do not match.
         """
-        image, labels = np.asarray(read_image(self.image_path)), self._read_labels()
+        image, labels = np.asarray(open_channel(self.image_path).data), self._read_labels()
         is_rgb = image.ndim == labels.ndim + 1 and image.shape[-1] in (3, 4)
         if image.shape[: labels.ndim] != labels.shape or not (
             is_rgb or image.ndim == labels.ndim
@@ -69,10 +69,10 @@ class LabelledFile:
 
     def _read_labels(self) -> npt.NDArray[np.integer[Any]]:
         labels = np.asarray(read_image(self.label_path))
-        if labels.ndim < 2 or labels.dtype.kind not in "bui":
+        if labels.dtype.kind not in "bui":
             raise ImageFormatError(
-                f"{self.label_path} has shape {labels.shape} and dtype {labels.dtype}; labels "
-                "are whole numbers, one per pixel, 0 for the background"
+                f"{self.label_path} has dtype {labels.dtype}; labels are whole numbers, one "
+                "per pixel, 0 for the background"
             )
         return labels.astype(np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from napari_promptable.errors import PromptableError
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError, PromptableError
 
 
 @contextmanager
-def complete_file(path: Path, error_class: type[PromptableError]) -> Iterator[Path]:
+def complete_file(
+    path: Path, error_class: type[PromptableError] = ImageFormatError
+) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` in the end.
 
     Parameters
@@ -21,28 +27,27 @@ def complete_file(path: Path, error_class: type[PromptableError]) -> Iterator[Pa
     path : Path
         Where the file goes; an existing file is replaced.
     error_class : type of PromptableError
-        Raised if the file cannot be written; nothing is left behind then.
+        Raised if it cannot be written; nothing is left behind then.
 
     Yields
     ------
     Path
         A short name in the same folder.
     """
-    temporary = path.with_name(f".{uuid4().hex[:12]}.tmp")
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise error_class(
-            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
-            "and that you may write to"
-        ) from error
+        raise error_class(_refusal(path, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def complete_folder(path: Path, error_class: type[PromptableError]) -> Iterator[Path]:
+def complete_folder(
+    path: Path, error_class: type[PromptableError] = ImageFormatError
+) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `path` in the end.
 
     Parameters
@@ -57,17 +62,64 @@ def complete_folder(path: Path, error_class: type[PromptableError]) -> Iterator[
     Path
         An empty folder beside it.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise error_class(f"{path} exists already; name a new folder, or remove this one first")
-    temporary = path.with_name(f".{uuid4().hex[:12]}.tmp")
+    _check_that_folder_is_free(path, error_class)
+    temporary = _beside(path)
     try:
         temporary.mkdir()
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise error_class(
-            f"{path} cannot be written ({error.strerror or error}); name a folder that exists "
-            "and that you may write to"
-        ) from error
+        raise error_class(_refusal(path, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{uuid4().hex[:12]}.tmp")
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    return (
+        f"{path} cannot be written ({error.strerror or error}); name a folder that exists and "
+        "that you may write to"
+    )
+
+
+def _check_that_folder_is_free(path: Path, error_class: type[PromptableError]) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise error_class(f"{path} exists already; name a new folder, or remove this one first")
+
+
+def check_that_it_can_be_written(path: Path) -> None:
+    """Raise ImageFormatError if nothing can be made at this path; leaves nothing.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or with the ending .zarr a folder.
+    """
+    temporary = _beside(path)
+    try:
+        if path.suffix.lower() == ".zarr":
+            _check_that_folder_is_free(path, ImageFormatError)
+        elif path.is_dir():
+            raise ImageFormatError(f"{path} is a folder; give the name of a file")
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise ImageFormatError(_refusal(path, error)) from error
+
+
+def write_png(path: str | Path, image: npt.NDArray[np.unsignedinteger]) -> None:
+    """Write an (H, W, 3) or (H, W) image as PNG; ImageFormatError if it cannot be written."""
+    import imageio.v3
+
+    with complete_file(Path(path)) as temporary:
+        imageio.v3.imwrite(temporary, image, extension=".png")
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write plain data as JSON; ImageFormatError if the file cannot be written."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    with complete_file(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Builds the plugin's parts and connects them; does nothing by itself."""
+"""Builds the plugin's parts and connects them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
-from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.actions.volume import VolumeActions
 from napari_promptable.gui.display import Display
 from napari_promptable.gui.layers.adapters import unwrap
@@ -41,7 +41,7 @@ class PromptController:
         Computes.
     choices : ChoiceActions
         Applies what the user chose.
-    actions : Actions
+    actions : PromptActions
         Verbs for the current object.
     object_actions : ObjectActions
         Verbs for objects in the labels layer.
@@ -69,7 +69,7 @@ class PromptController:
         )
         self.scheduler = scheduler = Scheduler(workspace)
         self.choices = ChoiceActions(self._viewer, workspace, scheduler, offers, panel.choices)
-        self.actions = Actions(workspace, scheduler)
+        self.actions = PromptActions(workspace, scheduler)
         self.object_actions = ObjectActions(workspace, self.actions)
         self.object_view = ObjectView(workspace, panel.objects)
         self.volume_actions = VolumeActions(workspace, scheduler, self.actions, panel.volume)

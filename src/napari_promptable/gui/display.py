@@ -15,7 +15,7 @@ from napari_promptable.planes import Index
 
 
 class Display:
-    """Follows signals; changes nothing but what is shown.
+    """Shows the state whenever a signal says that it changed.
 
     Parameters
     ----------

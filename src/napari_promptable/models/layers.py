@@ -1,7 +1,7 @@
 """Building blocks that several of the networks share."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,88 +32,6 @@ class LayerNorm2d(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-class PatchDown(nn.Conv2d):
-    """Convolution of 2 × 2 patches, one output each, as a matrix product.
-
-    Its weights are those of ``Conv2d(kernel_size=2, stride=2)``, but each patch lies in the
-    last axes of the input: (..., 2, 2, C) → (..., C').
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., 2, 2, in_channels) to (..., out_channels)."""
-        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(x.flatten(-3), weight, self.bias)
-
-
-class PatchUp(nn.ConvTranspose2d):
-    """Transposed convolution to 2 × 2 patches, as a matrix product.
-
-    Its weights are those of ``ConvTranspose2d(kernel_size=2, stride=2)``, but each patch
-    goes to the last axes of the output: (..., C) → (..., 2, 2, C').
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Map (..., in_channels) to (..., 2, 2, out_channels)."""
-        assert self.bias is not None
-        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        patches = F.linear(x, weight, self.bias.repeat(4))
-        return patches.reshape(*x.shape[:-1], 2, 2, self.out_channels)
-
-
-class PointwiseConv(nn.Conv2d):
-    """``Conv2d(kernel_size=1)`` over the last axis: (..., C) → (..., C')."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in_channels) to (..., out_channels)."""
-        return F.linear(x, self.weight[:, :, 0, 0], self.bias)
-
-
-def image_to_cells(image: Tensor) -> Tensor:
-    """Sort pixels into cells of 4 × 4, these into 2 × 2 patches of 2 × 2 pixels.
-
-    Parameters
-    ----------
-    image : Tensor, shape (N, C, 4 * h, 4 * w)
-        Feature maps.
-
-    Returns
-    -------
-    Tensor, shape (N, h, w, 2, 2, 2, 2, C)
-        Axes: image, cell row and column, patch row and column, pixel row and column, channel.
-    """
-    n, channels, height, width = image.shape
-    cells = image.reshape(n, channels, height // 4, 2, 2, width // 4, 2, 2)
-    return cells.permute(0, 2, 5, 3, 6, 4, 7, 1)
-
-
-def patches_to_image(patches: Tensor, grid_size: Sequence[int]) -> Tensor:
-    """Put the pixels of cells of 4 × 4 where they belong, undoing `image_to_cells`.
-
-    Parameters
-    ----------
-    patches : Tensor, shape (N, h * w, 16, C)
-        Pixels of each cell, patch by patch.
-    grid_size : (int, int)
-        h and w.
-
-    Returns
-    -------
-    Tensor, shape (N, C, 4 * h, 4 * w)
-        Feature maps.
-    """
-    pixels = patches.unflatten(2, (2, 2, 2, 2)).permute(0, 6, 2, 4, 3, 5, 1)
-    return F.pixel_shuffle(pixels.flatten(1, 5).unflatten(2, tuple(grid_size)), 4)
-
-
 def fold_patches(feature_map: Tensor) -> Tensor:
     """Put the 2 × 2 pixels of each patch one after the other into channels.
 
@@ -130,6 +48,13 @@ def fold_patches(feature_map: Tensor) -> Tensor:
     patches = feature_map.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (N, C, h, 2, w, 2)
     folded: Tensor = patches.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
     return folded
+
+
+def unfold_patches(folded: Tensor) -> Tensor:
+    """Undo `fold_patches`: (N, 4 * C, h, w) → (N, C, 2 * h, 2 * w)."""
+    patches = folded.unflatten(1, (2, 2, -1))  # (N, 2, 2, C, h, w)
+    feature_map: Tensor = patches.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
+    return feature_map
 
 
 class MLP(nn.Module):

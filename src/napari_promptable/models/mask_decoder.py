@@ -4,23 +4,18 @@ Source: "Segment Anything" (SAM), arXiv 2304.02643, section 3, appendix A and fi
 Token axes are named T (tokens) and K (cells of the image embedding, rows × columns).
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.cpu.cells import Cells
-from napari_promptable.models.layers import MLP, ConvBlock, PatchUp, patches_to_image
+from napari_promptable.models.layers import MLP, ConvBlock, LayerNorm2d, unfold_patches
 from napari_promptable.models.quality_head import QualityHead
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner width may be smaller than the tokens'.
+    """Multi-head attention whose inner width may be smaller than the tokens' width.
 
     Parameters
     ----------
@@ -43,40 +38,19 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Let queries (N, T, C) attend to keys and values (N, K, C); returns (N, T, C)."""
-        return self.towards(k, v)(q)
+        queries, keys, values = (
+            self.split_heads(projection(x))
+            for projection, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
+        )
+        return self.join_heads(F.scaled_dot_product_attention(queries, keys, values))
 
-    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return what lets queries attend to these keys and values, projected once."""
-        keys, values = self._split_heads(self.k_proj(k)), self._split_heads(self.v_proj(v))
-
-        def attend(q: Tensor) -> Tensor:
-            queries = self._split_heads(self.q_proj(q))
-            attended = F.scaled_dot_product_attention(queries, keys, values)
-            together: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
-            return together
-
-        return attend
-
-    def _split_heads(self, x: Tensor) -> Tensor:
+    def split_heads(self, x: Tensor) -> Tensor:
         """(N, T, inner width) → (N, heads, T, D)."""
-        heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
-        return heads.transpose(1, 2)
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
-
-class LooksAtTokens(Protocol):
-    """`Attention`, or what takes its place at inference."""
-
-    def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
-        """See `Attention.towards`."""
-        ...
-
-
-class ImageAttention(Attention):
-    """Attention of tokens to cells, whose positions count in keys, not in values."""
-
-    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
-        """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
-        return super().forward(q, image + image_pe, image)
+    def join_heads(self, attended: Tensor) -> Tensor:
+        """(N, heads, T, D) → (N, T, C)."""
+        return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class TokenMLP(nn.Module):
@@ -93,32 +67,27 @@ class TokenMLP(nn.Module):
 
 
 class TwoWayAttentionBlock(nn.Module):
-    """Tokens attend to themselves and to the image; then the image attends to the tokens.
+    """Tokens attend to themselves and to the image, then the image attends to the tokens.
 
     Parameters
     ----------
     embed_dim, num_heads, mlp_dim : int
         Width, heads and hidden width of the perceptron.
     is_first : bool
-        In the first block the tokens carry no position besides their own value.
+        In the first block, tokens are their own positions, so none are added.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_dim: int, is_first: bool) -> None:
         super().__init__()
         self.self_attn = Attention(embed_dim, num_heads)
         self.norm1 = nn.LayerNorm(embed_dim)
-        self.cross_attn_token_to_image: nn.Module = ImageAttention(
-            embed_dim, num_heads, downsample_rate=2
-        )
+        self.cross_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
         self.norm2 = nn.LayerNorm(embed_dim)
         self.mlp = TokenMLP(embed_dim, mlp_dim)
         self.norm3 = nn.LayerNorm(embed_dim)
         self.norm4 = nn.LayerNorm(embed_dim)
-        self.cross_attn_image_to_token: LooksAtTokens = Attention(
-            embed_dim, num_heads, downsample_rate=2
-        )
+        self.cross_attn_image_to_token = Attention(embed_dim, num_heads, downsample_rate=2)
         self.is_first = is_first
-        self.cells = Cells()
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
@@ -129,31 +98,27 @@ class TwoWayAttentionBlock(nn.Module):
         ----------
         tokens, token_pe : Tensor, shape (N, T, C)
             Tokens and their position, which is their value before the first block.
-        image, image_pe : Tensor, shape (N, K, C) and (1, K, C)
+        image, image_pe : Tensor, shape (N or 1, K, C) and (1, K, C)
             Cells of the image embedding and their positions.
 
         Returns
         -------
-        tokens, image : Tensor
-            Of the same shapes.
+        tokens, image : Tensor, shape (N, T, C) and (N, K, C)
+            Updated tokens and cells.
         """
-        if self.is_first:
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            q = tokens + token_pe
-            tokens = tokens + self.self_attn(q, q, tokens)
-        tokens = self.norm1(tokens)
-        q = tokens + token_pe
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(q, image, image_pe))
+        tokens = self.attend_to_tokens(tokens, token_pe)
+        attended = self.cross_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        tokens = self.norm2(tokens + attended)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        attend = self.cross_attn_image_to_token.towards(tokens + token_pe, tokens)
+        attended = self.cross_attn_image_to_token(image + image_pe, tokens + token_pe, tokens)
+        return tokens, self.norm4(image + attended)
 
-        shape = (len(tokens), *image.shape[1:])
-
-        def update(cells: Tensor, positions: Tensor) -> Tensor:
-            return self.norm4(attend(cells + positions).add_(cells))  # type: ignore[no-any-return]
-
-        return tokens, self.cells.map(update, shape, image, image_pe)
+    def attend_to_tokens(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """Let tokens attend to each other; shapes (N, T, C)."""
+        if self.is_first:
+            return self.norm1(self.self_attn(tokens, tokens, tokens))  # type: ignore[no-any-return]
+        q = tokens + token_pe
+        return self.norm1(tokens + self.self_attn(q, q, tokens))  # type: ignore[no-any-return]
 
 
 class TwoWayTransformer(nn.Module):
@@ -171,9 +136,7 @@ class TwoWayTransformer(nn.Module):
             TwoWayAttentionBlock(embed_dim, num_heads, mlp_dim, is_first=i == 0)
             for i in range(depth)
         )
-        self.final_attn_token_to_image: nn.Module = ImageAttention(
-            embed_dim, num_heads, downsample_rate=2
-        )
+        self.final_attn_token_to_image = Attention(embed_dim, num_heads, downsample_rate=2)
         self.norm_final_attn = nn.LayerNorm(embed_dim)
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,15 +144,63 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe)
-        attended = self.final_attn_token_to_image(tokens + token_pe, image, image_pe)
+        attended = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + attended), image
+
+
+class MaskUpscaling(nn.Sequential):
+    """Upscale the image embedding four times, and draw masks on it.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width C of the image embedding.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(embed_dim, embed_dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(embed_dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(embed_dim // 4, embed_dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+
+    def forward(  # type: ignore[override]
+        self, image: Tensor, details: Sequence[Tensor], weights: Tensor
+    ) -> Tensor:
+        """Draw masks.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, C, rows, columns)
+            Updated image embedding.
+        details : sequence of Tensor, shape (N or 1, …, rows, columns)
+            Added after the first and the second upscaling; their pixels are folded into
+            channels once and twice, see `fold_patches`. There may be fewer than two.
+        weights : Tensor, shape (N, C / 8, M)
+            Of each mask.
+
+        Returns
+        -------
+        Tensor, shape (N, M, 4 * rows, 4 * columns)
+            Logits: the dot product of each pixel's features with the weights.
+        """
+        up, norm, gelu, up_again, last_gelu = self
+        upscaled = up(image)
+        if len(details) > 0:
+            upscaled = upscaled + unfold_patches(details[0])
+        upscaled = up_again(gelu(norm(upscaled)))
+        if len(details) > 1:
+            upscaled = upscaled + unfold_patches(unfold_patches(details[1]))
+        return torch.einsum("ncm,nchw->nmhw", weights, last_gelu(upscaled))
 
 
 class MaskDecoder(nn.Module):
     """Answer prompts with four masks and a predicted IoU for each.
 
-    Mask 0 is for prompts that leave no doubt; masks 1 to 3 are the levels (whole, part,
-    subpart) of an ambiguous one.
+    Mask 0 answers a clear prompt, masks 1 to 3 are the levels (whole, part, subpart) of an
+    ambiguous one.
 
     Parameters
     ----------
@@ -224,20 +235,13 @@ class MaskDecoder(nn.Module):
         num_masks = self.num_multimask_outputs + 1
         self.embed_dim = embed_dim
         self.with_details = with_details
-        self.cells = Cells()
-        self.transformer = transformer
+        self.transformer: nn.Module = transformer
         self.iou_token = nn.Embedding(1, embed_dim)
         self.mask_tokens = nn.Embedding(num_masks, embed_dim)
         self.fusion = nn.Sequential(
             *[ConvBlock(embed_dim, kernel_size=5, expansion=2) for _ in range(fusion_depth)]
         )
-        self.output_upscaling = nn.Sequential(
-            PatchUp(embed_dim, embed_dim // 4),
-            nn.LayerNorm(embed_dim // 4, eps=1e-6),
-            nn.GELU(),
-            PatchUp(embed_dim // 4, embed_dim // 8),
-            nn.GELU(),
-        )
+        self.output_upscaling: nn.Module = MaskUpscaling(embed_dim)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(embed_dim, embed_dim, embed_dim // 8, 3) for _ in range(num_masks)
         )
@@ -268,15 +272,15 @@ class MaskDecoder(nn.Module):
             Predicted IoU of each mask.
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens, cells = self._meet(output_tokens, image_embedding, image_pe, sparse, dense)
-        mask_tokens = tokens[:, 1 : 1 + len(self.output_hypernetworks_mlps)]
-        logits = self._draw_masks(mask_tokens, cells, image_embedding)
-        predicted_iou = self.iou_prediction_head(tokens[:, 0])
+        tokens, image = self.meet(output_tokens, image_embedding, image_pe, sparse, dense)
+        logits = self.draw_masks(tokens[:, 1:], image, image_embedding)
+        predicted_iou: Tensor = self.iou_prediction_head(tokens[:, 0])
         if self.quality_head is not None:
-            predicted_iou = predicted_iou + self.quality_head(logits, cells, mask_tokens)
-        return patches_to_image(logits, image_embedding.shape[-2:]), predicted_iou
+            mask_tokens = tokens[:, 1 : 1 + logits.shape[1]]
+            predicted_iou = predicted_iou + self.quality_head(logits, image, mask_tokens)
+        return logits, predicted_iou
 
-    def _meet(
+    def meet(
         self,
         output_tokens: Tensor,
         image_embedding: Tensor,
@@ -286,67 +290,26 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Run the transformer on output tokens (T, C), prompts and image; see `forward`.
 
-        Returns updated tokens (N, T + P, C) and cells (N, K, C).
+        Returns updated tokens (N, T + P, C) and image (N, C, rows, columns).
         """
         tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-        cells = self.fusion(dense + image_embedding[:, : self.embed_dim])
-        answer: tuple[Tensor, Tensor] = self.transformer(
-            _to_sequence(cells), _to_sequence(image_pe), tokens
-        )
-        return answer
+        image = self.fusion(dense + image_embedding[:, : self.embed_dim])
+        tokens, cells = self.transformer(to_sequence(image), to_sequence(image_pe), tokens)
+        return tokens, cells.transpose(1, 2).unflatten(2, image.shape[-2:])
 
-    def _draw_masks(
-        self, mask_tokens: Tensor, cells: Tensor, image_embedding: Tensor
-    ) -> Tensor:
-        """Draw the masks of tokens (N, 4, C) on cells (N, K, C): (N, K, 16, 4)."""
+    def draw_masks(self, tokens: Tensor, image: Tensor, image_embedding: Tensor) -> Tensor:
+        """Draw four masks (N, 4, …) with the first tokens (N, T, C) on the updated image."""
         weights = torch.stack(
-            [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
-            dim=2,
+            [mlp(tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=2
         )
-        draw, shape = partial(self._draw, weights), (*cells.shape[:2], 16, weights.shape[-1])
-        return self.cells.map(draw, shape, cells, *self._details(image_embedding))
+        logits: Tensor = self.output_upscaling(image, self.details(image_embedding), weights)
+        return logits
 
-    def _details(self, image_embedding: Tensor) -> list[Tensor]:
-        """Details to add after each upscaling, the coarser first, if there are any.
-
-        They are (N or 1, K, 2, 2, C / 4) and (N or 1, K, 2, 2, 2, 2, C / 8).
-        """
-        if not self.with_details:
-            return []
-        return [unfold_details(image_embedding[:, self.embed_dim :], depth=1)]
-
-    def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
-        """Draw masks with weights (N, C / 8, 4) on cells (N, K, C): (N, K, 16, 4)."""
-        upscale, norm, gelu, upscale_again, last_gelu = self.output_upscaling
-        coarse, fine = (*details, None, None)[:2]
-        upscaled: Tensor = upscale(cells)
-        upscaled = gelu(norm(upscaled if coarse is None else upscaled + coarse))
-        upscaled = upscale_again(upscaled)
-        upscaled = last_gelu(upscaled if fine is None else upscaled + fine)
-        logits = upscaled.flatten(1, 5) @ weights
-        return logits.view(len(logits), -1, 16, logits.shape[-1])
+    def details(self, image_embedding: Tensor) -> Sequence[Tensor]:
+        """Split details off an image embedding, see `MaskUpscaling.forward`."""
+        return [image_embedding[:, self.embed_dim :]] if self.with_details else []
 
 
-def unfold_details(folded: Tensor, depth: int) -> Tensor:
-    """Take details out of the channels that they are folded into.
-
-    Parameters
-    ----------
-    folded : Tensor, shape (N, 4 ** depth * D, rows, columns)
-        Details of the pixels of each cell, all channels of a pixel together.
-    depth : int
-        How often a cell is cut into 2 × 2.
-
-    Returns
-    -------
-    Tensor, shape (N, rows * columns, 2, 2, …, D)
-        With two axes for each cut, rows first.
-    """
-    pixels = folded.unflatten(1, (*[2] * (2 * depth), -1))
-    details: Tensor = pixels.movedim((-2, -1), (1, 2)).flatten(1, 2)
-    return details
-
-
-def _to_sequence(feature_map: Tensor) -> Tensor:
+def to_sequence(feature_map: Tensor) -> Tensor:
     """(N, C, rows, columns) → (N, rows × columns, C)."""
     return feature_map.flatten(2).transpose(1, 2).contiguous()

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.models.layers import PatchDown, PointwiseConv, image_to_cells
+from napari_promptable.models.layers import LayerNorm2d
 
 PADDING, BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
 """Codes of the sparse prompts. The first three are point labels; a box is its two corners."""
@@ -90,14 +90,14 @@ class PromptEncoder(nn.Module):
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, embed_dim)
         quarter = mask_in_chans // 4
-        self.mask_downscaling = nn.Sequential(
-            PatchDown(4 if with_prompt_maps else 1, quarter),
-            nn.LayerNorm(quarter, eps=1e-6),
+        self.mask_downscaling: nn.Module = nn.Sequential(
+            nn.Conv2d(4 if with_prompt_maps else 1, quarter, kernel_size=2, stride=2),
+            LayerNorm2d(quarter),
             nn.GELU(),
-            PatchDown(quarter, mask_in_chans),
-            nn.LayerNorm(mask_in_chans, eps=1e-6),
+            nn.Conv2d(quarter, mask_in_chans, kernel_size=2, stride=2),
+            LayerNorm2d(mask_in_chans),
             nn.GELU(),
-            PointwiseConv(mask_in_chans, embed_dim),
+            nn.Conv2d(mask_in_chans, embed_dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
         self._kept_encodings: dict[Window, Tensor] | None = None
@@ -169,9 +169,9 @@ class PromptEncoder(nn.Module):
         sparse = self._embed_points(points_xy, point_labels)
         if self.with_prompt_maps:
             maps = self._prompt_maps(points_xy, point_labels, mask_logits, window)
-            return sparse, self._embed_maps(maps)
+            return sparse, self.mask_downscaling(maps)
         if mask_logits is not None:
-            return sparse, self._embed_maps(mask_logits)
+            return sparse, self.mask_downscaling(mask_logits)
         return sparse, self.no_mask_embed.weight.reshape(1, -1, 1, 1)
 
     def _embed_points(self, points_xy: Tensor, point_labels: Tensor) -> Tensor:
@@ -184,11 +184,6 @@ class PromptEncoder(nn.Module):
         is_point = (point_labels != PADDING)[..., None]
         sparse: Tensor = positions * is_point + types[point_labels + 1]
         return sparse
-
-    def _embed_maps(self, maps: Tensor) -> Tensor:
-        """(N, M, 4 * rows, 4 * columns) → (N, C, rows, columns)."""
-        dense: Tensor = self.mask_downscaling(image_to_cells(maps))
-        return dense.permute(0, 3, 1, 2)
 
     def _cell_centres(self, window: Window, cells_per_row: int) -> tuple[Tensor, Tensor]:
         """x of the columns and y of the rows of a grid in a window, in input pixels."""

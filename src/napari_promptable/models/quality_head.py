@@ -7,6 +7,9 @@ how far the four masks agree.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+_PIXELS_PER_CELL = 4  # of the masks, along each side
 
 
 class QualityHead(nn.Module):
@@ -36,14 +39,14 @@ class QualityHead(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, logits: Tensor, cells: Tensor, mask_tokens: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, image: Tensor, mask_tokens: Tensor) -> Tensor:
         """Compute the corrections.
 
         Parameters
         ----------
-        logits : Tensor, shape (N, K, P, M)
-            Unthresholded masks: P pixels in each of K cells.
-        cells : Tensor, shape (N, K, C)
+        logits : Tensor, shape (N, M, 4 * rows, 4 * columns)
+            Unthresholded masks.
+        image : Tensor, shape (N, C, rows, columns)
             Features of the cells.
         mask_tokens : Tensor, shape (N, M, C)
             Tokens that the masks were drawn with.
@@ -54,11 +57,13 @@ class QualityHead(nn.Module):
             To be added to the predicted IoU.
         """
         probability = logits.detach().float().sigmoid()
-        inside = probability.mean(dim=2).transpose(1, 2)  # (N, M, K)
-        edge = (4 * probability * (1 - probability)).mean(dim=2).transpose(1, 2)
+        inside = F.avg_pool2d(probability, _PIXELS_PER_CELL).flatten(2)  # (N, M, K)
+        edge = 4 * probability * (1 - probability)
+        edge = F.avg_pool2d(edge, _PIXELS_PER_CELL).flatten(2)
         area, edge_length = inside.sum(dim=2) + 1e-3, edge.sum(dim=2) + 1e-3
+        cells = image.float().flatten(2).transpose(1, 2)
         pooled = [
-            (share / total[..., None]) @ cells.float()
+            (share / total[..., None]) @ cells
             for share, total in ((inside, area), (edge, edge_length))
         ]
         shape = torch.stack(

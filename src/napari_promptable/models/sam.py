@@ -6,6 +6,7 @@ and from MobileSAM, arXiv 2306.14289.
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,24 @@ from napari_promptable.models.vit import ViTEncoder
 
 _PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet in 8-bit RGB, as SAM uses them
 _PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class ObjectMasks(NamedTuple):
+    """All four masks of N objects.
+
+    Attributes
+    ----------
+    logits : Tensor, shape (N, 4, h, w)
+        Unthresholded masks; positive is foreground.
+    predicted_iou : Tensor, shape (N, 4)
+        Predicted IoU of each mask.
+    object_score : Tensor, shape (N,), or None
+        Positive where the object is in the image; None from networks that do not say.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor
+    object_score: Tensor | None
 
 
 class Sam(nn.Module):
@@ -42,8 +61,11 @@ class Sam(nn.Module):
         Maps of all objects at once; None for networks without.
     with_carried_masks : bool
         Whether it is trained to find an object by its mask on a neighbouring slice alone.
-    pads_every_prompt : bool
-        Whether a padding point follows every prompt; SAM leaves it out where there is a box.
+    squashes_images : bool
+        Whether images of any size are squashed to a square by `encode`; SAM keeps their sides'
+        ratio, and is given resized ones.
+    pads_boxes : bool
+        Whether a padding point follows a box, too; SAM leaves it out.
     precision : torch.dtype
         Of the products in image encoder and mask decoder, by autocast; float32 unless it is
         set. Weights, prompts, norms' statistics and answers are float32 in any case.
@@ -71,7 +93,8 @@ class Sam(nn.Module):
     """
 
     mask_threshold = 0.0
-    pads_every_prompt = False
+    squashes_images = False
+    pads_boxes = False
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -180,6 +203,20 @@ class Sam(nn.Module):
         with self._autocast():  # not the positions: 8 bits are too few for a pixel in 1024
             logits, predicted_iou = self.mask_decoder(image_embedding, image_pe, sparse, dense)
         return logits.float(), predicted_iou.float()
+
+    def find_objects(
+        self,
+        image_embedding: Tensor,
+        points_xy: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor | None = None,
+        window: Window | None = None,
+    ) -> ObjectMasks:
+        """Answer prompts, and say whether the objects are there; parameters as in `decode`."""
+        logits, predicted_iou = self.decode(
+            image_embedding, points_xy, point_labels, mask_logits, window
+        )
+        return ObjectMasks(logits, predicted_iou, None)
 
 
 def build_tiny_sam(

@@ -16,7 +16,7 @@ from napari_promptable.models.sam import Sam
 from napari_promptable.predict.decoding import FrameMasks, decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.frames import choose_frames, place_prompts
-from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.prediction import Prediction, describe_absence
 from napari_promptable.prompts import PromptSet
 
 _OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
@@ -97,7 +97,7 @@ def _look_again(
     for answer, mask, look in zip(answers, chosen, looks, strict=True):
         logits, predicted_iou = answer.logits.clone(), answer.predicted_iou.clone()
         logits[mask], predicted_iou[mask] = look.logits[0], look.predicted_iou[0]
-        improved.append(FrameMasks(answer.prompts, logits, predicted_iou))
+        improved.append(replace(answer, logits=logits, predicted_iou=predicted_iou))
     return improved
 
 
@@ -127,4 +127,5 @@ def to_prediction(
     draw, low_res_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
     if default is None:
         default = int(confidence.argmax())
-    return Prediction(draw, confidence, low_res_logits, default)
+    absence = describe_absence(answer.object_score)
+    return Prediction(draw, confidence, low_res_logits, default, absence)

@@ -25,8 +25,10 @@ from napari_promptable.errors import (
     EmbeddingMismatchError,
     PromptableError,
 )
-from napari_promptable.files.images import read_image
-from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.files.image_file import ImageFile
+from napari_promptable.files.images import open_channel
+from napari_promptable.masks import BoolArray
+from napari_promptable.planes import Index
 from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
@@ -35,6 +37,7 @@ from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.registry import MODELS
 
 if TYPE_CHECKING:
+    from napari_promptable.predict.object_memory import Trail
     from napari_promptable.predict.predictor import PromptableModel
 
 _CONNECT_S = 5  # to wait for an answer of a scheduler
@@ -59,6 +62,8 @@ def embed_volume(
     dtype: str | None = None,
     max_bytes: int | None = None,
     num_workers: int | None = None,
+    axes: str | None = None,
+    channel: int | None = None,
 ) -> Iterator[tuple[Index, bool]]:
     """Encode the planes of an image that are not in a store yet, on many processes.
 
@@ -68,7 +73,7 @@ def embed_volume(
     Parameters
     ----------
     image_path : str or Path
-        As for `napari_promptable.files.images.read_image`, on a disk that all workers see; for
+        See `napari_promptable.files.images.open_channel`; on a disk that all workers see. For
         large volumes, zarr or OME-Zarr.
     cache_path : str or Path
         See `EmbeddingStore`; on a disk that all workers see.
@@ -83,6 +88,8 @@ def embed_volume(
         As for `EmbeddingStore`.
     num_workers : int, optional
         Processes to start where there is no address; as many as cores by default, at most 4.
+    axes, channel
+        As in `napari_promptable.files.images.open_channel`.
 
     Yields
     ------
@@ -99,7 +106,7 @@ def embed_volume(
     CacheError, CheckpointError, DeviceError, ImageFormatError, UnknownModelError
         As the store, the model and the image raise them, here or on a worker.
     """
-    planes = PlaneAxes.of_image(tuple(read_image(image_path).shape))
+    planes = open_channel(image_path, axes, channel).planes
     EmbeddingStore(cache_path, dtype=dtype)  # its errors come before any process is started
     with _connect(address, num_workers) as client, _errors_named():
         import distributed
@@ -107,7 +114,7 @@ def embed_volume(
         futures = client.map(
             _embed_on_worker,
             list(planes.indices()),
-            image_path=str(Path(image_path).absolute()),
+            image=_ImageSource(str(Path(image_path).absolute()), axes, channel),
             cache_path=str(Path(cache_path).absolute()),
             max_bytes=max_bytes,
             weights=_Weights(_as_source(model), device, precision),
@@ -226,6 +233,21 @@ class RemoteSegmenter:
         """Answer prompts in this process, see the function `predict_many`."""
         return self._model.predict_many(embedding, prompts, multimask_output)
 
+    @property
+    def has_memory(self) -> bool:
+        """See `MemorySegmenter.has_memory`."""
+        return self._model.has_memory
+
+    def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
+        """Begin with a plane in this process, see `MemorySegmenter.remember`."""
+        return self._model.remember(embedding, mask)
+
+    def follow(
+        self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
+    ) -> list[tuple[Prediction, Trail]]:
+        """Find objects in this process, see `MemorySegmenter.follow`."""
+        return self._model.follow(embedding, trails, num_planes)
+
     def _wait(self, future: Any, is_cancelled: Callable[[], bool] | None) -> None:
         """Wait for a worker while there is one; a cancelled encoding raises even if done."""
         done = threading.Event()
@@ -240,6 +262,14 @@ class RemoteSegmenter:
             if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
                 future.cancel()
                 raise ClusterError(_NO_WORKERS)
+
+
+class _ImageSource(NamedTuple):
+    """Which image a worker opens, and how."""
+
+    path: str
+    axes: str | None
+    channel: int | None
 
 
 class _Weights(NamedTuple):
@@ -324,16 +354,16 @@ def _errors_named() -> Iterator[None]:
 
 
 def _embed_on_worker(
-    index: Index, image_path: str, cache_path: str, max_bytes: int | None, weights: _Weights
+    index: Index, image: _ImageSource, cache_path: str, max_bytes: int | None, weights: _Weights
 ) -> tuple[Index, bool]:
     """Encode one plane into the store."""
-    image = _kept(_open_image, image_path)
+    opened = _kept(_open_image, *image)
     model = _kept(_load_model, weights.source, weights.device, weights.precision)
-    planes = PlaneAxes.of_image(tuple(image.shape))
+    planes = opened.planes
     [done] = embed_planes(
         model,
         model.model_id,
-        lambda index: np.asarray(image[planes.region(index)]),
+        lambda index: np.asarray(opened.data[planes.region(index)]),
         [index],
         EmbeddingStore(cache_path, max_bytes=max_bytes),
     )
@@ -353,7 +383,7 @@ def _encode_on_worker(
     return np.moveaxis(embedding.features, 0, -1), sizes
 
 
-def _kept(load: Callable[..., Any], source: str, *options: str) -> Any:
+def _kept(load: Callable[..., Any], source: str, *options: Any) -> Any:
     """Load a file once per process and version of the file."""
     changed = os.stat(source).st_mtime_ns if os.path.exists(source) else None
     with _loading:
@@ -361,8 +391,10 @@ def _kept(load: Callable[..., Any], source: str, *options: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _open_image(path: str, _changed: int | None) -> Any:
-    return read_image(path)
+def _open_image(
+    path: str, _changed: int | None, axes: str | None, channel: int | None
+) -> ImageFile:
+    return open_channel(path, axes, channel)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_promptable.models.cpu.parallel import count_threads, one_thread, share_out
-from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam import ObjectMasks, Sam
 from napari_promptable.predict.frames import FramePrompts
 
 _CELLS_AT_ONCE = 2**14  # of a decoder call; more objects in one would only need more memory
@@ -32,11 +32,15 @@ class FrameMasks:
         Unthresholded masks at the decoder's resolution.
     predicted_iou : Tensor of float32, shape (4,)
         One per mask.
+    object_score : float or None
+        Positive where the object is there, otherwise its masks are empty; None from networks
+        that do not say.
     """
 
     prompts: FramePrompts
     logits: Tensor
     predicted_iou: Tensor
+    object_score: float | None = None
 
     def surest(self, wanted: Iterable[int]) -> int:
         """Return the one of some masks that has the highest predicted IoU."""
@@ -62,9 +66,10 @@ def decode_all(sam: Sam, prompts: Sequence[FramePrompts]) -> list[FrameMasks]:
     masks: dict[int, FrameMasks] = {}
 
     def decode(batch: list[int]) -> None:
-        logits, predicted_iou = _decode_batch(sam, [prompts[i] for i in batch])
-        for i, maps, confidence in zip(batch, logits, predicted_iou, strict=True):
-            masks[i] = FrameMasks(prompts[i], maps, confidence)
+        logits, predicted_iou, object_score = _decode_batch(sam, [prompts[i] for i in batch])
+        for row, i in enumerate(batch):
+            score = None if object_score is None else float(object_score[row])
+            masks[i] = FrameMasks(prompts[i], logits[row], predicted_iou[row], score)
 
     batches = _split_into_batches(sam, prompts)
     with one_thread():
@@ -99,7 +104,7 @@ def _batch_size(sam: Sam, count: int, cells: int) -> int:
     return max(1, min(count, most_cells // cells))
 
 
-def _decode_batch(sam: Sam, prompts: Sequence[FramePrompts]) -> tuple[Tensor, Tensor]:
+def _decode_batch(sam: Sam, prompts: Sequence[FramePrompts]) -> ObjectMasks:
     """Decode prompts of one shape in one call of the decoder."""
 
     def stack(arrays: Sequence[npt.NDArray[np.generic] | None]) -> Tensor:
@@ -112,7 +117,7 @@ def _decode_batch(sam: Sam, prompts: Sequence[FramePrompts]) -> tuple[Tensor, Te
     masks = None
     if prompts[0].mask_logits is not None:
         masks = stack([each.mask_logits for each in prompts])[:, None]
-    return sam.decode(
+    return sam.find_objects(
         stack(features),
         stack([each.points_xy for each in prompts]),
         stack([each.codes for each in prompts]),

@@ -51,6 +51,11 @@ class Frame(Protocol):
         ...
 
     @property
+    def pads_boxes(self) -> bool:
+        """Whether boxes, too, come with a padding point."""
+        ...
+
+    @property
     def features(self) -> FloatArray:
         """Image embedding of the frame, (C, rows, columns)."""
         ...
@@ -81,6 +86,8 @@ class Frame(Protocol):
 class WholePlane:
     """The whole plane, resized to the network's input and padded, as SAM does it.
 
+    SAM 2 squashes the plane to its square input instead.
+
     Attributes
     ----------
     sam : Sam
@@ -92,6 +99,11 @@ class WholePlane:
     sam: Sam
     embedding: ImageEmbedding
     always_pads = False
+
+    @property
+    def pads_boxes(self) -> bool:
+        """See `Frame.pads_boxes`."""
+        return self.sam.pads_boxes
 
     @property
     def features(self) -> FloatArray:
@@ -121,6 +133,8 @@ class WholePlane:
         stride = self.sam.patch_stride // 4
         padded_size = (stride * logits.shape[1], stride * logits.shape[2])
         input_size, size = self.embedding.input_size, self.embedding.original_size
+        if self.sam.squashes_images:  # SAM 2 interpolates once: from logits to pixels
+            padded_size = input_size = (logits.shape[1], logits.shape[2])
 
         def draw(candidates: Sequence[int]) -> BoolArray:
             chosen = logits[list(candidates)]
@@ -149,6 +163,7 @@ class TileFrame:
     embedding: ImageEmbedding
     tile: Tile
     always_pads = True
+    pads_boxes = False
 
     @property
     def pyramid(self) -> Pyramid:
@@ -244,13 +259,16 @@ def place_prompts(frame: Frame, prompts: PromptSet) -> FramePrompts:
     Returns
     -------
     FramePrompts
-        Clicks, then the box's corners or, without a box, one padding point, as in SAM.
+        Clicks, then the box's corners or, without a box, one padding point, as in SAM; in
+        SAM 2 the padding point follows a box, too.
     """
     corners_xy, codes = np.empty((0, 2), np.float32), []
     if prompts.box_yxyx is not None:
         corners_xy, codes = frame.place_box(prompts.box_yxyx), [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
     elif frame.always_pads or len(prompts.points_yx):
         corners_xy, codes = np.zeros((1, 2), np.float32), [PADDING]
+    if prompts.box_yxyx is not None and frame.pads_boxes:
+        corners_xy, codes = np.pad(corners_xy, ((0, 1), (0, 0))), [*codes, PADDING]
     logits = prompts.mask_logits
     return FramePrompts(
         frame,

@@ -8,6 +8,7 @@ import torch
 import xxhash
 
 from napari_promptable.errors import CheckpointError, DeviceError, UnknownModelError
+from napari_promptable.models.cpu.parallel import let_waiting_threads_sleep
 from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.weights.checkpoints import fetch_checkpoint
@@ -71,6 +72,8 @@ def load_model(
         model_id += f"-{precision}"
     elif torch_device.type == "cpu":
         prepare_for_inference(sam)
+    if torch_device.type == "cpu":
+        let_waiting_threads_sleep()
     return PromptableModel(name, architecture, model_id, sam)
 
 

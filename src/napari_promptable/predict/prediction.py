@@ -18,7 +18,7 @@ class Prediction:
     masks : ndarray of bool, shape (C, H, W), or callable
         Masks in image pixels, or what draws those of some candidates, (n, H, W), when they are
         first asked for.
-    predicted_iou, low_res_logits, default
+    predicted_iou, low_res_logits, default, absence
         As below.
 
     Attributes
@@ -30,6 +30,8 @@ class Prediction:
         ``mask_logits``.
     default : int
         The candidate to offer first.
+    absence : str or None
+        Why all masks are empty, if the model says that the object is not there.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class Prediction:
         predicted_iou: FloatArray,
         low_res_logits: FloatArray,
         default: int = 0,
+        absence: str | None = None,
     ) -> None:
         self.predicted_iou, self.low_res_logits = predicted_iou, low_res_logits
-        self.default = default
+        self.default, self.absence = default, absence
         self._draw = masks if callable(masks) else lambda candidates: masks[list(candidates)]
         self._drawn: dict[int, BoolArray] = {} if callable(masks) else dict(enumerate(masks))
 
@@ -65,3 +68,24 @@ class Prediction:
     def best(self) -> int:
         """Index of the highest predicted IoU."""
         return int(np.argmax(self.predicted_iou))
+
+
+def describe_absence(object_score: float | None) -> str | None:
+    """Say why masks are empty, if a model says that the object is not there.
+
+    Parameters
+    ----------
+    object_score : float or None
+        Positive where the object is there; None from models that do not say.
+
+    Returns
+    -------
+    str or None
+        A sentence; None if the object may be there.
+    """
+    if object_score is None or object_score > 0:
+        return None
+    return (
+        f"The model finds no object here (object score {object_score:.1f}, not above 0). Click "
+        "inside the object, or drag a box around it."
+    )

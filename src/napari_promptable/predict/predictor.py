@@ -18,12 +18,16 @@ from napari_promptable.errors import (
     CancelledError,
     EmbeddingMismatchError,
     PromptError,
+    UnknownModelError,
 )
+from napari_promptable.masks import BoolArray
 from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.answers import Wanted, answer_all, to_prediction
 from napari_promptable.predict.decoding import FrameMasks
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.frames import encode_frames, encode_pixels
+from napari_promptable.predict.object_memory import Trail, follow_trails, remember_mask
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet, as_boxes_yxyx
@@ -85,6 +89,33 @@ class PromptableModel:
         ]
 
     @property
+    def has_memory(self) -> bool:
+        """Whether it can follow objects from plane to plane by memory, as SAM 2.1 can."""
+        return isinstance(self.sam, Sam2)
+
+    def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
+        """Call `remember_mask` with this model."""
+        _check(self.model_id, embedding, ())
+        return remember_mask(self._sam2, embedding, mask)
+
+    def follow(
+        self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
+    ) -> list[tuple[Prediction, Trail]]:
+        """Call `follow_trails` with this model."""
+        _check(self.model_id, embedding, ())
+        return follow_trails(self._sam2, embedding, trails, num_planes)
+
+    @property
+    def _sam2(self) -> Sam2:
+        """The network, if it has a memory."""
+        if not isinstance(self.sam, Sam2):
+            raise UnknownModelError(
+                f"model {self.name} has no memory; choose a model of SAM 2.1, whose names "
+                "begin with sam2.1_hiera"
+            )
+        return self.sam
+
+    @property
     def looks_closer(self) -> bool:
         """Whether it encodes magnified parts of the image too, where prompts need them."""
         return self.sam.tile_size is not None
@@ -135,9 +166,9 @@ def encode_image(
     """
     rgb = to_rgb8(image, contrast_limits)
     original_size = (rgb.shape[0], rgb.shape[1])
-    input_size = resized_shape(original_size, model.sam.image_size)
+    input_size, pixels = _to_input(model.sam, rgb)
     with _cancellation(model.sam.image_encoder, is_cancelled):
-        features = encode_pixels(model.sam, resize_rgb8(rgb, input_size))
+        features = encode_pixels(model.sam, pixels)
     if model.sam.tile_size is not None:
         size = _low_res_size_of_tiled(original_size)
         return ImageEmbedding(
@@ -152,6 +183,16 @@ def encode_image(
         low_res_size=(4 * features.shape[1], 4 * features.shape[2]),
         low_res_valid=(-(-input_size[0] // stride), -(-input_size[1] // stride)),
     )
+
+
+def _to_input(
+    sam: Sam, rgb: npt.NDArray[np.uint8]
+) -> tuple[tuple[int, int], npt.NDArray[np.uint8]]:
+    """Size of an image in the network's input, and what the network is given of it."""
+    if sam.squashes_images:
+        return (sam.image_size, sam.image_size), rgb
+    input_size = resized_shape((rgb.shape[0], rgb.shape[1]), sam.image_size)
+    return input_size, resize_rgb8(rgb, input_size)
 
 
 def _low_res_size_of_tiled(original_size: tuple[int, int]) -> tuple[int, int]:

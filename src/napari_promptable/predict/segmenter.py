@@ -1,16 +1,20 @@
-"""The one interface through which everything above this folder encodes and predicts."""
+"""The interfaces through which everything above this folder encodes and predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.masks import BoolArray
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
+
+if TYPE_CHECKING:  # imports torch
+    from napari_promptable.predict.object_memory import Trail
 
 
 class Segmenter(Protocol):
@@ -38,4 +42,24 @@ class Segmenter(Protocol):
         multimask_output: bool | None = True,
     ) -> list[Prediction]:
         """Answer prompts, see `napari_promptable.predict.predictor.predict_many`."""
+        ...
+
+
+@runtime_checkable
+class MemorySegmenter(Segmenter, Protocol):
+    """A model that may remember objects from plane to plane; `PromptableModel` is one."""
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it does; SAM 2.1 does, SAM does not."""
+        ...
+
+    def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
+        """Begin with a plane; see `napari_promptable.predict.object_memory.remember_mask`."""
+        ...
+
+    def follow(
+        self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
+    ) -> list[tuple[Prediction, Trail]]:
+        """Find objects; see `napari_promptable.predict.object_memory.follow_trails`."""
         ...

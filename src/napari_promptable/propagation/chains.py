@@ -234,6 +234,7 @@ class _Sweep:
         settings: PropagationSettings,
     ) -> None:
         opposite = Direction.BACKWARD if is_forward else Direction.FORWARD
+        self._is_forward = is_forward
         self._anchors, self._settings = anchors, settings
         self._starts: dict[int, list[_Chain]] = {}
         slices: set[int] = set()
@@ -257,7 +258,7 @@ class _Sweep:
         for position in self.slices:
             meter.begin_slice()
             chains = [chain for chain in chains if position in chain.gap.slices]
-            chains += self._starts.get(position, [])
+            chains += [self._depart(step, chain) for chain in self._starts.get(position, [])]
             alive = []
             if chains:
                 values = self._advance(step, embed(position), position, chains)
@@ -269,6 +270,15 @@ class _Sweep:
                     yield chain.gap, value
             chains = alive
             meter.end_slice()
+
+    def _depart(self, step: Step, chain: _Chain) -> _Chain:
+        """Let the step look at both ends of a gap before a chain sets out."""
+        gap, anchors = chain.gap, self._anchors[chain.gap.object_id]
+        end = gap.after if self._is_forward else gap.before
+        other, distance = None, 0
+        if gap.before is not None and gap.after is not None and end is not None:
+            other, distance = anchors[end], gap.after - gap.before
+        return replace(chain, previous=step.depart(chain.previous, other, distance))
 
     def _advance(
         self,

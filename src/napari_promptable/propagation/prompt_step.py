@@ -79,6 +79,10 @@ class PromptStep:
         appearance = appearance_of(embedding, prediction.mask(candidate))
         return _sight(prediction, candidate, appearance)
 
+    def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
+        """Set out with the anchor as it is: only the previous slice counts; see `Step`."""
+        return anchor
+
     def advance(
         self, embedding: ImageEmbedding, previous: Sequence[Sighting]
     ) -> list[Sighting]:

@@ -24,6 +24,14 @@ class Direction(StrEnum):
     BACKWARD = "backward"  #: towards lower slices
 
 
+class StepKind(StrEnum):
+    """How to find an object on the next slice."""
+
+    AUTO = "auto"  #: by memory if the model has one, as SAM 2.1 does, otherwise by prompts
+    PROMPTS = "prompts"  #: the previous mask becomes prompts
+    MEMORY = "memory"  #: the model remembers the object on the slices that it has passed
+
+
 class StepPrompt(StrEnum):
     """How the previous slice's mask becomes a prompt for the next slice."""
 
@@ -80,8 +88,10 @@ class PropagationSettings:
         are ignored.
     direction : Direction or str, default "both"
         Direction from a prompted slice: "both", "forward" or "backward".
+    step : StepKind or str, default "auto"
+        How to find an object on the next slice: "auto", "prompts" or "memory".
     step_prompt : StepPrompt or str, default "auto"
-        Prompts for the next slice.
+        Prompts for the next slice, if it is found by prompts.
     box_margin : float, -0.25 to 1
         How far each side of a box lies outside the expected mask, as a share of the mask's
         height or width; inside if negative.
@@ -122,6 +132,7 @@ class PropagationSettings:
             json_schema_extra={"choices": ["⟵ both ⟶", "forward ⟶", "⟵ backward"]},
         ),
     ] = Direction.BOTH
+    step: StepKind = StepKind.AUTO
     step_prompt: StepPrompt = StepPrompt.AUTO
     box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
     split: Annotated[

@@ -65,6 +65,25 @@ class Step(Protocol):
         """
         ...
 
+    def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
+        """Set out from a prompted slice into a gap.
+
+        Parameters
+        ----------
+        anchor : Sighting
+            The object on the prompted slice, from `begin`.
+        other : Sighting or None
+            The object on the prompted slice at the other end of the gap, if there is one.
+        distance : int
+            Number of slices from the one to the other; 0 if there is no other.
+
+        Returns
+        -------
+        Sighting
+            What `advance` is given for the first slice of the gap.
+        """
+        ...
+
     def advance(
         self, embedding: ImageEmbedding, previous: Sequence[Sighting]
     ) -> list[Sighting]:

@@ -13,7 +13,7 @@ from napari_promptable.errors import ImageFormatError, PromptError
 from napari_promptable.predict.click_by_click import answer_prompts, chosen_candidate
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
 from napari_promptable.predict.prediction import Prediction
-from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.predict.segmenter import MemorySegmenter, Segmenter
 from napari_promptable.prompts import PlanePrompts, PromptSet, as_whole_number
 from napari_promptable.propagation.chains import (
     Anchors,
@@ -22,10 +22,12 @@ from napari_promptable.propagation.chains import (
     propagate_masks,
 )
 from napari_promptable.propagation.gaps import Gap, slices_in_range
+from napari_promptable.propagation.memory_step import MemoryStep
 from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import (
     DEFAULT_SETTINGS,
     PropagationSettings,
+    StepKind,
     StopReason,
 )
 from napari_promptable.propagation.step import Sighting, Step
@@ -220,13 +222,47 @@ def propagate_prompts(
     Raises
     ------
     PromptError
-        As `answer_slices` and `propagate_masks`.
+        As `choose_step`, `answer_slices` and `propagate_masks`.
     """
-    step = PromptStep(model, settings)
+    step = choose_step(model, length, settings)
     anchors = answer_slices(model, step, embed, length, objects, settings)
     yield from propagate_masks(
         step, embed, length, anchors, settings, changed=changed, progress=progress
     )
+
+
+def choose_step(model: Segmenter, length: int, settings: PropagationSettings) -> Step:
+    """Choose how to move from slice to slice.
+
+    Parameters
+    ----------
+    model : Segmenter
+        The model.
+    length : int
+        Number of slices.
+    settings : PropagationSettings
+        Its `step` decides, or else whether the model has a memory.
+
+    Returns
+    -------
+    Step
+        By prompts, or by memory.
+
+    Raises
+    ------
+    PromptError
+        If the settings ask for a memory that the model does not have.
+    """
+    kind = settings.step
+    has_memory = isinstance(model, MemorySegmenter) and model.has_memory
+    if kind is StepKind.MEMORY and not has_memory:
+        raise PromptError(
+            "step 'memory' needs a model of SAM 2.1, whose names begin with sam2.1_hiera; "
+            "choose one, or step 'prompts'"
+        )
+    if isinstance(model, MemorySegmenter) and has_memory and kind is not StepKind.PROMPTS:
+        return MemoryStep(model, length, settings)
+    return PromptStep(model, settings)
 
 
 def answer_slices(

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_promptable.batch.segment import segment_document
-from napari_promptable.files.images import read_image, write_labels, write_png
+from napari_promptable.files.images import read_image
+from napari_promptable.files.label_images import write_labels
+from napari_promptable.files.writing import write_png
 from napari_promptable.masks import mask_iou
 from napari_promptable.planes import Index
 from napari_promptable.predict.prediction import Prediction

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome, Reason, describe_outcome
@@ -260,3 +262,72 @@ def test_a_clipped_mask_is_what_is_written(fake_segmenter, policy: OverlapPolicy
 )
 def test_outcomes_in_words(outcome: Outcome, text: str) -> None:
     assert describe_outcome(outcome) == text
+
+
+BOXES = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6), st.integers(0, 6)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(
+    boxes=BOXES,
+    policy=st.sampled_from(OverlapPolicy),
+    foreign=st.integers(0, SHAPE[2]),
+    num_times=st.integers(1, 2),
+)
+def test_any_boxes_report_what_they_changed(
+    make_fake_segmenter, boxes: list, policy: OverlapPolicy, foreign: int, num_times: int
+) -> None:
+    """Whatever overlaps, the outcome and the records tell what is in the labels."""
+    segmenter = make_fake_segmenter()
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, :, :foreign] = 9
+    session = make_session(labels, first_id=10)
+    session.labels.policy = policy
+    prompts = PlanePrompts(boxes_yxyx=[(t, left, t + h, left + w) for t, left, h, w in boxes])
+    session.prompts.replace({(0,): prompts})
+    embedding = segmenter.encode(STACK[0])
+    questions = session.answers.questions_by_box()
+    answers = [question.resolve(segmenter, embedding) for question in questions]
+    for count in range(num_times):
+        before = labels.copy()
+        prompts_before = dict(session.prompts.objects)
+        outcome = session.commit_answers(answers)
+        is_changed = before != labels
+        assert outcome.num_pixels == np.count_nonzero(is_changed)
+        assert outcome.num_slices == bool(is_changed.any())
+        assert outcome.has_changed == bool(is_changed.any())
+        if policy is not OverlapPolicy.REPLACE:
+            assert np.array_equal(labels == 9, before == 9)
+        else:
+            assert outcome.num_covered == 0
+        if not outcome.has_changed:
+            assert session.prompts.objects == prompts_before
+        elif count == 0:
+            assert set(session.prompts.objects) == {q.object_id for q in questions}
+        present = set(np.unique(labels).tolist())
+        assert not present & set(outcome.unwritten)
+        assert set(session.records.object_ids) == present - {0, 9}
+        assert describe_outcome(outcome).endswith(".")
+        assert session.history.can_undo or not is_changed.any()
+    while session.undo() is not None:
+        pass
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[0, :, :foreign] = 9
+    assert np.array_equal(labels, expected)
+
+
+def test_an_overwritten_object_leaves_the_records_and_comes_back(fake_segmenter) -> None:
+    session = make_session()
+    click(session, fake_segmenter)
+    session.commit()
+    former = dict(session.records.of(1))
+    session.labels.policy = OverlapPolicy.REPLACE
+    everything = ObjectOnSlice.of_mask(np.ones(SHAPE[1:], bool))
+    session.commit_masks({(2, (0,)): everything})
+    assert session.records.object_ids == [2]
+    session.undo()
+    assert session.records.object_ids == [1]
+    assert session.records.of(1) == former

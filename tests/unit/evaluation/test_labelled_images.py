@@ -99,7 +99,7 @@ def test_planes_are_read_one_by_one(tmp_path, image_shape, label_shape, plane_sh
     [
         ((8, 8), np.uint8, r"shape \(8, 9\).*\(8, 8\)"),
         ((8, 9), np.float32, "whole numbers"),
-        ((9,), np.uint8, "whole numbers"),
+        ((9,), np.uint8, r"l\.tif has shape \(9,\); an image needs 2 to 9 axes"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, label_shape, dtype, problem) -> None:

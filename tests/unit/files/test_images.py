@@ -5,7 +5,9 @@ import tifffile
 import zarr
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.files.images import read_image, write_labels, write_png
+from napari_promptable.files.images import read_image
+from napari_promptable.files.label_images import write_labels
+from napari_promptable.files.writing import write_png
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_full_resolution_of_ome_zarr_is_read(ramp, tmp_path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
 def test_large_tiffs_are_read_part_by_part(options, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.files.images._MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("napari_promptable.files.tiff._MAX_BYTES_IN_MEMORY", 0)
     stack = np.random.default_rng(0).integers(0, 9, (5, 40, 50)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", **options)
     image = read_image(tmp_path / "stack.tif")
@@ -78,7 +80,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     before = path.read_bytes()
 
     def fail(file, *_args, **_kwargs) -> None:
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tifffile, "imwrite", fail)

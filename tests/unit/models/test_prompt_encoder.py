@@ -150,4 +150,6 @@ def test_a_batch_equals_its_prompts_one_by_one(
     for i in range(5):
         one = slice(i, i + 1)
         alone = encoder(points[one], labels[one], None if logits is None else logits[one])
-        torch.testing.assert_close(alone, (sparse[one], dense.expand(5, -1, -1, -1)[one]))
+        expected = (sparse[one], dense.expand(5, -1, -1, -1)[one])
+        # Convolutions round differently in batches, and norms of blank patches amplify it.
+        torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-4)

@@ -1,3 +1,4 @@
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -6,7 +7,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from napari_promptable.models.cpu.parallel import one_thread, share_out
+from napari_promptable.models.cpu.parallel import (
+    let_waiting_threads_sleep,
+    one_thread,
+    share_out,
+)
 
 PATIENCE_S = 30.0  # so that a failing test cannot hang
 
@@ -83,3 +88,17 @@ def test_threads_that_begin_later_have_as_many_as_the_caller() -> None:
         late.start()
         late.join()
     assert found == [3]
+
+
+def test_waiting_threads_sleep_without_a_change_of_the_environment() -> None:
+    environment = dict(os.environ)
+    with threads(3):
+        let_waiting_threads_sleep.cache_clear()
+        let_waiting_threads_sleep()
+        late: list[int] = []
+        thread = threading.Thread(target=lambda: late.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert torch.get_num_threads() == 3
+    assert late == [3]
+    assert dict(os.environ) == environment

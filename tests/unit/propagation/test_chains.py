@@ -534,6 +534,9 @@ class CarryMask:
     def begin(self, embedding, prediction, candidate) -> Sighting:
         return Sighting(prediction.mask(candidate), 1.0, 1.0, memory=0)
 
+    def depart(self, anchor, other, distance) -> Sighting:
+        return anchor
+
     def advance(self, embedding, previous) -> list[Sighting]:
         return [replace(sighting, memory=sighting.memory + 1) for sighting in previous]
 

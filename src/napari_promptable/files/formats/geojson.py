@@ -23,7 +23,7 @@ from napari_promptable.files.formats.labelled_objects import (
     ObjectSlice,
 )
 from napari_promptable.files.formats.outlines import fill_outline, trace_outline
-from napari_promptable.files.images import write_json
+from napari_promptable.files.writing import write_json
 from napari_promptable.planes import Index
 
 ObjectType = Literal["annotation", "cell", "detection"]

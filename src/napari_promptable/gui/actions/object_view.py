@@ -1,4 +1,4 @@
-"""Keeps the list of objects in step with the session, and shows and hides objects."""
+"""Fills the list of objects from the session, and shows and hides objects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MAX_RANGES = 3  # of slices that are written out
 
 
 class ObjectView:
-    """Fills the list of objects; rows of unchanged objects are not computed again.
+    """Fills the list of objects, and recomputes rows of changed objects only.
 
     Parameters
     ----------
     workspace : Workspace
         Whose objects are shown.
     object_list : ObjectList
-        Where they are shown.
+        The list.
     """
 
     def __init__(self, workspace: Workspace, object_list: ObjectList) -> None:
@@ -40,7 +40,7 @@ class ObjectView:
         self._timer.timeout.connect(self._show)
 
     def close(self) -> None:
-        """Show all objects again, and update the list no more."""
+        """Show hidden objects, and stop updating the list."""
         self._timer.stop()
         self._show_all()
 
@@ -50,13 +50,13 @@ class ObjectView:
             self._hidden = None
 
     def follow(self, session: SegmentationSession | None) -> None:
-        """Show another session's objects, none of them hidden."""
+        """List another session's objects, and hide none of them."""
         self._show_all()
         self._rows.clear()
         self.update([] if session is None else session.records.object_ids)
 
     def update(self, object_ids: Iterable[int]) -> None:
-        """Take note that these objects changed; they are shown soon, many at once."""
+        """Update the rows of changed objects, many at once when Qt is idle."""
         session = self._workspace.session
         for object_id in object_ids:
             if session is not None and session.records.of(object_id):
@@ -83,7 +83,7 @@ class ObjectView:
 
 
 class HiddenObjects:
-    """Hides objects of a labels layer by a colormap of its own, and gives the former back."""
+    """Hides objects of a labels layer by replacing its colormap, and restores it."""
 
     def __init__(self, layer: Labels) -> None:
         self._layer = layer
@@ -104,7 +104,7 @@ class HiddenObjects:
             self._layer.colormap = self._colormap
 
     def apply(self, known: Collection[int]) -> None:
-        """Give all known objects their colours, and none to those that are hidden."""
+        """Colour the visible objects, and make the hidden ones transparent."""
         if self.ids:
             colors: dict[int | None, Any] = {None: "gray", 0: "transparent"}
             for object_id in {*known, *self.ids}:
@@ -143,7 +143,7 @@ def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:
 
 
 def describe_slices(indices: Iterable[Index]) -> str:
-    """Say on which slices an object is, such as "3–7, 9"; how many, where that is too long.
+    """List an object's slices, such as "3–7, 9", or count them if that is too long.
 
     Parameters
     ----------

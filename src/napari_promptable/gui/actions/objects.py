@@ -1,4 +1,4 @@
-"""What the user can do with objects that are in the labels."""
+"""Verbs for objects in the labels layer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from napari_promptable.annotation.outcomes import Outcome, describe_outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.planes import Index
 
 
 class ObjectActions:
-    """Verbs for objects in the labels layer, whoever made them.
+    """Verbs for objects in the labels layer, including ones the plugin did not make.
 
     Parameters
     ----------
     workspace : Workspace
-        Image, layers and session.
-    actions : Actions
-        What reports success and errors.
+        Holds the annotation job.
+    actions : PromptActions
+        Reports success and errors.
     """
 
-    def __init__(self, workspace: Workspace, actions: Actions) -> None:
+    def __init__(self, workspace: Workspace, actions: PromptActions) -> None:
         self._workspace = workspace
         self._actions = actions
 

@@ -1,4 +1,4 @@
-"""What the user can do, whether by button, key or mouse."""
+"""Verbs for the current object, by button, key or mouse."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.scheduler import Scheduler
 
 
-class Actions:
-    """Turns what the user does into verbs of the session, the layers and the scheduler.
+class PromptActions:
+    """Verbs for the current object, and for tools, candidates and undo.
 
     Parameters
     ----------
     workspace : Workspace
-        Image, layers and session.
+        Holds the annotation job.
     scheduler : Scheduler
-        What computes.
+        Computes.
 
     Attributes
     ----------
@@ -190,6 +190,6 @@ class Actions:
             job.layers.show_mask(index, job.session.answers.mask(index))
 
     def cancel(self) -> None:
-        """Stop what is being computed."""
+        """Cancel the running task."""
         self._scheduler.cancel()
         self.noted.emit(messages.CANCELLED)

@@ -1,4 +1,4 @@
-"""What the user can do with a stack: propagate, look at what came of it, go on from there."""
+"""Verbs for stacks: propagate, review the result, visit doubtful slices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, nex
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import Actions
+from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.volume import VolumePanel
 from napari_promptable.gui.work.propagation import PropagationRun
@@ -30,23 +30,23 @@ from napari_promptable.propagation.settings import PropagationSettings
 
 
 class VolumeActions:
-    """Verbs for stacks, and what the volume panel shows.
+    """Verbs for stacks, which also fill the volume panel.
 
     Parameters
     ----------
     workspace : Workspace
-        Image, layers and session.
+        Holds the annotation job.
     scheduler : Scheduler
-        What computes.
-    actions : Actions
-        What reports success and errors.
+        Runs the propagation.
+    actions : PromptActions
+        Reports success and errors.
     panel : VolumePanel
         Controls.
 
     Attributes
     ----------
     shown_changed : psygnal.Signal
-        Emitted when the panel is to be shown for a stack, or hidden.
+        Emits whether the image is a stack, for which the panel is shown.
     """
 
     shown_changed = Signal(bool)
@@ -55,7 +55,7 @@ class VolumeActions:
         self,
         workspace: Workspace,
         scheduler: Scheduler,
-        actions: Actions,
+        actions: PromptActions,
         panel: VolumePanel,
     ) -> None:
         self._workspace, self._scheduler = workspace, scheduler
@@ -71,7 +71,7 @@ class VolumeActions:
     # which slices
 
     def follow_session(self) -> None:
-        """Offer the axes of another session's image."""
+        """Offer the axes of another job's image."""
         self._run = self._reviewed = None
         self._scheduler.propagation.drop()
         self._panel.hide_question()
@@ -102,7 +102,7 @@ class VolumeActions:
 
     @property
     def is_running(self) -> bool:
-        """Whether a propagation is going on, or waits for a decision."""
+        """Whether a propagation is running or waits for a decision."""
         return self._run is not None
 
     def propagate(self) -> None:
@@ -168,7 +168,7 @@ class VolumeActions:
         return None
 
     def _show_found(self, values: list[PropagatedMask]) -> None:
-        """Show what was found; it is not committed yet."""
+        """Preview masks that are not committed yet."""
         run, job = self._run, self._workspace.job
         if run is None or job is None:
             return
@@ -178,7 +178,7 @@ class VolumeActions:
         self.show_review()
 
     def _finish(self) -> None:
-        """Commit what was found, as one change."""
+        """Commit all masks as one change."""
         run, session = self._run, self._session
         self._run = None
         if run is None or session is None:
@@ -214,7 +214,7 @@ class VolumeActions:
         self.show_review()
 
     def _fail(self, error: PromptableError | None) -> None:
-        """Ask what to do with what is done, after an error (None: it was cancelled)."""
+        """Ask whether to keep the finished slices after an error, or None: a cancellation."""
         run = self._run
         if error is not None:
             self._actions.failed.emit(error)
@@ -227,7 +227,7 @@ class VolumeActions:
             self._run = None
 
     def keep(self, is_kept: bool) -> None:
-        """Commit the slices that were done before the propagation ended, or forget them."""
+        """Commit the slices finished before the propagation ended, or discard them."""
         run, self._run = self._run, None
         if run is None:
             return
@@ -239,7 +239,7 @@ class VolumeActions:
             self.show_review()
 
     def _clear_preview(self, run: PropagationRun) -> None:
-        """Show the current object's answers again, where the run has shown its masks."""
+        """Show the current object's answers again instead of the run's masks."""
         job = self._workspace.job
         if job is not None:
             for position in {value.position for value in run.masks}:
@@ -249,12 +249,12 @@ class VolumeActions:
     # review
 
     def review(self, object_id: int) -> None:
-        """Show how sure an object is on each slice."""
+        """Show the confidence of an object on each slice."""
         self._reviewed = object_id
         self.show_review()
 
     def reviews(self) -> dict[int, ObjectOnSlice]:
-        """How sure the reviewed object is, by slice; what is being propagated counts too."""
+        """Return the confidence of the reviewed object by slice, unfinished runs included."""
         line, object_id = self.line(), self._object_to_review()
         if line is None or self._session is None or object_id is None:
             return {}
@@ -269,7 +269,7 @@ class VolumeActions:
         return reviews
 
     def _object_to_review(self) -> int | None:
-        """The object that was chosen, or else the current one."""
+        """Return the object chosen for review, or else the current one."""
         session = self._session
         if session is None:
             return None
@@ -279,14 +279,14 @@ class VolumeActions:
         return self._reviewed
 
     def show_review(self) -> None:
-        """Show the strip anew."""
+        """Update the confidence strip."""
         line = self.line()
         if line is not None:
             current = line.index[line.place]
             self._panel.strip.set_slices(line.length, current, self.reviews())
 
     def go_to(self, position: int) -> None:
-        """Show a slice, and work on the object that is reviewed there."""
+        """Show a slice, and select the reviewed object."""
         line, object_id = self.line(), self._object_to_review()
         if line is None or self._session is None or object_id is None:
             return
@@ -295,7 +295,7 @@ class VolumeActions:
         self._workspace.show_plane(line.at(position))
 
     def next_doubtful(self) -> None:
-        """Show the next slice that somebody should look at."""
+        """Go to the next slice that needs a check."""
         line = self.line()
         if line is None:
             return
@@ -309,6 +309,6 @@ class VolumeActions:
 
 
 def _details(line: SliceLine, settings: PropagationSettings) -> dict[str, object]:
-    """What is needed to do a propagation again."""
+    """Return the plain values that describe a propagation."""
     values = settings.to_dict()
     return {"axis": line.place, "others": list(line.others), "settings": values}

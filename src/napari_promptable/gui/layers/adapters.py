@@ -1,8 +1,7 @@
-"""Between napari layers and the core's values; nothing here keeps state or starts work."""
+"""Functions between napari layers and the core's values, without state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 from weakref import proxy
@@ -14,7 +13,6 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils import DirectLabelColormap
 
 from napari_promptable.planes import Channel, Index, PlaneAxes
-from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
 PREVIEW_NAME, OBJECTS_NAME = "preview", "objects"
@@ -26,8 +24,7 @@ SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
 _BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#CC79A7"
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
-_OFFERED = -1  # in the feature column `refines`: the candidate that was offered
-_ELLIPSE_CORNERS = 48
+OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -70,7 +67,7 @@ _MAX_CHANNELS = 6  # a longer axis is z or time rather than channels
 
 
 def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel | None]]:
-    """Name what a model can be shown of a layer: as it is, one channel, or three as RGB."""
+    """Name the channels that a model can be shown: as displayed, one, or three as RGB."""
     if layer.rgb:
         axis = len(planes.shape)
         names = [(name, Channel(axis, (k,))) for k, name in enumerate(_RGB_NAMES)]
@@ -89,7 +86,7 @@ def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel 
 
 
 def transform_of(layer: Layer) -> dict[str, Any]:
-    """Read the keyword arguments that give another layer of as many axes the same place."""
+    """Return the keyword arguments that place another layer where this one is."""
     return {name: getattr(layer, name) for name in _TRANSFORM}
 
 
@@ -112,7 +109,7 @@ def make_points_layer(image: Image, planes: PlaneAxes, object_id: int) -> Points
             "object_id": np.array([], int),
             "refines": np.array([], int),
         },
-        feature_defaults={"label": POSITIVE, "object_id": object_id, "refines": _OFFERED},
+        feature_defaults={"label": POSITIVE, "object_id": object_id, "refines": OFFERED},
         size=max(3, max(planes.plane_shape) / 60),
         border_width=0,  # napari draws it too thick where canvas_size_limits apply
         opacity=1.0,
@@ -156,7 +153,7 @@ def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
 
 
 def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for what is committed; it holds up to 65,535 objects."""
+    """Make the layer for committed objects; it holds up to 65,535 of them."""
     return Labels(
         np.zeros(planes.shape, np.uint16), name=OBJECTS_NAME, opacity=0.5, **transform_of(image)
     )
@@ -196,7 +193,7 @@ class LayerLabels:
         return np.asarray(self._layer.data[region])
 
     def __setitem__(self, region: Any, values: Any) -> None:
-        """Write a region; the owner refreshes the layer."""
+        """Write a region; the caller refreshes the layer."""
         self._layer.data[region] = values
 
 
@@ -204,9 +201,9 @@ class LayerLabels:
 
 
 def set_next_click(layer: Points, label: str) -> None:
-    """Make the next click positive or negative; existing ones keep their sign and look.
+    """Make the next click positive or negative.
 
-    They are no longer selected, because napari would change the selected ones too.
+    Existing clicks are deselected, because napari would change the selected ones, too.
     """
     layer.selected_data = set()
     layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), "label": label}
@@ -215,12 +212,12 @@ def set_next_click(layer: Points, label: str) -> None:
 
 
 def next_click(layer: Points) -> str:
-    """Return what the next click will be, `POSITIVE` or `NEGATIVE`."""
+    """Return the sign of the next click, `POSITIVE` or `NEGATIVE`."""
     return str(layer.feature_defaults["label"].iloc[0])
 
 
 def set_default_features(layer: Points | Shapes, **features: Any) -> None:
-    """Set features of the prompts to come."""
+    """Set features of future prompts."""
     layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), **features}
 
 
@@ -232,140 +229,16 @@ def show_signs(layer: Points) -> None:
         layer.face_color = [_COLORS.get(label, _COLORS[POSITIVE]) for label in labels]
 
 
-def read_layers(
-    points: Points | None,
-    boxes: Shapes | None,
-    to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
-    planes: PlaneAxes,
-    object_id: int,
-) -> dict[Index, PlanePrompts]:
-    """Read one object's prompts from the prompt layers.
-
-    Parameters
-    ----------
-    points, boxes : Points, Shapes or None
-        The prompt layers.
-    to_image : callable
-        Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
-    planes : PlaneAxes
-        Of the image.
-    object_id : int
-        Other objects' prompts are left out.
-
-    Returns
-    -------
-    dict of Index to PlanePrompts
-        By plane, planes outside the image left out; clicks in the layer's order.
-    """
-    clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
-    regions: dict[Index, tuple[list[Any], list[Any]]] = {}
-    if points is not None and len(points.data):
-        indices, positions = planes.split(to_image(points, np.asarray(points.data)))
-        for i in np.flatnonzero(_belongs(points, object_id)):
-            row = points.features.iloc[i]
-            label = int(row["label"] != NEGATIVE)
-            refined = None if int(row["refines"]) == _OFFERED else int(row["refines"])
-            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
-    if boxes is not None and len(boxes.data):
-        for i in np.flatnonzero(_belongs(boxes, object_id)):
-            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
-            rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            if boxes.shape_type[i] == "rectangle":
-                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
-            elif boxes.shape_type[i] == "ellipse":
-                outlines.append(_ellipse_outline(corners))
-            elif boxes.shape_type[i] == "polygon":
-                outlines.append(corners)
-    return {
-        index: PlanePrompts(
-            [position for position, _, _ in clicks.get(index, [])],
-            [label for _, label, _ in clicks.get(index, [])],
-            regions.get(index, ([], []))[0],
-            tuple(regions.get(index, ([], []))[1]),
-            tuple(refined for _, _, refined in clicks.get(index, [])),
-        )
-        for index in {**clicks, **regions}
-        if planes.contains(index)
-    }
-
-
-def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(layer.features["object_id"].astype(int) == object_id)
-
-
-def _ellipse_outline(corners_yx: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Polygon of an ellipse given by the corners of the parallelogram around it."""
-    centre = corners_yx.mean(axis=0)
-    half_axes = (corners_yx[1] - corners_yx[0]) / 2, (corners_yx[3] - corners_yx[0]) / 2
-    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
-    outline: npt.NDArray[np.floating] = (
-        centre + np.cos(angles) * half_axes[0] + np.sin(angles) * half_axes[1]
-    )
-    return outline
-
-
-def write_layers(
-    points: Points | None,
-    boxes: Shapes | None,
-    planes: PlaneAxes,
-    object_id: int,
-    prompts: Mapping[Index, PlanePrompts],
-) -> None:
-    """Show one object's prompts on the prompt layers, instead of what they held."""
-    if points is not None:
-        _write_points(points, planes, object_id, prompts)
-    if boxes is not None:
-        _write_boxes(boxes, planes, object_id, prompts)
-
-
-def _write_points(
-    layer: Points, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
-) -> None:
-    positions = [planes.join(index, plane.points_yx) for index, plane in prompts.items()]
-    labels = [n for plane in prompts.values() for n in plane.point_labels]
-    refines = [n for plane in prompts.values() for n in plane.refines]
-    sign = next_click(layer)
-    layer.selected_data = set()
-    layer.data = np.concatenate([np.empty((0, len(planes.shape))), *positions])
-    layer.features = {
-        "label": np.array([POSITIVE if n == FOREGROUND else NEGATIVE for n in labels], object),
-        "object_id": np.full(len(labels), object_id),
-        "refines": np.array([_OFFERED if n is None else n for n in refines], int),
-    }
-    layer.feature_defaults = {"label": sign, "object_id": object_id, "refines": _OFFERED}
-    show_signs(layer)
-    set_next_click(layer, sign)
-
-
-def _write_boxes(
-    layer: Shapes, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
-) -> None:
-    layer.selected_data = set()
-    layer.data = []
-    layer.features = {"object_id": np.array([], int)}  # napari keeps those of the former shapes
-    set_default_features(layer, object_id=object_id)
-    for index, plane in prompts.items():
-        for top, left, bottom, right in plane.boxes_yxyx:
-            corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-            _add_shape(layer, planes.join(index, corners), "rectangle")
-        for polygon in plane.polygons_yx:
-            _add_shape(layer, planes.join(index, polygon), "polygon")
-
-
-def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:
-    layer.add(vertices, shape_type=kind)
-
-
 def refines_code(candidate: int | None) -> int:
-    """Value of the feature column `refines` for a chosen candidate."""
-    return _OFFERED if candidate is None else candidate
+    """Return the value of the feature column `refines` for a chosen candidate."""
+    return OFFERED if candidate is None else candidate
 
 
 def highest_id(layer: Labels) -> int:
-    """Highest id in a labels layer; 0 for an empty one, and for one that is not in memory."""
+    """Return the highest id in a labels layer; 0 if it is empty or not in memory."""
     return int(layer.data.max(initial=0)) if is_in_memory(layer) else 0
 
 
 def is_in_memory(layer: Labels) -> bool:
-    """Whether a labels layer can be looked through in no time."""
+    """Whether the labels are held in memory."""
     return isinstance(layer.data, np.ndarray) and not isinstance(layer.data, np.memmap)

@@ -1,4 +1,4 @@
-"""Which planes of a labels layer somebody may have painted on, so that they are looked at."""
+"""Tracks planes of a labels layer that need a scan after painting."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from napari_promptable.planes import Index, PlaneAxes
 
 
 class LabelsWatch:
-    """Follows a labels layer.
+    """Knows which planes of a labels layer to scan: all at first, later the painted ones.
 
     Parameters
     ----------
     layer : Labels
-        What is followed.
+        The labels layer.
     planes : PlaneAxes
-        How it is cut.
+        Its planes.
     is_new : bool
-        Whether it is known to be empty.
+        Whether the layer is known to be empty.
 
     Attributes
     ----------
     painted : psygnal.Signal
-        Emits the index of a plane on which somebody painted, perhaps the plugin itself.
+        Emits the index of a plane that was painted on, perhaps by the plugin itself.
     """
 
     painted = Signal(tuple)
@@ -43,10 +43,10 @@ class LabelsWatch:
         layer.events.data.connect(self._look_everywhere)
         layer.events.paint.connect(self._look_here)
         layer.events.labels_update.connect(self._look_here)
-        layer.events.set_data.connect(self._look_again)  # all that napari tells of its undo
+        layer.events.set_data.connect(self._look_again)  # napari's undo emits nothing else
 
     def close(self) -> None:
-        """Leave the layer."""
+        """Disconnect from the layer."""
         self._layer.events.data.disconnect(self._look_everywhere)
         self._layer.events.paint.disconnect(self._look_here)
         self._layer.events.labels_update.disconnect(self._look_here)
@@ -67,11 +67,11 @@ class LabelsWatch:
 
     @property
     def num_unseen(self) -> int:
-        """How many planes have never been looked at."""
+        """Number of planes that no scan was started for yet."""
         return self._num_rest
 
     def take(self) -> Index | None:
-        """Return the plane to look at next; None if all have been."""
+        """Return the plane to scan next; None if there is none."""
         if self._painted:
             return self._painted.pop()
         if self._num_rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,26 +14,26 @@ from psygnal import Signal
 
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
+    OFFERED,
     POSITIVE,
     copy_transform,
     make_boxes_layer,
     make_points_layer,
     make_preview_layer,
     next_click,
-    read_layers,
     refines_code,
     set_default_features,
     set_next_click,
     show_signs,
-    write_layers,
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.prompts import PlanePrompts
+from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
 _TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 _EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
+_ELLIPSE_CORNERS = 48
 _MODES = {
     "positive": "add",
     "negative": "add",
@@ -43,16 +43,16 @@ _MODES = {
 
 
 class PromptLayers:
-    """Makes, reads, writes and removes the layers; each may go at any time.
+    """Makes, reads, writes and removes the layers; the user may delete each at any time.
 
     Parameters
     ----------
     viewer : ViewerModel
         Where they are shown.
     image : Image
-        What they lie on.
+        The image under them.
     planes : PlaneAxes
-        How the image is cut.
+        The image's planes.
     keys : LayerKeys
         Keys for our layers.
 
@@ -134,7 +134,7 @@ class PromptLayers:
             self._report_edit()
 
     def _follow_image(self) -> None:
-        """Stay where the image is."""
+        """Keep our layers where the image is."""
         for layer in (self.points, self.boxes, self.preview):
             if layer is not None:
                 copy_transform(self.image, layer)
@@ -154,7 +154,7 @@ class PromptLayers:
             self.edited.emit()
 
     def _report_features(self, event: Any = None) -> None:
-        """Show signs that were changed in the feature table, then report them."""
+        """Show signs that the user changed in the feature table, then report the edit."""
         if not self._is_silent and self.points is not None:
             with self._silence():
                 show_signs(self.points)
@@ -169,13 +169,13 @@ class PromptLayers:
         )
 
     def write(self, object_id: int, prompts: Mapping[Index, PlanePrompts]) -> None:
-        """Show another object's prompts, or this one's anew."""
+        """Show an object's prompts instead of the ones on the layers."""
         self._object_id = object_id
         with self._silence():
             write_layers(self.points, self.boxes, self.planes, object_id, prompts)
 
     def set_refined(self, candidate: int | None) -> None:
-        """Note on the clicks to come which candidate they correct."""
+        """Record with future clicks which candidate they correct."""
         if self.points is not None:
             with self._silence():
                 set_default_features(self.points, refines=refines_code(candidate))
@@ -183,7 +183,7 @@ class PromptLayers:
     def _to_image(
         self, layer: Layer, positions: npt.NDArray[Any]
     ) -> npt.NDArray[np.floating[Any]]:
-        """Take positions on a layer to image pixels, wherever both lie in the world."""
+        """Turn positions on a layer into image pixels, through world coordinates."""
         return np.array([self.image.world_to_data(layer.data_to_world(p)) for p in positions])
 
     # tools
@@ -202,14 +202,14 @@ class PromptLayers:
         self.tool_changed.emit(name)
 
     def toggle_sign(self) -> None:
-        """Make the next click negative if it would be positive, and the other way round."""
+        """Switch the next click between positive and negative."""
         is_negative = self.points is not None and next_click(self.points) == NEGATIVE
         self.activate_tool(POSITIVE if is_negative else NEGATIVE)
 
     # preview
 
     def show_mask(self, index: Index, mask: BoolArray | None) -> None:
-        """Show a candidate on a plane, or nothing."""
+        """Show a candidate's mask on a plane, or none."""
         former = self._shown.pop(index, None)
         if self.preview is None:
             if mask is None:
@@ -226,6 +226,133 @@ class PromptLayers:
         self.preview.refresh(thumbnail=is_empty, highlight=False, extent=False)
 
     def clear_preview(self) -> None:
-        """Show no candidate on any plane."""
+        """Remove the masks from all planes."""
         for index in list(self._shown):
             self.show_mask(index, None)
+
+
+# between layers and values
+
+
+def read_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
+    planes: PlaneAxes,
+    object_id: int,
+) -> dict[Index, PlanePrompts]:
+    """Read one object's prompts from the prompt layers.
+
+    Parameters
+    ----------
+    points, boxes : Points, Shapes or None
+        The prompt layers.
+    to_image : callable
+        Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
+    planes : PlaneAxes
+        Of the image.
+    object_id : int
+        Prompts of other objects are left out.
+
+    Returns
+    -------
+    dict of Index to PlanePrompts
+        By plane, planes outside the image left out; clicks in the layer's order.
+    """
+    clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
+    regions: dict[Index, tuple[list[Any], list[Any]]] = {}
+    if points is not None and len(points.data):
+        indices, positions = planes.split(to_image(points, np.asarray(points.data)))
+        for i in np.flatnonzero(_belongs(points, object_id)):
+            row = points.features.iloc[i]
+            label = int(row["label"] != NEGATIVE)
+            refined = None if int(row["refines"]) == OFFERED else int(row["refines"])
+            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
+    if boxes is not None and len(boxes.data):
+        for i in np.flatnonzero(_belongs(boxes, object_id)):
+            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
+            rectangles, outlines = regions.setdefault(indices[0], ([], []))
+            if boxes.shape_type[i] == "rectangle":
+                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
+            elif boxes.shape_type[i] == "ellipse":
+                outlines.append(_ellipse_outline(corners))
+            elif boxes.shape_type[i] == "polygon":
+                outlines.append(corners)
+    return {
+        index: PlanePrompts(
+            [position for position, _, _ in clicks.get(index, [])],
+            [label for _, label, _ in clicks.get(index, [])],
+            regions.get(index, ([], []))[0],
+            tuple(regions.get(index, ([], []))[1]),
+            tuple(refined for _, _, refined in clicks.get(index, [])),
+        )
+        for index in {**clicks, **regions}
+        if planes.contains(index)
+    }
+
+
+def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(layer.features["object_id"].astype(int) == object_id)
+
+
+def _ellipse_outline(corners_yx: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Polygon of an ellipse given by the corners of the parallelogram around it."""
+    centre = corners_yx.mean(axis=0)
+    half_axes = (corners_yx[1] - corners_yx[0]) / 2, (corners_yx[3] - corners_yx[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
+    outline: npt.NDArray[np.floating] = (
+        centre + np.cos(angles) * half_axes[0] + np.sin(angles) * half_axes[1]
+    )
+    return outline
+
+
+def write_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    planes: PlaneAxes,
+    object_id: int,
+    prompts: Mapping[Index, PlanePrompts],
+) -> None:
+    """Show one object's prompts on the prompt layers instead of the ones there."""
+    if points is not None:
+        _write_points(points, planes, object_id, prompts)
+    if boxes is not None:
+        _write_boxes(boxes, planes, object_id, prompts)
+
+
+def _write_points(
+    layer: Points, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    positions = [planes.join(index, plane.points_yx) for index, plane in prompts.items()]
+    labels = [n for plane in prompts.values() for n in plane.point_labels]
+    refines = [n for plane in prompts.values() for n in plane.refines]
+    sign = next_click(layer)
+    layer.selected_data = set()
+    layer.data = np.concatenate([np.empty((0, len(planes.shape))), *positions])
+    layer.features = {
+        "label": np.array([POSITIVE if n == FOREGROUND else NEGATIVE for n in labels], object),
+        "object_id": np.full(len(labels), object_id),
+        "refines": np.array([OFFERED if n is None else n for n in refines], int),
+    }
+    layer.feature_defaults = {"label": sign, "object_id": object_id, "refines": OFFERED}
+    show_signs(layer)
+    set_next_click(layer, sign)
+
+
+def _write_boxes(
+    layer: Shapes, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    layer.selected_data = set()
+    layer.data = []
+    layer.features = {"object_id": np.array([], int)}  # napari keeps old ones
+    set_default_features(layer, object_id=object_id)
+    for index, plane in prompts.items():
+        for top, left, bottom, right in plane.boxes_yxyx:
+            corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
+            _add_shape(layer, planes.join(index, corners), "rectangle")
+        for polygon in plane.polygons_yx:
+            _add_shape(layer, planes.join(index, polygon), "polygon")
+
+
+def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:
+    layer.add(vertices, shape_type=kind)

@@ -1,4 +1,4 @@
-"""One bar per slice: how sure an object is there; a click goes to the slice."""
+"""One bar per slice of an object: its confidence there; a click goes to the slice."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from qtpy.QtCore import QRectF, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QWidget
 
-from napari_promptable.annotation.records import ObjectOnSlice
+from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.gui.panels.controls import name_widget
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/)
 _SURE, _DOUBTFUL, _ANCHOR = QColor("#56B4E9"), QColor("#D55E00"), QColor("#009E73")
-_HEIGHT = 28
-_LEAST_SHARE = 0.12  # of the height, so that the worst slices can be seen and clicked
+_HEIGHT = 28  # px
+_MIN_SHARE = 0.12  # of the height, so that the worst slices can be seen and clicked
+_MARGIN = 2  # slices shown before the object's first and after its last
 
 
 class ConfidenceStrip(QWidget):
-    """Bars along the slices of a volume; prompted slices are green, doubtful ones red."""
+    """Bars for the slices of an object: green prompted, blue sure, orange doubtful.
+
+    The strip shows the object's slices only, and hides until the object was propagated.
+    """
 
     slice_clicked = Signal(int)
 
@@ -27,36 +31,57 @@ class ConfidenceStrip(QWidget):
         name_widget(
             self,
             "confidence_strip",
-            "Confidence by slice: green prompted, blue sure, red doubtful; click to go there",
+            "Confidence by slice: green prompted, blue sure, orange doubtful; click goes there",
         )
         self.setFixedHeight(_HEIGHT)
-        self._length, self._current = 1, 0
-        self._reviews: Mapping[int, ObjectOnSlice] = {}
+        self._shown, self._current = range(1), 0
+        self._objects: Mapping[int, ObjectOnSlice] = {}
+        self.hide()
 
     def set_slices(
-        self, length: int, current: int, reviews: Mapping[int, ObjectOnSlice]
+        self, length: int, current: int, objects: Mapping[int, ObjectOnSlice]
     ) -> None:
-        """Show an object on some of so many slices, and which slice is in view."""
-        state = (length, current, dict(reviews))
-        if state != (self._length, self._current, self._reviews):
-            self._length, self._current, self._reviews = state
+        """Show one object.
+
+        Parameters
+        ----------
+        length : int
+            Number of slices of the stack.
+        current : int
+            The slice in view.
+        objects : dict of int to ObjectOnSlice
+            The object, by slice.
+        """
+        state = (_slices_around(objects, length), current, dict(objects))
+        if state != (self._shown, self._current, self._objects):
+            self._shown, self._current, self._objects = state
             self.update()
+        origins = {each.origin for each in objects.values()}
+        self.setVisible(Origin.PROPAGATED in origins)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Go to the slice under the pointer."""
-        position = int(event.position().x() / max(1, self.width()) * self._length)
-        self.slice_clicked.emit(min(max(position, 0), self._length - 1))
+        """Report the slice under the pointer."""
+        number = int(event.position().x() / max(1, self.width()) * len(self._shown))
+        self.slice_clicked.emit(self._shown[min(max(number, 0), len(self._shown) - 1)])
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802
-        """Draw the bars and a frame around the slice in view."""
+        """Draw the bars, and a frame around the slice in view."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.Base))
-        step = self.width() / self._length
-        for position, review in self._reviews.items():
-            share = max(_LEAST_SHARE, review.confidence if review.is_known else 1.0)
-            color = _ANCHOR if review.is_anchor else _DOUBTFUL if review.is_doubtful else _SURE
+        step = self.width() / len(self._shown)
+        for position, each in self._objects.items():
+            share = max(_MIN_SHARE, each.confidence if each.is_known else 1.0)
+            color = _ANCHOR if each.is_anchor else _DOUBTFUL if each.is_doubtful else _SURE
             height = share * (self.height() - 2)
-            top = self.height() - 1 - height
-            painter.fillRect(QRectF(position * step, top, max(step - 0.5, 1), height), color)
-        painter.setPen(self.palette().color(QPalette.ColorRole.Text))
-        painter.drawRect(QRectF(self._current * step, 0, max(step - 1, 2), self.height() - 1))
+            left, top = (position - self._shown.start) * step, self.height() - 1 - height
+            painter.fillRect(QRectF(left, top, max(step - 0.5, 1), height), color)
+        if self._current in self._shown:
+            left = (self._current - self._shown.start) * step
+            painter.setPen(self.palette().color(QPalette.ColorRole.Text))
+            painter.drawRect(QRectF(left, 0, max(step - 1, 2), self.height() - 1))
+
+
+def _slices_around(positions: Mapping[int, object], length: int) -> range:
+    """Slices of an object and a few more on each side; all slices if there is no object."""
+    first, last = min(positions, default=0), max(positions, default=length - 1)
+    return range(max(first - _MARGIN, 0), min(last + _MARGIN, length - 1) + 1)

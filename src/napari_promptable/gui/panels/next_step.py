@@ -37,7 +37,7 @@ def describe_next_step(
     is_busy : bool
         Whether something is being computed.
     is_live : bool
-        Whether prompts are answered by themselves.
+        Whether prompts are answered without being asked to.
 
     Returns
     -------
@@ -53,6 +53,9 @@ def describe_next_step(
         return ELSEWHERE if session.answers.answered else START
     if not prompts.is_answerable:
         return ONLY_NEGATIVE
-    if session.answers.prediction(index) is not None:
+    prediction = session.answers.prediction(index)
+    if prediction is not None and prediction.absence is not None:
+        return prediction.absence
+    if prediction is not None:
         return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
     return WAITING if is_busy or is_live else SEGMENT_NEXT

@@ -46,7 +46,7 @@ class Autosave:
     Parameters
     ----------
     workspace : Workspace
-        What is saved.
+        Holds the annotation job.
     model_name : callable
         Returns the name of the model in use.
 
@@ -87,7 +87,7 @@ class Autosave:
             job.watch.painted.connect(self._note_painted)
 
     def close(self) -> None:
-        """Save what is due, and stop."""
+        """Save pending changes, and stop."""
         self.follow(None)
         self._timer.stop()
 
@@ -124,7 +124,7 @@ class Autosave:
         create_worker(save, _connect={"finished": self._finish, "errored": failed})
 
     def save_now(self) -> None:
-        """Save what is due before going on."""
+        """Save pending changes, and wait for it."""
         save = self._take_save()
         if save is not None:
             try:
@@ -182,9 +182,9 @@ class Autosave:
         create_worker(find, _connect={"returned": deliver})
 
     def restore(self, saved: SavedSession) -> None:
-        """Go on with a saved session.
+        """Restore a saved session.
 
-        Its labels come in a new layer, but for labels that were opened from a file.
+        Its labels come in a new layer, unless they were opened from a file.
 
         Raises
         ------

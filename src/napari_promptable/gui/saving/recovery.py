@@ -53,7 +53,7 @@ class Recovery:
         self._panel.offer(f"An earlier session ({when}) has {objects}.")
 
     def restore(self) -> None:
-        """Go on with the session that is offered."""
+        """Restore the offered session."""
         saved, self._saved = self._saved, None
         if saved is None:
             return

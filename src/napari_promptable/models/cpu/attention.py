@@ -1,16 +1,17 @@
 """Attention between few tokens and many cells, for inference: only tokens are projected.
 
-Both classes take the place of an `Attention` of the mask decoder and give the same answer, but
-for rounding. T is the number of tokens, K that of cells, C their width, D that of a head.
+Both classes replace an `Attention` of the mask decoder and give the same answer up to rounding.
+T is the number of tokens, K the number of cells, C their width, D the width of a head.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from napari_promptable.models.cpu.cells import Cells
-from napari_promptable.models.mask_decoder import Attention, ImageAttention
+from napari_promptable.models.cpu.parallel import Cells
+from napari_promptable.models.mask_decoder import Attention
 
 
 class _Projection:
@@ -43,13 +44,13 @@ class TokenToImageAttention(nn.Module):
 
     Parameters
     ----------
-    attention : ImageAttention
+    attention : Attention
         The layer to prepare.
     cells : Cells
-        How the cells are gone through.
+        Applies functions to cells.
     """
 
-    def __init__(self, attention: ImageAttention, cells: Cells) -> None:
+    def __init__(self, attention: Attention, cells: Cells) -> None:
         super().__init__()
         self.attention, self.cells = attention, cells
         heads = attention.num_heads
@@ -62,7 +63,7 @@ class TokenToImageAttention(nn.Module):
     def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
         """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
         if q.shape[1] >= self.head_dim:  # many tokens: projecting the cells is less work
-            return self.attention(q, image, image_pe)  # type: ignore[no-any-return]
+            return self.attention(q, image + image_pe, image)  # type: ignore[no-any-return]
         queries = (self.head_dim**-0.5 * self.q(q)) @ self.k.weight  # (N, heads, T, C)
         rows = queries.reshape(len(image), -1, queries.shape[-1])
 
@@ -107,9 +108,9 @@ class ImageToTokenAttention(nn.Module):
         self.head_dim = self.q.weight.shape[1]
 
     def towards(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return what lets cells (N or 1, K, C) attend to tokens (N, T, C): (N, K, C)."""
+        """Return a function that lets cells (N or 1, K, C) attend to tokens (N, T, C)."""
         if k.shape[1] >= self.head_dim:
-            return self.attention.towards(k, v)
+            return self._towards_many(k, v)
         keys = self.head_dim**-0.5 * self.k(k)  # (N, heads, T, D)
         rows = (keys @ self.q.weight).flatten(1, 2)  # (N, heads × T, C)
         offsets = (keys @ self.q.bias.transpose(1, 2)).flatten(1, 2)  # (N, heads × T, 1)
@@ -119,5 +120,15 @@ class ImageToTokenAttention(nn.Module):
             scores = torch.baddbmm(offsets, rows, q.transpose(1, 2).expand(len(rows), -1, -1))
             weights = scores.unflatten(1, keys.shape[1:3]).softmax(dim=2).flatten(1, 2)
             return torch.bmm(weights.transpose(1, 2), values)
+
+        return attend
+
+    def _towards_many(self, k: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:
+        """Do the same for many tokens, where projecting the cells is less work."""
+        attention, keys, values = self.attention, self.k(k), self.v(v)
+
+        def attend(q: Tensor) -> Tensor:
+            queries = attention.split_heads(attention.q_proj(q))
+            return attention.join_heads(F.scaled_dot_product_attention(queries, keys, values))
 
         return attend

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.cpu.packed_linear import PackedLinear
+from napari_promptable.models.cpu.packed import PackedLinear
 from napari_promptable.models.cpu.parallel import share_out
 from napari_promptable.models.cpu.vit import group_windows
 from napari_promptable.models.sam2.fpn_neck import FpnNeck

@@ -1,17 +1,23 @@
-"""How many threads a computation uses."""
+"""Threads that share out work, and the memory each of them keeps for it."""
 
 import os
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from math import prod
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 Item = TypeVar("Item")
+Part = TypeVar("Part")
+
+_ELEMENTS_FOR_ALL_THREADS = 2**20  # of one operation; torch splits it among all threads
 
 
 class _Helpers(threading.local):
@@ -115,8 +121,7 @@ def _alone() -> Iterator[None]:
 def _pool() -> ThreadPoolExecutor:
     """Threads that are kept, with the work memory that belongs to them; each computes alone.
 
-    All are begun at once, because torch gives the number that any thread has set last to
-    threads that are new to it; afterwards that is the caller's number again.
+    All are begun at once, because they set numbers of threads of their own.
     """
     size = os.cpu_count() or 1
     have_begun = threading.Barrier(size + 1)
@@ -124,10 +129,130 @@ def _pool() -> ThreadPoolExecutor:
     for _ in range(size):
         pool.submit(have_begun.wait)
     have_begun.wait()
-    torch.set_num_threads(torch.get_num_threads())
+    _keep_number_for_new_threads()
     return pool
 
 
 def _compute_alone() -> None:
     torch.set_num_threads(1)
     _helpers.count = 0
+
+
+@cache
+def let_waiting_threads_sleep() -> None:
+    """Make OpenMP's threads sleep, not spin, while they wait for work; in this process, once.
+
+    Beside a busy core, threads that spin make an encoder tens of times slower. libgomp gives
+    spinning up when it holds more threads than there are cores (GOMP_SPINCOUNT in its manual),
+    so a thread of ours holds a second team, which never works again. Unlike OMP_WAIT_POLICY,
+    this sets nothing that other programs read, and it may come after torch is loaded.
+    """
+    if sys.platform != "linux":
+        return
+    has_begun = threading.Event()
+
+    def hold_team() -> None:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.ones(_ELEMENTS_FOR_ALL_THREADS).add_(1)
+        has_begun.set()
+        threading.Event().wait()
+
+    threading.Thread(target=hold_team, name="napari-promptable-idle", daemon=True).start()
+    has_begun.wait()
+    _keep_number_for_new_threads()
+
+
+def _keep_number_for_new_threads() -> None:
+    """Set the calling thread's number again: new threads get the number that was set last."""
+    torch.set_num_threads(torch.get_num_threads())
+
+
+class WorkMemory(threading.local):
+    """Named buffers that are made once and reused, separate in every thread.
+
+    Allocating large memory afresh costs more than the work on it.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Copy without the buffers."""
+        return WorkMemory, ()
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Return a float32 tensor of this shape with arbitrary content."""
+        size = prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            with torch.inference_mode(False):  # so that any mode may write to it
+                buffer = self._buffers[name] = torch.empty(size)
+        return buffer[:size].view(shape)
+
+
+class Cells:
+    """Apply functions to the cells of an image, some at a time.
+
+    A part stays in a processor's cache and needs little memory for intermediate values. Threads
+    share the parts out.
+
+    Parameters
+    ----------
+    at_once : int
+        Cells in a part.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._memory = WorkMemory()
+
+    def in_parts(self, function: Callable[..., Part], *sequences: Tensor) -> list[Part]:
+        """Apply a function to parts of sequences.
+
+        Parameters
+        ----------
+        function : callable
+            Takes as many tensors as there are sequences.
+        *sequences : Tensor, shape (N or 1, K, ...)
+            Each with the same number K of cells.
+
+        Returns
+        -------
+        list
+            One result of the function per part.
+        """
+        parts = list(zip(*(cells.split(self.at_once, 1) for cells in sequences), strict=True))
+        results: dict[int, Part] = {}
+
+        def work(index: int) -> None:
+            results[index] = function(*parts[index])
+
+        share_out(work, range(len(parts)))
+        return [results[index] for index in range(len(parts))]
+
+    def map(
+        self, function: Callable[..., Tensor], shape: Sequence[int], *sequences: Tensor
+    ) -> Tensor:
+        """Apply a function that answers with cells.
+
+        Parameters
+        ----------
+        function, *sequences
+            As in `in_parts`; the function returns a tensor (N, part of K, ...).
+        shape : sequence of int
+            (N, K, ...), of the answer.
+
+        Returns
+        -------
+        Tensor
+            The next call for this shape in this thread reuses its memory, and may be given it:
+            each part is read before it is written.
+        """
+        answer = self._memory.take(str(shape), *shape)
+
+        def work(part: tuple[Tensor, ...]) -> None:
+            part[0].copy_(function(*part[1:]))
+
+        splits = (cells.split(self.at_once, 1) for cells in (answer, *sequences))
+        share_out(work, zip(*splits, strict=True))
+        return answer

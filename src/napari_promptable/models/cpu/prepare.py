@@ -1,8 +1,8 @@
-"""Prepare a network for inference on a CPU: same answers, but for rounding, in less time.
+"""Prepare a network for inference on a CPU: the same answers, up to rounding, in less time.
 
 The parts that cost time are exchanged for others that compute the same thing in another order,
-or with constants worked out beforehand; everything around them stays the code it is. The
-network cannot be trained or moved to another device afterwards.
+or with constants computed once. The rest of the network runs its plain code. A prepared network
+can no longer be trained or moved to another device.
 """
 
 from collections.abc import Callable
@@ -12,40 +12,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_promptable.models.cpu.attention import (
-    ImageToTokenAttention,
-    TokenToImageAttention,
+from napari_promptable.models.cpu.decoder import (
+    MapDownscaling,
+    MaskUpscalingPlan,
+    TwoWayTransformerPlan,
 )
-from napari_promptable.models.cpu.cells import Cells
 from napari_promptable.models.cpu.hiera import HieraPlan
 from napari_promptable.models.cpu.packed import (
     GeluConvolution,
     PackedBottleneck,
     PackedConvBlock,
     PackedLayer,
-    PackedPatchUp,
     PackedPerceptron,
     PackedPointwise,
     PackedTransition,
 )
 from napari_promptable.models.cpu.vit import ViTPlan
-from napari_promptable.models.layers import ConvBlock, PatchUp
-from napari_promptable.models.mask_decoder import (
-    Attention,
-    ImageAttention,
-    MaskDecoder,
-    TwoWayAttentionBlock,
-)
+from napari_promptable.models.layers import ConvBlock
+from napari_promptable.models.mask_decoder import MaskUpscaling, TwoWayTransformer
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.fpn_neck import FpnNeck
 from napari_promptable.models.sam2.hiera import Hiera
-from napari_promptable.models.sam2.mask_decoder import Sam2MaskDecoder
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.models.tiny_vit import InvertedBottleneck, Perceptron, Transition
 from napari_promptable.models.vit import ViTEncoder
 
 _CELLS = 4096  # of an image embedding, for which products are laid out
-_CELLS_AT_ONCE = 512  # in the decoder; they are 0.5 MB in SAM, 8 MB when upscaled
 
 _PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
     ConvBlock: PackedConvBlock,
@@ -55,7 +47,7 @@ _PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Linear: PackedLayer,
     nn.Conv2d: PackedPointwise,
 }
-"""What takes the place of what; the first kind that fits counts."""
+"""Replacements by kind of layer; the first kind that fits counts."""
 
 
 @torch.no_grad()
@@ -83,8 +75,15 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     else:
         pack_layers(sam.image_encoder, packed)
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sam.prompt_encoder.keep_positional_encodings()
-    _prepare_decoder(sam.mask_decoder, packed)
+    prompt_encoder, decoder = sam.prompt_encoder, sam.mask_decoder
+    assert isinstance(prompt_encoder.mask_downscaling, nn.Sequential)
+    prompt_encoder.mask_downscaling = MapDownscaling(prompt_encoder.mask_downscaling)
+    prompt_encoder.keep_positional_encodings()
+    assert isinstance(decoder.transformer, TwoWayTransformer)
+    assert isinstance(decoder.output_upscaling, MaskUpscaling)
+    pack_layers(decoder.fusion, packed)
+    decoder.transformer = TwoWayTransformerPlan(decoder.transformer)
+    decoder.output_upscaling = MaskUpscalingPlan(decoder.output_upscaling, packed)
     if sam.instance_head is not None:
         pack_layers(sam.instance_head, packed)
     return sam
@@ -136,39 +135,6 @@ def _is_packable(layer: nn.Module) -> bool:
     if not isinstance(layer, nn.Conv2d):
         return True
     return layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1
-
-
-def _prepare_decoder(decoder: MaskDecoder, packed: bool | None) -> None:
-    """Exchange the attention between tokens and cells, the fusion and the upscaling."""
-    pack_layers(decoder.fusion, packed)
-    cells = decoder.cells = Cells(_CELLS_AT_ONCE)
-    transformer = decoder.transformer
-    for block in transformer.layers:
-        assert isinstance(block, TwoWayAttentionBlock)
-        block.cells = cells
-        block.cross_attn_token_to_image = _prepare_look(block.cross_attn_token_to_image, cells)
-        to_tokens = block.cross_attn_image_to_token
-        assert isinstance(to_tokens, Attention)
-        block.cross_attn_image_to_token = ImageToTokenAttention(to_tokens)
-    transformer.final_attn_token_to_image = _prepare_look(
-        transformer.final_attn_token_to_image, cells
-    )
-    first, norm, gelu, second, last_gelu = decoder.output_upscaling
-    assert isinstance(first, PatchUp) and isinstance(second, PatchUp)
-    adds_to_second = isinstance(decoder, Sam2MaskDecoder)  # details, before the last GELU
-    decoder.output_upscaling = nn.Sequential(
-        PackedPatchUp(first, _CELLS_AT_ONCE, with_gelu=False, packed=packed),
-        norm,
-        gelu,
-        PackedPatchUp(second, 4 * _CELLS_AT_ONCE, with_gelu=not adds_to_second, packed=packed),
-        last_gelu if adds_to_second else nn.Identity(),
-    )
-
-
-def _prepare_look(attention: nn.Module, cells: Cells) -> TokenToImageAttention:
-    """Prepare a layer in which tokens look at the image."""
-    assert isinstance(attention, ImageAttention)
-    return TokenToImageAttention(attention, cells)
 
 
 def fold_batch_norms(network: nn.Module) -> None:

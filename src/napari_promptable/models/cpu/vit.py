@@ -22,9 +22,8 @@ from operator import attrgetter
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.models.cpu.packed_linear import PackedLinear
-from napari_promptable.models.cpu.parallel import share_out
-from napari_promptable.models.cpu.work_memory import WorkMemory
+from napari_promptable.models.cpu.packed import PackedLinear
+from napari_promptable.models.cpu.parallel import WorkMemory, share_out
 from napari_promptable.models.vit import Block, GridAttention, ViTEncoder, relative_positions
 
 _QUERIES_AT_ONCE = 256  # of a head in global attention: a block of scores is 4 MB at 1024 px

@@ -4,22 +4,14 @@ Source: "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714, sectio
 appendix D.1.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from napari_promptable.models.layers import (
-    MLP,
-    fold_patches,
-    image_to_cells,
-    patches_to_image,
-)
-from napari_promptable.models.mask_decoder import (
-    MaskDecoder,
-    TwoWayTransformer,
-    unfold_details,
-)
+from napari_promptable.models.layers import MLP, fold_patches
+from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
 
 _STABILITY_OFFSET = 0.05  # of logits: how far the threshold is moved up and down
 _LEAST_STABILITY = 0.98  # of the single mask, below which the best of the others replaces it
@@ -78,16 +70,15 @@ class Sam2MaskDecoder(MaskDecoder):
             Of stride 16: C channels of the coarse level, then the details of each cell, which
             are 2 × 2 pixels of C / 4 channels and 4 × 4 pixels of C / 8 channels.
         """
-        middle, fine = fold_patches(self.conv_s1(middle)), self.conv_s0(fine)
-        pixels = image_to_cells(fine).flatten(3).permute(0, 3, 1, 2)
-        return torch.cat([coarse, middle, pixels], dim=1)
+        middle = fold_patches(self.conv_s1(middle))
+        fine = fold_patches(fold_patches(self.conv_s0(fine)))
+        return torch.cat([coarse, middle, fine], dim=1)
 
-    def _details(self, image_embedding: Tensor) -> list[Tensor]:
-        """Take out what `fold_levels` has added."""
-        middle, fine = image_embedding[:, self.embed_dim :].split(
-            [self.embed_dim, 2 * self.embed_dim], dim=1
-        )
-        return [unfold_details(middle, depth=1), unfold_details(fine, depth=2)]
+    def details(self, image_embedding: Tensor) -> Sequence[Tensor]:
+        """Split off the middle and the fine level, which `fold_levels` has added."""
+        levels = [self.embed_dim, self.embed_dim, 2 * self.embed_dim]
+        _, middle, fine = image_embedding.split(levels, dim=1)
+        return [middle, fine]
 
     def decode_objects(
         self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
@@ -96,11 +87,10 @@ class Sam2MaskDecoder(MaskDecoder):
         output_tokens = torch.cat(
             [self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight]
         )
-        tokens, cells = self._meet(output_tokens, image_embedding, image_pe, sparse, dense)
+        tokens, image = self.meet(output_tokens, image_embedding, image_pe, sparse, dense)
         mask_tokens = tokens[:, 2 : len(output_tokens)]
-        logits = self._draw_masks(mask_tokens, cells, image_embedding)
         return DecodedObjects(
-            patches_to_image(logits, image_embedding.shape[-2:]),
+            self.draw_masks(mask_tokens, image, image_embedding),
             self.iou_prediction_head(tokens[:, 1]).sigmoid(),
             mask_tokens,
             self.pred_obj_score_head(tokens[:, 0])[:, 0],

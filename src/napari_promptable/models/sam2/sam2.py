@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from napari_promptable.models.layers import MLP
 from napari_promptable.models.mask_decoder import TwoWayTransformer
 from napari_promptable.models.prompt_encoder import PromptEncoder, Window
-from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam import ObjectMasks, Sam
 from napari_promptable.models.sam2.fpn_neck import FpnNeck
 from napari_promptable.models.sam2.hiera import Hiera, HieraLayout
 from napari_promptable.models.sam2.mask_decoder import (
@@ -29,6 +29,7 @@ from napari_promptable.models.sam2.memory_encoder import MemoryEncoder
 _MEMORY_SLOTS = 7  # of a spatial memory: six distances in time, and any prompted frame
 _WIDTH, _MEMORY_WIDTH = 256, 64
 _STRIDE = 16
+ABSENT_LOGIT = -1024.0  # everywhere in the mask of an object that is not there
 _LOGIT_LIMIT = 32.0
 _MASK_SCALE, _MASK_SHIFT = 20.0, -10.0  # of probabilities, for the memory encoder
 
@@ -47,7 +48,8 @@ class Sam2(Sam):
         Side of the network's input in pixels.
     """
 
-    pads_every_prompt = True
+    squashes_images = True
+    pads_boxes = True
     maskmem_tpos_enc: Tensor
     no_mem_embed: Tensor
     no_mem_pos_enc: Tensor  # published with the weights, though SAM 2.1 does not use it
@@ -116,13 +118,38 @@ class Sam2(Sam):
         mask_logits: Tensor | None = None,
         window: Window | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Answer prompts with four masks each, see `Sam.decode`."""
+        """Answer prompts with four masks each, wherever the objects are; see `Sam.decode`."""
         if mask_logits is not None:
             mask_logits = limit_logits(mask_logits)
         decoded = self.decode_objects(
             image_embedding, points_xy, point_labels, mask_logits, window
         )
         return decoded.logits, decoded.predicted_iou
+
+    def find_objects(
+        self,
+        image_embedding: Tensor,
+        points_xy: Tensor,
+        point_labels: Tensor,
+        mask_logits: Tensor | None = None,
+        window: Window | None = None,
+    ) -> ObjectMasks:
+        """Answer prompts; masks of objects that are not there are empty and have an IoU of 0.
+
+        Parameters are those of `Sam.decode`.
+        """
+        if mask_logits is not None:
+            mask_logits = limit_logits(mask_logits)
+        decoded = self.decode_objects(
+            image_embedding, points_xy, point_labels, mask_logits, window
+        )
+        score = decoded.object_score
+        is_there = score[:, None] > 0
+        return ObjectMasks(
+            torch.where(is_there[..., None, None], decoded.logits, ABSENT_LOGIT),
+            torch.where(is_there, decoded.predicted_iou, 0.0),
+            score,
+        )
 
     def decode_objects(
         self,

@@ -21,9 +21,8 @@ from napari_promptable.models.sam2.memory_bank import (
     recollect,
 )
 from napari_promptable.models.sam2.position import encode_distances, encode_grid
-from napari_promptable.models.sam2.sam2 import Sam2, limit_logits
+from napari_promptable.models.sam2.sam2 import ABSENT_LOGIT, Sam2, limit_logits
 
-ABSENT_LOGIT = -1024.0  # everywhere on a frame that the object is not on
 _MAX_AMBIGUOUS_POINTS = 1  # up to so many, the best of the three levels is the answer
 _MASK_LOGIT = 10.0  # of a mask that a user gives, inside + and outside −
 

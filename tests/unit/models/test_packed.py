@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_promptable.models.cpu import packed_linear
-from napari_promptable.models.cpu.packed_linear import PackedLinear, can_pack
+from napari_promptable.models.cpu import packed
+from napari_promptable.models.cpu.packed import PackedLinear, can_pack
 
 FORMS = [
     False,
@@ -51,5 +51,5 @@ def test_what_does_not_work_here_is_not_used(
             raise AttributeError("no such operation")
         return torch.zeros(len(x), 32)
 
-    monkeypatch.setattr(packed_linear, "_packed_product", product)
+    monkeypatch.setattr(packed, "_packed_product", product)
     assert not can_pack.__wrapped__()

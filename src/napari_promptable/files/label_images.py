@@ -1,0 +1,204 @@
+"""Writing label images as TIFF, OME-Zarr, PNG or NumPy file, by the ending of the name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.axes import SAMPLES, UNIT_SYMBOLS, name_stack_axes
+from napari_promptable.files.image_file import ImageFile
+from napari_promptable.files.writing import (
+    check_that_it_can_be_written,
+    complete_file,
+    complete_folder,
+    write_png,
+)
+
+_ENDINGS = (".tif", ".tiff", ".zarr", ".png", ".npy")
+_OME_AXES = "TCZYX"
+_MAX_TIFF_BYTES = 2**32 - 2**25  # larger files need the 64-bit form
+_CHUNK = 1024  # rows and columns of a zarr chunk
+_NGFF_UNITS = {word: long for long, word in UNIT_SYMBOLS.items()}
+_LABELS_NAME = "objects"  # of the label image in an OME-Zarr
+
+Plane = npt.NDArray[np.integer[Any]]
+
+
+def check_label_path(path: str | Path, shape: tuple[int, ...], highest: int) -> None:
+    """Check, before work begins, that labels can be written to a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to.
+    shape : tuple of int
+        Shape of the labels.
+    highest : int
+        Highest object id.
+
+    Raises
+    ------
+    ImageFormatError
+        If the ending is unknown, the format cannot hold the labels, or the file cannot be
+        written.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in _ENDINGS:
+        raise ImageFormatError(
+            f"{path}: labels are written as .tif, .ome.zarr, .png or .npy; choose one of these "
+            "endings"
+        )
+    if ending == ".png" and (len(shape) != 2 or highest > np.iinfo(np.uint16).max):
+        raise ImageFormatError(
+            f"{path}: a PNG holds one 2D image with ids up to 65535, these labels have shape "
+            f"{shape} and ids up to {highest}; write a .tif"
+        )
+    check_that_it_can_be_written(path)
+
+
+def write_labels(path: str | Path, labels: Any, image: ImageFile | None = None) -> None:
+    """Write a label image in the format of its ending, complete or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        .tif (compressed, OME-TIFF where its axes allow that), .zarr (a labels group of
+        OME-Zarr 0.5), .png or .npy. An existing file is replaced when the new one is complete;
+        an existing folder is refused.
+    labels : array of int of any kind, shape (..., Y, X)
+        Not negative; read plane by plane. Written in the smallest of uint16 and uint32 that
+        fits; .png: of uint8 and uint16.
+    image : ImageFile, optional
+        The image that was segmented, with the labels' shape; its axes and pixel sizes are
+        written too. By default, axes are named by the shape.
+
+    Raises
+    ------
+    ImageFormatError
+        If the ending is unknown, the format cannot hold the labels, or the file cannot be
+        written.
+    """
+    path = Path(path)
+    shape = tuple(labels.shape)
+    highest = max(int(plane.max(initial=0)) for plane in _planes(labels))
+    check_label_path(path, shape, highest)
+    grid = _Grid.of_labels(shape) if image is None else _Grid.of_image(image)
+    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+    ending = path.suffix.lower()
+    if ending == ".png":
+        plane = np.asarray(labels)
+        write_png(path, plane.astype(np.uint8 if highest < 256 else np.uint16))
+        return
+    if ending == ".zarr":
+        with complete_folder(path) as folder:
+            _write_zarr(folder, labels, dtype, grid)
+        return
+    write = _write_npy if ending == ".npy" else _write_tiff
+    with complete_file(path) as file:
+        write(file, labels, dtype, grid)
+
+
+class _Grid(NamedTuple):
+    """Axes of a label image, with pixel sizes and units by axis where they are known."""
+
+    axes: str
+    scale: Mapping[str, float]
+    units: Mapping[str, str]
+
+    @classmethod
+    def of_image(cls, image: ImageFile) -> _Grid:
+        return cls(image.axes.removesuffix(SAMPLES), image.scale, image.units)
+
+    @classmethod
+    def of_labels(cls, shape: tuple[int, ...]) -> _Grid:
+        return cls(name_stack_axes(len(shape)), {}, {})
+
+
+def _planes(labels: Any) -> Iterator[Plane]:
+    for index in np.ndindex(*labels.shape[:-2]):
+        yield np.asarray(labels[index])
+
+
+def _write_tiff(path: Path, labels: Any, dtype: np.dtype[Any], grid: _Grid) -> None:
+    import tifffile
+
+    shape = tuple(labels.shape)
+    is_ome = grid.axes.endswith("YX") and set(grid.axes) <= set(_OME_AXES)
+    metadata: dict[str, Any] = {"axes": grid.axes}
+    for axis, size in grid.scale.items():
+        if is_ome and axis in "XYZ":
+            metadata[f"PhysicalSize{axis}"] = size
+            metadata[f"PhysicalSize{axis}Unit"] = grid.units.get(axis, "µm")
+    tifffile.imwrite(
+        path,
+        (plane.astype(dtype) for plane in _planes(labels)),
+        shape=shape,
+        dtype=dtype,
+        ome=is_ome,
+        bigtiff=int(np.prod(shape)) * dtype.itemsize > _MAX_TIFF_BYTES,
+        compression="zlib",
+        photometric="minisblack",
+        metadata=metadata,
+    )
+
+
+def _write_npy(path: Path, labels: Any, dtype: np.dtype[Any], _grid: _Grid) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": tuple(labels.shape),
+    }
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for plane in _planes(labels):
+            file.write(plane.astype(dtype).tobytes())
+
+
+def _write_zarr(path: Path, labels: Any, dtype: np.dtype[Any], grid: _Grid) -> None:
+    """Write a group with the one label image labels/objects."""
+    import zarr
+
+    shape = tuple(labels.shape)
+    group = zarr.open_group(path, mode="w").create_group("labels")
+    group.attrs["ome"] = {"version": "0.5", "labels": [_LABELS_NAME]}
+    image = group.create_group(_LABELS_NAME)
+    target = image.create_array(
+        "0",
+        shape=shape,
+        dtype=dtype,
+        chunks=(*[1] * (len(shape) - 2), *(min(side, _CHUNK) for side in shape[-2:])),
+        dimension_names=[axis.lower() for axis in grid.axes],
+    )
+    for index in np.ndindex(*shape[:-2]):
+        target[index] = np.asarray(labels[index])
+    scale = [float(grid.scale.get(axis, 1.0)) for axis in grid.axes]
+    level: dict[str, Any] = {
+        "path": "0",
+        "coordinateTransformations": [{"type": "scale", "scale": scale}],
+    }
+    described: dict[str, Any] = {
+        "version": "0.5",
+        "image-label": {},
+        "multiscales": [
+            {
+                "name": _LABELS_NAME,
+                "axes": [_ngff_axis(axis, grid.units) for axis in grid.axes],
+                "datasets": [level],
+            }
+        ],
+    }
+    image.attrs["ome"] = described
+
+
+def _ngff_axis(axis: str, units: Mapping[str, str]) -> dict[str, str]:
+    """Describe an axis as OME-Zarr does, with units in full words."""
+    kind = {"T": "time", "C": "channel"}.get(axis, "space" if axis in "XYZ" else None)
+    unit = units.get(axis)
+    parts = {"name": axis.lower(), "type": kind, "unit": _NGFF_UNITS.get(unit or "", unit)}
+    return {key: value for key, value in parts.items() if value}

@@ -1,0 +1,68 @@
+"""A view of an array that is read part by part, as slicing and moveaxis make it of numpy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class LazyView:
+    """An array with one axis fixed at a position, or moved to the end.
+
+    Parameters
+    ----------
+    data : array of any kind
+        Takes ints and slices as index.
+    axis : int
+        The axis to fix or move.
+    position : int or None
+        Fix the axis here; None moves it to the end.
+
+    Attributes
+    ----------
+    shape, dtype, ndim
+        As of an ndarray.
+    """
+
+    def __init__(self, data: Any, axis: int, position: int | None) -> None:
+        self._data, self._axis, self._position = data, axis, position
+        shape = list(data.shape)
+        length = shape.pop(axis)
+        self.shape = tuple(shape if position is not None else [*shape, length])
+        self.dtype, self.ndim = data.dtype, len(self.shape)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        """Read a part, with one int or slice, or a tuple of them."""
+        given = list(index) if isinstance(index, tuple) else [index]
+        given += [slice(None)] * (self.ndim - len(given))
+        moved = self._position if self._position is not None else given.pop()
+        part = np.asarray(self._data[(*given[: self._axis], moved, *given[self._axis :])])
+        if not isinstance(moved, slice):
+            return part
+        num_before = sum(isinstance(one, slice) for one in given[: self._axis])
+        return np.moveaxis(part, num_before, -1)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Read everything."""
+        whole = self[()]
+        return whole if dtype is None else whole.astype(dtype)
+
+
+def fix_axis(data: Any, axis: int, position: int) -> Any:
+    """Drop an axis by fixing it at a position; an ndarray gives a view of itself."""
+    if isinstance(data, np.ndarray):
+        return data[(slice(None),) * axis + (position,)]
+    return LazyView(data, axis, position)
+
+
+def move_to_end(data: Any, axis: int) -> Any:
+    """Move an axis to the end; an ndarray gives a view of itself."""
+    if axis == data.ndim - 1:
+        return data
+    return (
+        np.moveaxis(data, axis, -1)
+        if isinstance(data, np.ndarray)
+        else LazyView(data, axis, None)
+    )

@@ -1,0 +1,209 @@
+"""Prompt encoder and mask decoder prepared for inference on a CPU.
+
+The mathematics is the one of `napari_promptable.models.mask_decoder` and `.prompt_encoder`, and
+tests compare both. The differences:
+
+- The image is a sequence of cells, and cells are worked on some at a time, so that they stay in
+  the cache. Within a cell, pixels stay together until the masks are drawn: a convolution or
+  transposed convolution of stride 2 is then a matrix product.
+- Attention between tokens and cells projects the tokens only, see `.attention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_promptable.models.cpu.attention import ImageToTokenAttention, TokenToImageAttention
+from napari_promptable.models.cpu.packed import PackedLinear
+from napari_promptable.models.cpu.parallel import Cells
+from napari_promptable.models.layers import LayerNorm2d
+from napari_promptable.models.mask_decoder import (
+    MaskUpscaling,
+    TwoWayAttentionBlock,
+    TwoWayTransformer,
+    to_sequence,
+)
+
+_CELLS_AT_ONCE = 512  # in the decoder; they are 0.5 MB in SAM, 8 MB when upscaled
+
+
+class TwoWayBlockPlan(nn.Module):
+    """`TwoWayAttentionBlock`.
+
+    Parameters
+    ----------
+    block : TwoWayAttentionBlock
+        The block to prepare.
+    cells : Cells
+        Applies functions to cells.
+    """
+
+    def __init__(self, block: TwoWayAttentionBlock, cells: Cells) -> None:
+        super().__init__()
+        self.block, self.cells = block, cells
+        self.look_at_image = TokenToImageAttention(block.cross_attn_token_to_image, cells)
+        self.look_at_tokens = ImageToTokenAttention(block.cross_attn_image_to_token)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `TwoWayAttentionBlock.forward`."""
+        block = self.block
+        tokens = block.attend_to_tokens(tokens, token_pe)
+        attended = self.look_at_image(tokens + token_pe, image, image_pe)
+        tokens = block.norm2(tokens + attended)
+        tokens = block.norm3(tokens + block.mlp(tokens))
+        attend = self.look_at_tokens.towards(tokens + token_pe, tokens)
+
+        def update(cells: Tensor, positions: Tensor) -> Tensor:
+            return block.norm4(attend(cells + positions).add_(cells))  # type: ignore[no-any-return]
+
+        shape = (len(tokens), *image.shape[1:])
+        return tokens, self.cells.map(update, shape, image, image_pe)
+
+
+class TwoWayTransformerPlan(nn.Module):
+    """`TwoWayTransformer`.
+
+    Parameters
+    ----------
+    transformer : TwoWayTransformer
+        The layers to prepare.
+    """
+
+    def __init__(self, transformer: TwoWayTransformer) -> None:
+        super().__init__()
+        cells = Cells(_CELLS_AT_ONCE)
+        self.layers = nn.ModuleList()
+        for block in transformer.layers:
+            assert isinstance(block, TwoWayAttentionBlock)
+            self.layers.append(TwoWayBlockPlan(block, cells))
+        self.last_look = TokenToImageAttention(transformer.final_attn_token_to_image, cells)
+        self.norm = transformer.norm_final_attn
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TwoWayTransformer.forward`."""
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_pe, image_pe)
+        attended = self.last_look(tokens + token_pe, image, image_pe)
+        return self.norm(tokens + attended), image
+
+
+class MaskUpscalingPlan(nn.Module):
+    """`MaskUpscaling`.
+
+    Parameters
+    ----------
+    layers : MaskUpscaling
+        The layers to prepare.
+    packed : bool, optional
+        See `PackedLinear`.
+    """
+
+    def __init__(self, layers: MaskUpscaling, packed: bool | None) -> None:
+        super().__init__()
+        up, norm, _, up_again, _ = layers
+        self.cells = Cells(_CELLS_AT_ONCE)
+        self.up = _pack_upscaling(up, _CELLS_AT_ONCE, packed)
+        self.norm = _norm_of_rows(norm)
+        self.up_again = _pack_upscaling(up_again, 4 * _CELLS_AT_ONCE, packed)
+
+    def forward(self, image: Tensor, details: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """See `MaskUpscaling.forward`."""
+        cells = to_sequence(image)
+        shape = (*cells.shape[:2], 16, weights.shape[-1])
+        by_cell = [to_sequence(folded) for folded in details]
+        logits = self.cells.map(partial(self._draw, weights), shape, cells, *by_cell)
+        return cells_to_image(logits.unflatten(1, image.shape[-2:]))
+
+    def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
+        """Draw masks with weights (N, C / 8, M) on cells (N, K, C): (N, K, 16, M)."""
+        n, count, _ = cells.shape
+        upscaled = self.up(cells.flatten(0, 1)).view(n, count, 4, -1)
+        if len(details) > 0:
+            upscaled = upscaled + details[0].unflatten(2, (4, -1))
+        rows = F.gelu(self.norm(upscaled)).flatten(0, 2)
+        if len(details) > 1:
+            pixels = self.up_again(rows).view(n, 16 * count, -1)
+            pixels = F.gelu(pixels + details[1].unflatten(2, (16, -1)).flatten(1, 2))
+        else:
+            pixels = self.up_again.gelu(rows).view(n, 16 * count, -1)
+        return (pixels @ weights).view(n, count, 16, -1)
+
+
+class MapDownscaling(nn.Module):
+    """`PromptEncoder.mask_downscaling`: maps of masks → embeddings of cells.
+
+    Parameters
+    ----------
+    layers : Sequential
+        The layers to prepare.
+    """
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        first, norm, _, second, next_norm, _, last = layers
+        self.steps = nn.ModuleList([_linear_of_patches(first), _linear_of_patches(second)])
+        self.norms = nn.ModuleList([_norm_of_rows(norm), _norm_of_rows(next_norm)])
+        self.last = _linear_of_patches(last)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, M, 4 * rows, 4 * columns) to (N, C, rows, columns)."""
+        x = image_to_cells(maps)
+        for linear, norm in zip(self.steps, self.norms, strict=True):
+            x = F.gelu(norm(linear(x.flatten(-3))))
+        embeddings: Tensor = self.last(x)
+        return embeddings.permute(0, 3, 1, 2)
+
+
+def _linear_of_patches(layer: nn.Module) -> nn.Linear:
+    """Make a linear layer of a convolution of patches, one output each."""
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+    weight = layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight, False), nn.Parameter(layer.bias, False)
+    return linear
+
+
+def _norm_of_rows(norm: nn.Module) -> nn.LayerNorm:
+    """Make a norm of the last axis of a norm of channels."""
+    assert isinstance(norm, LayerNorm2d)
+    of_rows = nn.LayerNorm(len(norm.weight), norm.eps, device="meta")
+    of_rows.weight, of_rows.bias = norm.weight, norm.bias
+    return of_rows
+
+
+def _pack_upscaling(layer: nn.Module, rows: int, packed: bool | None) -> PackedLinear:
+    """Pack a transposed convolution of stride 2: C → 4 pixels of C' each."""
+    assert isinstance(layer, nn.ConvTranspose2d) and layer.bias is not None
+    weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
+    return PackedLinear(weight, layer.bias.detach().repeat(4), rows, packed)
+
+
+def image_to_cells(image: Tensor) -> Tensor:
+    """Sort pixels into cells of 4 × 4, these into 2 × 2 patches of 2 × 2 pixels.
+
+    Parameters
+    ----------
+    image : Tensor, shape (N, C, 4 * h, 4 * w)
+        Feature maps.
+
+    Returns
+    -------
+    Tensor, shape (N, h, w, 2, 2, 2, 2, C)
+        Axes: image, cell row and column, patch row and column, pixel row and column, channel.
+    """
+    n, channels, height, width = image.shape
+    cells = image.reshape(n, channels, height // 4, 2, 2, width // 4, 2, 2)
+    return cells.permute(0, 2, 5, 3, 6, 4, 7, 1)
+
+
+def cells_to_image(cells: Tensor) -> Tensor:
+    """Undo `image_to_cells`: (N, h, w, 16, C) → (N, C, 4 * h, 4 * w)."""
+    pixels = cells.unflatten(3, (2, 2, 2, 2)).permute(0, 7, 3, 5, 4, 6, 1, 2)
+    return F.pixel_shuffle(pixels.flatten(1, 5), 4)
