@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import napari_promptable as npp
+from benchmarks import sam2_cases
 from benchmarks.timing import Task
 from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.cpu.prepare import prepare_for_inference
@@ -167,6 +168,7 @@ def busy_click() -> dict[str, Task]:
 
 
 CASES = {
+    **sam2_cases.CASES,
     "encode vit_b": partial(encode, "vit_b"),
     "encode vit_t": partial(encode, "vit_t"),
     "encode vit_l": partial(encode, "vit_l"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks import sam2_cases
 from benchmarks.timing import machine_facts
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,7 @@ PLOT = ROOT / "docs" / "images" / "growth.png"
 CASES = (
     "encode vit_b",
     "encode vit_t",
+    *sam2_cases.CASES,
     *(f"click {size}" for size in (512, 1024, 2048, 4096)),
     *(f"{count} boxes" for count in (1, 16, 64)),
     *(f"tiny {size}" for size in (256, 512, 1024, 2048)),
@@ -37,7 +39,7 @@ CASES = (
 
 MEMORY = [
     (case, task)
-    for case in ("encode vit_b", "encode vit_t", "64 boxes")
+    for case in ("encode vit_b", "encode vit_t", *sam2_cases.CASES, "64 boxes")
     for task in ("reference", "ours")
 ]
 LOADED = (("tiny", "ours"), ("vit_b", "ours"), ("vit_b", "reference"))

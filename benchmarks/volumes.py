@@ -32,12 +32,13 @@ from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PromptSet
+from napari_promptable.propagation.anchors import answer_slices
 from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
 from napari_promptable.propagation.parts import keep_parts
 from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.step import Sighting
-from napari_promptable.propagation.volume import VolumeMasks, answer_slices
+from napari_promptable.propagation.volume import VolumeMasks
 
 MIN_AREA = 20  # of an object on its largest slice, in pixels
 MIDDLE, QUARTERS = "one slice", "three slices"

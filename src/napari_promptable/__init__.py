@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_promptable.predict.predictor import predict_many as predict_many
     from napari_promptable.predict.predictor import predict_masks as predict_masks
     from napari_promptable.predict.predictor import segment_boxes as segment_boxes
+    from napari_promptable.predict.predictor import segment_points as segment_points
     from napari_promptable.prompts import PromptSet as PromptSet
     from napari_promptable.propagation.settings import (
         PropagationSettings as PropagationSettings,
@@ -68,6 +69,7 @@ _MODULES = {
         "predict_many",
         "predict_masks",
         "segment_boxes",
+        "segment_points",
     ),
     "files.prompts_json": ("PromptDocument", "read_prompts", "write_prompts"),
     "prompts": ("PromptSet",),

@@ -16,6 +16,7 @@ from napari_promptable.errors import PromptError
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
+_ELLIPSE_CORNERS = 48  # of the polygon
 _CERTAIN_LOGIT = 6.0  # logits of a drawn mask: + inside, − outside
 
 
@@ -186,6 +187,26 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
     """
     mask: BoolArray = polygon2mask(shape, np.asarray(vertices_yx, float))
     return mask
+
+
+def ellipse_to_polygon(corners_yx: npt.NDArray[np.floating]) -> FloatArray:
+    """Approximate an ellipse by a polygon.
+
+    Parameters
+    ----------
+    corners_yx : ndarray of float, shape (4, 2)
+        Corners, in turn, of the rectangle or parallelogram around the ellipse.
+
+    Returns
+    -------
+    ndarray of float32, shape (V, 2)
+        Points on the ellipse.
+    """
+    half_axes = (corners_yx[1] - corners_yx[0]) / 2, (corners_yx[3] - corners_yx[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
+    outline = np.cos(angles) * half_axes[0] + np.sin(angles) * half_axes[1]
+    polygon: FloatArray = (corners_yx.mean(axis=0) + outline).astype(np.float32)
+    return polygon
 
 
 def encode_mask(mask: BoolArray) -> dict[str, list[int]]:

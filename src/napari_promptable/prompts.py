@@ -189,6 +189,11 @@ class PlanePrompts:
         """Whether something says where the object is, not only where it is not."""
         return self.num_regions > 0 or bool((self.point_labels == FOREGROUND).any())
 
+    @property
+    def says_absent(self) -> bool:
+        """Whether there are background clicks only: the object is not on this plane."""
+        return not self.is_empty and not self.is_answerable
+
     def with_points(self, chosen: slice | npt.NDArray[np.bool_]) -> PlanePrompts:
         """Keep only the clicks that a slice or mask selects, and all other prompts."""
         index = np.arange(len(self.points_yx))[chosen]

@@ -57,6 +57,30 @@ def test_a_moved_image_takes_its_prompts_along(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.labels, disks.truth)
 
 
+@pytest.mark.parametrize("commit_first", [False, True])
+def test_our_labels_follow_their_image_and_others_stay(
+    commit_first, open_plugin, make_disks
+) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    own = user.viewer.add_labels(np.zeros(disks.image.shape, int), name="of the user")
+    if commit_first:
+        user.click(user.world(*disks.centres[0]))
+        user.press("C")
+    user.image.scale = (0.2, 0.3)
+    user.image.affine = [[0, 2, 5], [-2, 0, 7], [0, 0, 1]]
+    user.image.units = ("um", "um")
+    layers = (user.objects, user.points, user.boxes, user.preview)
+    for layer in layers:
+        np.testing.assert_allclose(layer.data_to_world((7, 9)), user.world(7, 9))
+        assert layer.units == user.image.units
+    np.testing.assert_allclose(own.data_to_world((7, 9)), (7, 9))
+    labels = user.objects
+    user.close_dock()
+    user.image.scale = (1, 1)
+    np.testing.assert_allclose(labels.scale, (0.2, 0.3))
+
+
 def test_flat_image_in_a_viewer_of_stacks(open_plugin, make_disks) -> None:
     disks = make_disks()
 

@@ -236,7 +236,7 @@ def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 0)
     propagate(user)
-    reviews = user.widget.controller.volume_actions.reviews()
+    reviews = user.widget.controller.volume_actions.review.slices()
     doubtful = [z for z, review in reviews.items() if review.is_doubtful]
     user.push("next_doubtful")
     if doubtful:
@@ -244,6 +244,83 @@ def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
         assert f"Slice {user.index()[0]}" in user.status
     else:
         assert "No slice of this object is doubtful" in user.status
+
+
+def show_slice(user, position: int) -> None:
+    user.viewer.dims.set_current_step(0, position)
+    user.wait_idle()
+
+
+def propagate_doubtfully(user, columns) -> list[int]:
+    """Propagate object 1 from slice 3, and make the slices 1, 4 and 5 doubtful."""
+    click_disk(user, 0)
+    propagate(user)
+    records = user.session.records
+    for z, confidence in ((1, 0.3), (2, 0.9), (4, 0.2), (5, 0.4)):
+        record = replace(records.get(1, (z,)), confidence=confidence, stop="")
+        records.update({(1, (z,)): record})
+    return [4, 1, 5]
+
+
+def test_each_doubtful_slice_is_visited_once(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    doubtful = propagate_doubtfully(user, columns)
+    seen = []
+    for _ in doubtful:
+        user.press("D")
+        seen.append(user.index()[0])
+    assert seen == doubtful
+    user.press("D")
+    assert user.index() == (5,), "all were seen"
+    assert "seen all doubtful slices (3 not accepted)" in user.status
+    user.press("D")
+    assert user.index() == (4,)
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_a_slice_that_looks_right_is_not_doubtful(open_plugin, columns, by_key: bool) -> None:
+    user = open_stack(open_plugin, columns)
+    propagate_doubtfully(user, columns)
+    before = user.labels
+    user.press("D")
+    for expected in (1, 5):
+        user.press("Y") if by_key else user.push("looks_right")
+        assert user.index() == (expected,)
+    user.press("Y")
+    assert "No slice of this object is doubtful" in user.status
+    assert np.array_equal(user.labels, before)
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_an_object_is_not_on_a_slice(open_plugin, columns, by_key: bool) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 0)
+    propagate(user)
+    before = user.labels
+    show_slice(user, 4)
+    user.press("H") if by_key else user.push("not_here")
+    assert np.array_equal(user.labels[:4], before[:4])
+    assert not user.labels[4:].any()
+    assert "2 slices" in user.status
+    assert user.points.features["label"].tolist() == ["positive", "negative"]
+    propagate(user)
+    assert not user.labels[4:].any(), "propagation ends there"
+    user.push("undo")
+    assert np.array_equal(user.labels, before)
+    assert user.points.features["label"].tolist() == ["positive"]
+
+
+def test_a_negative_click_alone_says_that_the_object_is_absent(open_plugin, columns) -> None:
+    user = open_stack(open_plugin, columns)
+    click_disk(user, 0)
+    show_slice(user, 5)
+    user.push("tool_negative")
+    user.click(user.on_plane(*CENTRES[0]))
+    assert user.status.startswith("Not on this slice")
+    assert not user.preview_mask[5].any()
+    propagate(user)
+    assert user.labels[1:5].any(axis=(1, 2)).all()
+    assert not user.labels[5:].any()
 
 
 def test_a_click_on_the_strip_goes_to_the_slice(open_plugin, columns) -> None:

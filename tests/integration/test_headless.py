@@ -118,6 +118,25 @@ def few_slices():
     return image, truth, PromptDocument("stack", image.shape, (1, 2), "tiny", objects)
 
 
+def test_absent_slices_agree_with_python(few_slices, tiny_model) -> None:
+    image, truth, document = few_slices
+    object_id = list(document.objects)[-1]
+    box = document.objects[object_id][6,]
+    click = interior_point_yx(truth[6] == object_id)
+
+    def propagate(planes: dict) -> np.ndarray:
+        marked = replace(document, objects={object_id: planes})
+        return propagate_document(tiny_model, image, marked, PropagationSettings())
+
+    absent = PlanePrompts([click], [0])
+    labels = propagate({(6,): box, (7,): absent})
+    assert propagate({(6,): box})[7].any()
+    assert labels[6].any() and not labels[7:].any()
+    prompts = {6: PromptSet(box_yxyx=box.boxes_yxyx[0]), 7: PromptSet([click], [0])}
+    result = npp.propagate(tiny_model, image, {object_id: prompts})
+    assert np.array_equal(result.labels, labels)
+
+
 @pytest.fixture(scope="module")
 def propagated(few_slices, tiny_model):
     """What Python makes of these prompts."""

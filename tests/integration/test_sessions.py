@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_promptable.annotation.absence import planes_beyond
+from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.propagated import to_objects
-from napari_promptable.annotation.session import (
-    SegmentationSession,
-    answer_open_questions,
-)
+from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, restore_session, state_of
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.batch.replay import replay_document
 from napari_promptable.cli import main
 from napari_promptable.files.images import read_image
@@ -93,6 +93,10 @@ class Annotator:
         prompts = dict(self.session.prompts.of(1))
         self.ask({**prompts, (z + 2,): PlanePrompts([[row, column]], [0])})
         self.propagate()
+        line, records = SliceLine(0, (z + 3,), len(self.stack)), self.session.records.of(1)
+        asked = self.session.prompts.of(1)
+        self.session.mark_absent(line.index, planes_beyond(line, line.index, asked, records))
+        self.session.records.check(1, (z - 1,))
         self.session.relabel_object(2, 9)
         self.session.merge_objects([9, 3], into=3)
         self.session.prompts.new_object()
@@ -112,6 +116,8 @@ def annotated(tiny_model) -> Annotator:
 
 def test_a_saved_session_is_done_again_exactly(annotated: Annotator, tmp_path: Path) -> None:
     assert len(np.unique(annotated.labels)) > 2
+    assert Verb.CLEAR in [change.verb for change in annotated.session.history.changes]
+    assert not (annotated.labels[FIRST + 7 :] == 1).any()
     path = write_prompts(
         document_of(state_of(annotated.session), "stack", "tiny"), tmp_path / "p.json"
     )
@@ -137,6 +143,7 @@ def test_a_document_brings_the_session_back(annotated: Annotator) -> None:
         for index, record in former.records.of(object_id).items():
             assert records[index].extent == record.extent
             assert records[index].confidence == pytest.approx(record.confidence, abs=1e-6)
+            assert records[index].is_checked == record.is_checked
     assert [change.verb for change in session.history.changes] == [
         c.verb for c in former.history.changes
     ]

@@ -170,11 +170,10 @@ def _put_objects_in_place(reference: Any) -> None:
     reference.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
 
 
-def make_image_predictor(pair: Any) -> Any:
-    """The reference's predictor for single images, of the size of a pair."""
+def make_image_predictor(reference: Any, side: int) -> Any:
+    """The reference's predictor for single images, for inputs of `side` pixels."""
     predictor = import_sam2().sam2_image_predictor.SAM2ImagePredictor(
-        pair.reference, disable_torch_jit=True
+        reference, disable_torch_jit=True
     )
-    side = pair.ours.image_size
     predictor._bb_feat_sizes = [(side // stride, side // stride) for stride in (4, 8, 16)]
     return predictor

@@ -52,7 +52,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
 @torch.inference_mode()
 def encode_both(pair: Any, image: np.ndarray) -> tuple[Any, Tensor]:
     """The reference's predictor with an image, and our embedding of it."""
-    predictor = make_image_predictor(pair)
+    predictor = make_image_predictor(pair.reference, pair.ours.image_size)
     predictor.set_image(image)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     return predictor, pair.ours.encode(pixels)

@@ -32,7 +32,7 @@ def encoded(make_sam2_pair: Callable, make_image: Callable) -> Callable:
 
     def encode(shape: tuple[int, int]) -> tuple[Any, PromptableModel, Any]:
         image = make_image(*shape)
-        predictor = make_image_predictor(pair)
+        predictor = make_image_predictor(pair.reference, pair.ours.image_size)
         predictor.set_image(image)
         return predictor, model, encode_image(model, image, contrast_limits=(0, 255))
 

@@ -238,6 +238,40 @@ def test_the_ending_chooses_the_format(name, image_path, prompts_path, tmp_path)
     assert np.array_equal(read_image(tmp_path / name), tifffile.imread(tmp_path / "labels.tif"))
 
 
+@pytest.fixture
+def csv_path(tmp_path):
+    """One point in the square."""
+    path = tmp_path / "points.csv"
+    path.write_text("index,axis-0,axis-1\n0,20,25\n")
+    return path
+
+
+def test_points_and_shapes_of_napari_are_prompts(
+    image_path, channels_path, csv_path, prompts_path, tmp_path, capsys
+) -> None:
+    boxes = tmp_path / "boxes.csv"
+    corners = enumerate([(12, 17), (12, 32), (27, 32), (27, 17)])
+    lines = ["index,shape-type,vertex-index,axis-0,axis-1,object_id"]
+    boxes.write_text(
+        "\n".join([*lines, *(f"0,rectangle,{n},{y},{x},9" for n, (y, x) in corners)])
+    )
+    output = tmp_path / "labels.tif"
+    arguments = ["segment", str(image_path), str(csv_path), "-o", str(output)]
+    assert cli.main(arguments) == cli.DONE
+    points_only = tifffile.imread(output)
+    assert points_only[20, 25] == 1
+    assert cli.main([*arguments[:2], str(boxes), *arguments[3:]]) == cli.DONE
+    assert set(np.unique(tifffile.imread(output))) == {0, 9}
+    assert cli.main([*arguments[:3], str(boxes), *arguments[3:]]) == cli.DONE
+    assert "2 objects, model tiny" in capsys.readouterr().out
+    arguments[1] = str(channels_path)
+    assert cli.main([*arguments, "--channel", "1"]) == cli.DONE
+    assert np.array_equal(tifffile.imread(output), points_only)
+    capsys.readouterr()
+    two = ["segment", image_path, prompts_path, boxes, "-o", output]
+    assert_is_mistake(capsys, two, "boxes.csv", "prompts.json")
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     image_path, prompts_path, tmp_path, capsys, monkeypatch
 ) -> None:

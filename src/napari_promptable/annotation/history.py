@@ -26,6 +26,7 @@ class Verb(StrEnum):
     DELETE = "delete"  #: make objects background
     MERGE = "merge"  #: give objects the id of one of them
     RELABEL = "relabel"  #: give an object a new id
+    CLEAR = "clear"  #: remove an object from slices on which it is not
     PROMPT = "prompt"  #: edit prompts; leaves the labels alone and is in no history of them
 
 

@@ -115,6 +115,7 @@ _NAMES = {
     Verb.DELETE: "Deletion",
     Verb.MERGE: "Merge",
     Verb.RELABEL: "Id change",
+    Verb.CLEAR: "Removal",
     Verb.PROMPT: "Newest prompt",
 }
 _AFTER_UNDO = {
@@ -148,6 +149,8 @@ def describe_outcome(outcome: Outcome) -> str:
     if not outcome.has_changed:
         return _describe_reason(outcome)
     size = _describe_size(outcome)
+    if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
+        return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
     unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
     written = [i for i in outcome.object_ids if i not in outcome.unwritten]
     first, *others = map(str, outcome.object_ids or (0,))
@@ -163,6 +166,8 @@ def describe_outcome(outcome: Outcome) -> str:
             text = f"{names} merged into object {first}: {size}."
         case Verb.RELABEL:
             text = f"Object {', '.join(others)} is now object {first}: {size}."
+        case Verb.CLEAR:
+            text = f"{name_objects(outcome.object_ids)} removed: {size}."
         case Verb.PROMPT:
             text = "Prompt added."
     if unwritten:
@@ -187,9 +192,13 @@ def _describe_course(outcome: Outcome) -> str:
 
 def _describe_reason(outcome: Outcome) -> str:
     """Say why nothing changed, and what to do."""
+    if outcome.reason is Reason.NO_ANSWER and outcome.verb is Verb.CLEAR:
+        return "This object is on no slice yet. Click it on a slice where it is first."
     if outcome.reason is Reason.NO_ANSWER:
         return "There is no mask to save yet. Click inside an object, or drag a box."
     names = name_objects(outcome.object_ids)
+    if outcome.verb is Verb.CLEAR:
+        return f"{names} is marked as absent here already."
     was = "was" if len(outcome.object_ids) == 1 else "were"
     if outcome.reason is Reason.EMPTY:
         its = "its mask is" if was == "was" else "their masks are"

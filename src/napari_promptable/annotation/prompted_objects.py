@@ -128,6 +128,15 @@ class PromptedObjects:
         if former != kept:
             self._set_current(kept)
 
+    def put(self, index: Index, prompts: PlanePrompts) -> tuple[Index, ...]:
+        """Set the current object's prompts on one plane; returns the planes that changed."""
+        former = self.of_current
+        kept = {**former, index: prompts}
+        if have_same_prompts(former, kept):
+            return ()
+        self._edits.add(self._current, Edit(former, kept))
+        return self._set_current(kept, is_restored=True)
+
     def choose_candidate(self, index: Index, candidate: int) -> None:
         """Note which candidate the user chose on a plane with prompts."""
         planes = self._objects[self._current]

@@ -14,11 +14,11 @@ from napari_promptable.propagation.volume import VolumeMasks
 def prompts_on(
     line: SliceLine, prompts: Mapping[Index, PlanePrompts]
 ) -> dict[int, PlanePrompts]:
-    """Map slices of a line to their prompts, as far as these say where an object is."""
+    """Map slices of a line to their prompts, also where these say that an object is absent."""
     return {
         position: asked
         for index, asked in prompts.items()
-        if asked.is_answerable and (position := line.position_of(index)) is not None
+        if not asked.is_empty and (position := line.position_of(index)) is not None
     }
 
 

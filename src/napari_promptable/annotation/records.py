@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import isnan, nan
@@ -43,6 +43,8 @@ class ObjectOnSlice:
         0 to 1; NaN if unknown.
     stop : str
         Why its propagation ended here; empty if it did not.
+    is_checked : bool
+        Whether the user said that it looks right.
     mask : PackedMask or None
         The pixels, as long as the labels do not hold them yet. Comparisons ignore it.
     """
@@ -51,6 +53,7 @@ class ObjectOnSlice:
     origin: Origin
     confidence: float = nan
     stop: str = ""
+    is_checked: bool = False
     mask: PackedMask | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -63,7 +66,7 @@ class ObjectOnSlice:
     ) -> ObjectOnSlice:
         """Describe an object that is still to be written; `mask` is (H, W) or packed."""
         packed = mask if isinstance(mask, PackedMask) else PackedMask.pack(mask)
-        return cls(packed.region, origin, confidence, stop, packed)
+        return cls(packed.region, origin, confidence, stop, mask=packed)
 
     @property
     def is_anchor(self) -> bool:
@@ -78,7 +81,7 @@ class ObjectOnSlice:
     @property
     def is_doubtful(self) -> bool:
         """Whether the user should check it."""
-        if self.is_anchor:
+        if self.is_anchor or self.is_checked:
             return False
         return bool(self.stop) or (self.is_known and self.confidence < DOUBTFUL_BELOW)
 
@@ -163,6 +166,13 @@ class ObjectRecords:
         self.update({(i, index): found.get(i) for i in changed})
         return bool(changed)
 
+    def check(self, object_id: int, index: Index) -> bool:
+        """Note that an object looks right on a plane; returns whether it is there."""
+        record = self.get(object_id, index)
+        if record is not None:
+            self.update({(object_id, index): replace(record, is_checked=True)})
+        return record is not None
+
     def rename_class(self, object_ids: Iterable[int], name: str) -> None:
         """Set the class of objects; an empty name removes it."""
         ids = frozenset(object_ids)
@@ -179,38 +189,34 @@ class ObjectRecords:
             self.rename_class([new_id], self.class_names.pop(object_id))
 
 
-def next_doubtful(slices: Mapping[int, ObjectOnSlice], current: int) -> int | None:
+def next_doubtful(
+    slices: Mapping[int, ObjectOnSlice], seen: Collection[int] = ()
+) -> int | None:
     """Find the slice that the user should check next.
 
     Parameters
     ----------
     slices : dict of int to ObjectOnSlice
         One object by slice.
-    current : int
-        The slice in view.
+    seen : collection of int
+        Slices that the user has seen already.
 
     Returns
     -------
     int or None
-        The most doubtful slice or, if the current one is doubtful, the next in order of doubt;
-        None if no slice is doubtful.
+        The most doubtful slice that is not among the seen ones; None if there is none.
 
     Examples
     --------
     >>> def found(confidence):
     ...     return ObjectOnSlice(None, Origin.PROPAGATED, confidence)
     >>> slices = {3: found(0.2), 4: found(0.9), 5: found(0.5)}
-    >>> next_doubtful(slices, 0), next_doubtful(slices, 3), next_doubtful(slices, 5)
-    (3, 5, 3)
+    >>> next_doubtful(slices), next_doubtful(slices, {3}), next_doubtful(slices, {3, 5})
+    (3, 5, None)
     """
-    doubtful = sorted(
-        (position for position, found in slices.items() if found.is_doubtful),
-        key=lambda position: (
-            slices[position].confidence if slices[position].is_known else 0.0,
-            position,
-        ),
+    doubtful = (
+        (found.confidence if found.is_known else 0.0, position)
+        for position, found in slices.items()
+        if found.is_doubtful and position not in seen
     )
-    if not doubtful:
-        return None
-    following = doubtful.index(current) + 1 if current in doubtful else 0
-    return doubtful[following % len(doubtful)]
+    return min(doubtful, default=(0.0, None))[1]

@@ -6,11 +6,10 @@ planes, resolves questions (in a thread, if it likes) and listens to the signals
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from napari_promptable.annotation.absence import make_absence, nothing_on
 from napari_promptable.annotation.answers import Answer, CurrentAnswers
 from napari_promptable.annotation.history import Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
@@ -32,9 +31,7 @@ from napari_promptable.annotation.records import (
 )
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.masks import mask_region
-from napari_promptable.planes import Index, PlaneAxes, ReadPlane
-from napari_promptable.predict.embeddings import EmbeddingCache
-from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
 
@@ -141,8 +138,8 @@ class SegmentationSession:
     def commit(self) -> Outcome:
         """Write the current object's masks on all its planes, then begin a new object.
 
-        On planes from which its prompts were removed, the pixels that they gave become
-        background. If nothing is written, the object stays current with its prompts.
+        Where its prompts say that it is absent, and where prompts that gave pixels were
+        removed, it becomes background. If nothing is written, the object stays current.
 
         Raises
         ------
@@ -156,16 +153,45 @@ class SegmentationSession:
             assert mask is not None
             confidence = self.answers.confidence(index)
             objects[current, index] = ObjectOnSlice.of_mask(mask, confidence=confidence)
-        if not objects:
+        records = self.records.of(current)
+        absent = [index for index in records if index in prompts and prompts[index].says_absent]
+        if not objects and not absent:
             return Outcome(Verb.COMMIT, (current,), reason=Reason.NO_ANSWER)
-        nothing = ObjectOnSlice.of_mask(np.zeros(self.planes.plane_shape, bool))
-        for index, record in self.records.of(current).items():
-            if index not in prompts and record.origin is Origin.PROMPTS:
-                objects[current, index] = nothing
+        removed = [i for i in records if i not in prompts and records[i].is_anchor]
+        objects |= nothing_on(self.labels, current, [*absent, *removed])
         outcome = self._write(Verb.COMMIT, objects, {current: prompts})
         if outcome.has_changed:
             self.prompts.new_object()
         return outcome
+
+    def mark_absent(self, index: Index, beyond: Collection[Index] = ()) -> Outcome:
+        """Say that the current object is not on a plane, and remove it there.
+
+        A background click on the plane keeps that for the next propagation.
+
+        Parameters
+        ----------
+        index : Index
+            The plane.
+        beyond : collection of Index, optional
+            Planes from which to remove it too, see `planes_beyond`.
+        """
+        current, prompts = self.prompts.current_object, self.prompts.of_current
+        asked = prompts.get(index)
+        if asked is None or not asked.says_absent:
+            asked = make_absence(self.labels, current, prompts, index)
+        if asked is None:
+            return Outcome(Verb.CLEAR, (current,), reason=Reason.NO_ANSWER)
+        after = {current: {**prompts, index: asked}}
+        written = self.labels.write(nothing_on(self.labels, current, [index, *beyond]))
+        if not written.num_pixels:
+            planes = self.prompts.put(index, asked)
+            reason = None if planes else Reason.UNCHANGED
+            return Outcome(Verb.CLEAR, (current,), num_slices=len(planes), reason=reason)
+        details = {"planes": [list(i) for i in (index, *beyond)]}
+        self._add_change(Verb.CLEAR, (current,), written, after, after, details)
+        self.prompts.show(current)
+        return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
 
     def commit_answers(self, answers: Sequence[Answer]) -> Outcome:
         """Write many objects at once, as one entry of the history; see `commit`.
@@ -368,16 +394,3 @@ class SegmentationSession:
             current, planes = self.prompts.current_object, self.prompts.redo()
             return outcome_of_edit(current, planes, Course.REDONE)
         return self.redo()
-
-
-def answer_open_questions(
-    session: SegmentationSession,
-    segmenter: Segmenter,
-    model_id: str,
-    read_plane: ReadPlane,
-    cache: EmbeddingCache,
-) -> None:
-    """Answer all prompts of the current object here and now, as a script does."""
-    for question in session.answers.open_questions():
-        embedding = cache.embed(segmenter, model_id, read_plane(question.index))
-        session.answers.accept(question.resolve(segmenter, embedding))

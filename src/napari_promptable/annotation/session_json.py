@@ -160,6 +160,7 @@ def _format_record(index: Index, record: ObjectOnSlice) -> dict[str, Any]:
         "origin": str(record.origin),
         "confidence": None if isnan(record.confidence) else round(record.confidence, 6),
         **({"stop": record.stop} if record.stop else {}),
+        **({"checked": True} if record.is_checked else {}),
     }
 
 
@@ -171,6 +172,7 @@ def _parse_record(entry: Mapping[str, Any]) -> ObjectOnSlice:
         Origin(entry["origin"]),
         nan if confidence is None else float(confidence),
         str(entry.get("stop", "")),
+        bool(entry.get("checked", False)),
     )
 
 

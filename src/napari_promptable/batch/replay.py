@@ -13,11 +13,9 @@ from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
 from napari_promptable.annotation.propagated import prompts_on, to_objects
 from napari_promptable.annotation.records import Key, ObjectOnSlice
-from napari_promptable.annotation.session import (
-    SegmentationSession,
-    answer_open_questions,
-)
+from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import parse_changes
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
 from napari_promptable.planes import (
@@ -123,6 +121,8 @@ class _Replay:
             self._commit(change)
         elif change.verb is Verb.PROPAGATE:
             self._propagate(change)
+        elif change.verb is Verb.CLEAR:
+            self._clear(change)
         elif change.verb is Verb.DELETE:
             session.delete_objects(ids)
         elif change.verb is Verb.MERGE:
@@ -146,6 +146,17 @@ class _Replay:
             self._session.prompts.replace(prompts)
             answer_open_questions(self._session, model, model.model_id, read, self._cache)
             self._session.commit()
+
+    def _clear(self, change: Change) -> None:
+        """Remove an object from the planes that the session cleared."""
+        try:
+            index, *beyond = [tuple(map(int, plane)) for plane in change.details["planes"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise PromptError(f"a removal cannot be repeated ({error!r})") from error
+        for object_id, prompts in change.asked.items():
+            self._session.prompts.select(object_id)
+            self._session.prompts.replace(prompts)
+            self._session.mark_absent(index, beyond)
 
     def _propagate(self, change: Change) -> None:
         """Propagate objects again, and write the slices that the session wrote."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.annotation.patches import LabelsArray
-from napari_promptable.annotation.session import SegmentationSession, answer_open_questions
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
 from napari_promptable.planes import Index, PlaneAxes, SliceLine
@@ -86,7 +87,7 @@ def segment_document(
 
     for object_id in progress(document.objects):
         session.prompts.select(object_id)
-        session.prompts.replace(_answerable(object_id, document))
+        session.prompts.replace(_checked_prompts(object_id, document))
         answer_open_questions(session, model, model.model_id, read_plane, cache)
         if report is not None:
             for index in document.objects[object_id]:
@@ -172,16 +173,30 @@ def propagate_document(
     segmenter = model if cache is None else CachedSegmenter(model, cache)
     volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
-        for index, prompts in _answerable(object_id, document).items():
+        for index, prompts in _checked_prompts(object_id, document).items():
             if not prompts.is_empty:
                 volume = volumes.setdefault(SliceLine.through(planes, number, index), {})
                 volume.setdefault(object_id, {})[index[number]] = prompts
-    for line, objects in volumes.items():
+    for line, objects in _with_present_objects(volumes):
         volume_of_line = _Volume(image, planes, line)
         result = propagate(segmenter, volume_of_line, objects, settings, progress)
         for position, plane in enumerate(result.labels):
             labels[planes.region(line.at(position))] = plane
     return labels
+
+
+def _with_present_objects(
+    volumes: Mapping[SliceLine, Mapping[int, dict[int, PlanePrompts]]],
+) -> Iterator[tuple[SliceLine, dict[int, dict[int, PlanePrompts]]]]:
+    """Leave out objects that prompts on a line only exclude, and lines without any other."""
+    for line, objects in volumes.items():
+        present = {
+            object_id: at
+            for object_id, at in objects.items()
+            if not all(prompts.says_absent for prompts in at.values())
+        }
+        if present:
+            yield line, present
 
 
 def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
@@ -254,12 +269,12 @@ class _Volume:
         return np.asarray(self._image[self._planes.region(self._line.at(position))])
 
 
-def _answerable(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:
-    """Prompts of one object; PromptError if a plane has background clicks only."""
-    for index, prompts in document.objects[object_id].items():
-        if not prompts.is_empty and not prompts.is_answerable:
-            raise PromptError(
-                f"object {object_id} has only background clicks on plane {list(index)}; add a "
-                "foreground click or a box"
-            )
-    return dict(document.objects[object_id])
+def _checked_prompts(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:
+    """Return the prompts of one object; PromptError if it has background clicks only."""
+    planes = document.objects[object_id]
+    if planes and all(prompts.says_absent for prompts in planes.values()):
+        raise PromptError(
+            f"object {object_id} has only background clicks on plane {list(min(planes))}; add "
+            "a foreground click or a box"
+        )
+    return dict(planes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from napari_promptable.cli.options import (
+    BUNDLED_MODEL,
     Axes,
     Channel,
     Device,
@@ -35,11 +36,19 @@ _PROPAGATION = "Propagation"  # heading of the options in the help
 def run(
     image: ImagePath,
     prompts: Annotated[
-        Path, Argument(metavar="PROMPTS.json", help="prompts saved by the widget")
+        Path,
+        Argument(
+            metavar="PROMPTS.json|POINTS.csv",
+            help="prompts saved by the widget, or the CSV of a Points or Shapes layer",
+        ),
     ],
     output: Annotated[
         Path, Option("-o", "--output", metavar="LABELS.tif", help="label image to write")
     ],
+    more: Annotated[
+        Path | None,
+        Argument(metavar="BOXES.csv", help="CSV of another layer", show_default=False),
+    ] = None,
     cache: Annotated[
         Path | None, Option(metavar="DIR", help="folder to read and keep embeddings in")
     ] = None,
@@ -83,19 +92,17 @@ def run(
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
-    """Answer the prompts of a prompts.json and write the labels."""
+    """Answer prompts on an image and write the labels."""
     from napari_promptable.batch.segment import room_for_labels
-    from napari_promptable.files.images import open_image
     from napari_promptable.files.label_images import check_label_path, write_labels
-    from napari_promptable.files.prompts_json import read_prompts
     from napari_promptable.predict.embedding_store import EmbeddingStore
     from napari_promptable.predict.embeddings import EmbeddingCache
 
-    document = read_prompts(prompts)
+    files = [prompts] if more is None else [prompts, more]
+    document, opened = _open(files, image, axes, channel)
     changes = _propagation_options(propagate, axis, slices, direction)
     settings = _settings_of(document, changes) if propagate else None
     check_label_path(output, document.image_shape, max(document.objects, default=0))
-    opened = open_image(image, axes).fitted(document.image_shape, document.image_name, channel)
     embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
 
     def load(name: str) -> PromptableModel:
@@ -107,6 +114,26 @@ def run(
     count = len(document.objects)
     objects = "1 object" if count == 1 else f"{count} objects"
     print(f"{output}: {objects}, model {model or document.model}")
+
+
+def _open(
+    files: list[Path], path: Path, axes: str | None, channel: int | None
+) -> tuple[PromptDocument, ImageFile]:
+    """Read the prompts, and open the view of the image that they belong to."""
+    from napari_promptable.files.images import open_image
+    from napari_promptable.files.napari_csv import count_axes, read_csv_prompts
+    from napari_promptable.files.prompts_json import read_prompts
+
+    if files[0].suffix.lower() != ".csv":
+        if len(files) > 1:
+            raise PromptError(f"{files[1]} was given beside {files[0]}; give two CSV files")
+        document = read_prompts(files[0])
+        shape, name = document.image_shape, document.image_name
+        return document, open_image(path, axes).fitted(shape, name, channel)
+    image = open_image(path, axes)
+    if channel is not None or len(image.shape) != count_axes(files[0]):
+        image = image.at_channel(channel or 0)
+    return read_csv_prompts(files, image.name, image.planes, BUNDLED_MODEL), image
 
 
 def _propagation_options(

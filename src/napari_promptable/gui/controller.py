@@ -74,7 +74,7 @@ class PromptController:
         self.object_view = ObjectView(workspace, panel.objects)
         self.volume_actions = VolumeActions(workspace, scheduler, self.actions, panel.volume)
         self.display = Display(
-            workspace, scheduler, panel, self.object_view, self.volume_actions
+            workspace, scheduler, panel, self.object_view, self.volume_actions.review
         )
         self.autosave = Autosave(workspace, lambda: self.choices.model)
         self.recovery = Recovery(self.autosave, panel.restore)
@@ -97,7 +97,9 @@ class PromptController:
                 "M": lambda _: self.actions.next_candidate(),
                 "S": lambda _: self.actions.segment(),
                 "P": lambda _: self._pick(),
-                "D": lambda _: self.volume_actions.next_doubtful(),
+                "D": lambda _: self.volume_actions.review.next_doubtful(),
+                "Y": lambda _: self.volume_actions.review.looks_right(),
+                "H": lambda _: self.volume_actions.review.not_here(),
             }
         )
 
@@ -159,7 +161,7 @@ class PromptController:
     def _connect_objects(self) -> None:
         panel, actions = self.panel.objects, self.object_actions
         panel.object_chosen.connect(actions.go_to)
-        panel.object_chosen.connect(self.volume_actions.review)
+        panel.object_chosen.connect(self.volume_actions.review.choose)
         panel.delete_requested.connect(actions.delete)
         panel.merge_requested.connect(actions.merge)
         panel.id_chosen.connect(actions.relabel)
@@ -176,10 +178,12 @@ class PromptController:
     def _connect_volume(self) -> None:
         panel, actions = self.panel.volume, self.volume_actions
         panel.propagate_requested.connect(actions.propagate)
-        panel.next_doubtful_requested.connect(actions.next_doubtful)
+        panel.next_doubtful_requested.connect(actions.review.next_doubtful)
+        panel.looks_right_requested.connect(actions.review.looks_right)
+        panel.not_here_requested.connect(actions.review.not_here)
         panel.axis_chosen.connect(actions.choose_axis)
         panel.keep_chosen.connect(actions.keep)
-        panel.strip.slice_clicked.connect(actions.go_to)
+        panel.strip.slice_clicked.connect(actions.review.go_to)
         actions.shown_changed.connect(self.panel.set_stack)
 
     def _connect_work(self) -> None:

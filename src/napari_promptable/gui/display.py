@@ -6,7 +6,7 @@ from napari.utils.notifications import show_error
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions.object_view import ObjectView
-from napari_promptable.gui.actions.volume import VolumeActions
+from napari_promptable.gui.actions.review import ReviewActions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.next_step import describe_next_step
 from napari_promptable.gui.panels.panel import Panel
@@ -27,7 +27,7 @@ class Display:
         The controls.
     object_view : ObjectView
         Fills the list of objects.
-    volume_actions : VolumeActions
+    review : ReviewActions
         Fills the confidence strip.
     """
 
@@ -37,10 +37,10 @@ class Display:
         scheduler: Scheduler,
         panel: Panel,
         object_view: ObjectView,
-        volume_actions: VolumeActions,
+        review: ReviewActions,
     ) -> None:
         self._workspace, self._scheduler, self._panel = workspace, scheduler, panel
-        self._object_view, self._volume_actions = object_view, volume_actions
+        self._object_view, self._review = object_view, review
         self._note = ""
         self._is_closed = False
 
@@ -53,7 +53,7 @@ class Display:
     def show_object(self, object_id: int) -> None:
         """Show another object's prompts."""
         self._panel.object.set_object(object_id)
-        self._volume_actions.show_review()
+        self._review.show()
         job = self._workspace.job
         if job is not None:
             job.layers.write(object_id, job.session.prompts.of(object_id))
@@ -62,7 +62,7 @@ class Display:
     def show_records(self, object_ids: frozenset[int]) -> None:
         """Update objects in the list and the strip."""
         self._object_view.update(object_ids)
-        self._volume_actions.show_review()
+        self._review.show()
 
     def show_labels(self, _patches: object) -> None:
         """Redraw the labels layer after a change of its array."""
@@ -71,7 +71,7 @@ class Display:
 
     def show_plane(self) -> None:
         """Follow the slice in view."""
-        self._volume_actions.show_review()
+        self._review.show()
         self.refresh()
 
     # the status

@@ -19,7 +19,7 @@ _NUM_CLASSES = 1000  # of the classifier that the published weights carry along
 
 
 class _Stage(NamedTuple):
-    """Layout of a stage; `stride` is that of the step to the next one."""
+    """Layout of a stage; `stride` leads to the next stage."""
 
     width: int
     depth: int

@@ -27,6 +27,13 @@ from napari_promptable.prompts import FOREGROUND, PlanePrompts, PromptSet
 
 _NO_BOXES = np.empty((0, 4), np.float32)
 
+_MIN_LEFT = 0.1
+"""Share of a corrected mask that background clicks must leave, so that specks do not remain."""
+
+REMOVED = "These − clicks remove the object from this slice. Commit (C) to save that."
+
+_ABSENT_LOGIT = -10.0  # as sure as the logits of `mask_to_logits`
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -59,7 +66,7 @@ def answer_prompts(
     embedding : ImageEmbedding
         Of the plane.
     prompts : PlanePrompts
-        What is asked; `is_answerable`.
+        The prompts; `is_answerable`.
     known : tuple of Step, optional
         Earlier return value for this plane; steps that still hold are not computed again.
 
@@ -106,15 +113,32 @@ def _replay(
             steps.append(Step(prefix, _as_it_is(prefix.mask, embedding)))
             continue
         question = _to_prompt_set(prefix, embedding)
-        if steps:
+        if steps and steps[-1].prediction.absence != REMOVED:
             previous = steps[-1].prediction
             refined = prefix.refines[-1]
             candidate = previous.default if refined is None else refined
             logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
             question = replace(question, mask_logits=logits)
         [prediction] = segmenter.predict_many(embedding, [question], None)
+        if _is_removed(prefix, prediction):
+            prediction = _nothing(prediction)
         steps.append(Step(prefix, prediction))
     return tuple(steps)
+
+
+def _is_removed(prompts: PlanePrompts, prediction: Prediction) -> bool:
+    """Whether background clicks alone have removed a mask that is being corrected."""
+    if prompts.mask is None or (prompts.point_labels == FOREGROUND).any():
+        return False
+    left = np.count_nonzero(prediction.mask(prediction.default))
+    return bool(left < _MIN_LEFT * np.count_nonzero(prompts.mask))
+
+
+def _nothing(prediction: Prediction) -> Prediction:
+    """One empty candidate: the object is not on the plane."""
+    logits = np.full_like(prediction.low_res_logits[:1], _ABSENT_LOGIT)
+    empty = np.zeros_like(prediction.mask(prediction.default))[None]
+    return Prediction(empty, np.ones(1, np.float32), logits, absence=REMOVED)
 
 
 def _as_it_is(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:

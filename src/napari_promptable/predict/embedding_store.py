@@ -2,9 +2,9 @@
 
 An entry is a folder that is written under a temporary name and gets its own in one step, so
 it is there complete or not at all, however the process ended and however many write at once.
-Its file ``xxh128`` holds a hash of what is in the other files: whatever a failing disk or
-another program changed is noticed. What was checked is then used, so that nothing can happen
-in between; the chunk is not compressed, that is, its bytes are the features.
+Its file ``xxh128`` holds a hash of the other files, so damage by a failing disk or another
+program is noticed. The bytes that were checked are the bytes that are used. The chunk is not
+compressed: its bytes are the features.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class EmbeddingStore:
     path : str or Path
         The folder, by custom named ``….zarr``.
     max_bytes : int, optional
-        When more is on disk, the least recently used embeddings are deleted, but for the
-        newest. No limit by default.
+        When more is on disk, the least recently used embeddings are deleted; the newest
+        stays. No limit by default.
     dtype : {"float32", "float16"}, optional
         How features are stored; float16 takes half the space, and masks change a little. By
         default that of the store, float32 for a new one.
@@ -75,7 +75,7 @@ class EmbeddingStore:
     ------
     CacheError
         If there is something else at the path, a store of another version or dtype, or it
-        cannot be read or made. What is there is left alone.
+        cannot be read or made. The folder is left as it is.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class EmbeddingStore:
         return dtype
 
     def _entries(self) -> list[_Entry]:
-        """Find what is there at this moment."""
+        """List the entries that are complete now."""
         entries = []
         with self._errors_named("read"):
             for folder in os.scandir(self.path):

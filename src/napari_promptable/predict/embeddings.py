@@ -174,7 +174,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
     max_bytes : int, default 1 GiB
         Of memory; see `SizedCache`.
     store : EmbeddingStore, optional
-        Asked for what is not in memory; gets all that is encoded.
+        Read where memory lacks an embedding; every new embedding is written to it.
     """
 
     def __init__(self, max_bytes: int = 2**30, store: Storage | None = None) -> None:

@@ -16,8 +16,8 @@ class Prediction:
     Parameters
     ----------
     masks : ndarray of bool, shape (C, H, W), or callable
-        Masks in image pixels, or what draws those of some candidates, (n, H, W), when they are
-        first asked for.
+        Masks in image pixels, or a function that draws the masks of some candidates,
+        (n, H, W), when they are first needed.
     predicted_iou, low_res_logits, default, absence
         As below.
 

@@ -30,10 +30,11 @@ from napari_promptable.predict.frames import encode_frames, encode_pixels
 from napari_promptable.predict.object_memory import Trail, follow_trails, remember_mask
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
-from napari_promptable.prompts import PromptSet, as_boxes_yxyx
+from napari_promptable.prompts import PromptSet, as_boxes_yxyx, as_points_yx
 from napari_promptable.transforms import resize_rgb8, resized_shape, to_rgb8
 
 _LOW_RES_SIDES = (256, 1024)  # least and greatest longest side of tiled models' logits
+_NUM_AT_ONCE = 16  # objects whose masks of the whole plane are held
 _SINGLE, _LEVELS = (0,), (1, 2, 3)  # which masks answer a clear and an ambiguous prompt
 
 
@@ -328,12 +329,56 @@ def segment_boxes(
     ImageFormatError, PromptError
         If the image cannot be encoded or a box is malformed or outside.
     """
-    prompts = [PromptSet(box_yxyx=box) for box in as_boxes_yxyx(boxes_yxyx)]
+    boxes = as_boxes_yxyx(boxes_yxyx)
+    return _segment_each(model, image, [PromptSet(box_yxyx=box) for box in boxes], False)
+
+
+def segment_points(
+    model: PromptableModel, image: npt.ArrayLike, points_yx: npt.ArrayLike
+) -> npt.NDArray[np.int32]:
+    """Segment one object per point.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        From `load_model`.
+    image : array_like, shape (H, W), (H, W, 3) or (H, W, 4), any real dtype
+        As in `encode_image`.
+    points_yx : array_like of float, shape (P, 2)
+        A position inside each object, (row, col) in image pixels.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+        0 is background; point k gives label k + 1, its mask the candidate with the highest
+        predicted IoU. Where masks overlap, the one with the higher predicted IoU is on top.
+
+    Raises
+    ------
+    ImageFormatError, PromptError
+        If the image cannot be encoded or a point is malformed or outside.
+    """
+    points = as_points_yx(points_yx)
+    return _segment_each(model, image, [PromptSet(points_yx=[point]) for point in points], True)
+
+
+def _segment_each(
+    model: PromptableModel,
+    image: npt.ArrayLike,
+    prompts: Sequence[PromptSet],
+    multimask_output: bool,
+) -> npt.NDArray[np.int32]:
+    """Paint the best mask of each prompt, the most confident one on top."""
     embedding = encode_image(model, image)
     labels = np.zeros(embedding.original_size, np.int32)
-    predictions = predict_many(model, embedding, prompts, multimask_output=False)
-    for index in np.argsort([prediction.predicted_iou[0] for prediction in predictions]):
-        labels[predictions[index].mask(0)] = index + 1
+    confidence = np.full(labels.shape, -np.inf, np.float32)
+    for start in range(0, len(prompts), _NUM_AT_ONCE):
+        some = prompts[start : start + _NUM_AT_ONCE]
+        predictions = predict_many(model, embedding, some, multimask_output=multimask_output)
+        for label, prediction in enumerate(predictions, start + 1):
+            iou = prediction.predicted_iou[prediction.best]
+            is_on_top = prediction.mask(prediction.best) & (confidence < iou)
+            labels[is_on_top], confidence[is_on_top] = label, iou
     return labels
 
 

@@ -142,7 +142,7 @@ class Pyramid:
         start = np.array([tile.top, tile.left]) / zoom
         stop = np.minimum(start + self.tile_size / zoom, self.original_size)
         height, width = np.clip(np.rint((stop - start) * zoom), 1, self.tile_size).astype(int)
-        reach = np.ceil(1 / zoom) + 1  # of the filter, beyond what is cut
+        reach = np.ceil(1 / zoom) + 1  # of the filter, beyond the cut
         first = np.maximum(np.floor(start - reach), 0).astype(int)
         last = np.ceil(stop + reach).astype(int)
         part = np.ascontiguousarray(image[first[0] : last[0], first[1] : last[1]])
@@ -312,7 +312,7 @@ def choose_tiles(
     pyramid : Pyramid
         Of the image.
     prompts : PromptSet
-        What is asked.
+        The object's prompts.
     mask : ndarray of bool, shape (rows, columns), or None
         An earlier answer, on a grid that covers the image.
     estimate_size : callable
@@ -366,7 +366,7 @@ def _tile_of(pyramid: Pyramid, extent: FloatArray) -> Tile:
 def _known_extent(
     pyramid: Pyramid, prompts: PromptSet, mask: BoolArray | None
 ) -> FloatArray | None:
-    """First and last row and column of what is known of the object, None for bare clicks."""
+    """First and last known row and column of the object; None for bare clicks."""
     corners = [] if prompts.box_yxyx is None else list(prompts.box_yxyx.reshape(2, 2))
     if mask is not None and mask.any():
         cells_per_pixel = np.array(mask.shape) / pyramid.original_size

@@ -73,7 +73,7 @@ def upsample_blocks(
     rows_in_blocks, columns_in_blocks : list of AxisBlock
         Which pixels, from which cells.
     size : (int, int)
-        Height and width of the image; what is in no block is background.
+        Height and width of the image; pixels in no block are background.
     threshold : float
         Above it is foreground.
 

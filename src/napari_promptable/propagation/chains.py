@@ -277,7 +277,8 @@ class _Sweep:
         end = gap.after if self._is_forward else gap.before
         other, distance = None, 0
         if gap.before is not None and gap.after is not None and end is not None:
-            other, distance = anchors[end], gap.after - gap.before
+            distance = gap.after - gap.before
+            other = anchors[end] if anchors[end].mask.any() else None
         return replace(chain, previous=step.depart(chain.previous, other, distance))
 
     def _advance(

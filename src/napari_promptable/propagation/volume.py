@@ -10,18 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError, PromptError
-from napari_promptable.predict.click_by_click import answer_prompts, chosen_candidate
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
-from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import MemorySegmenter, Segmenter
-from napari_promptable.prompts import PlanePrompts, PromptSet, as_whole_number
+from napari_promptable.prompts import as_whole_number
+from napari_promptable.propagation.anchors import SlicePrompts, answer_slices
 from napari_promptable.propagation.chains import (
-    Anchors,
     Embed,
     PropagatedMask,
     propagate_masks,
 )
-from napari_promptable.propagation.gaps import Gap, slices_in_range
+from napari_promptable.propagation.gaps import Gap
 from napari_promptable.propagation.memory_step import MemoryStep
 from napari_promptable.propagation.prompt_step import PromptStep
 from napari_promptable.propagation.settings import (
@@ -30,9 +28,8 @@ from napari_promptable.propagation.settings import (
     StepKind,
     StopReason,
 )
-from napari_promptable.propagation.step import Sighting, Step
+from napari_promptable.propagation.step import Step
 
-SlicePrompts = PromptSet | PlanePrompts
 Progress = Callable[[int, int], None]
 """Called with the numbers of finished and of all slices, counting each direction."""
 
@@ -148,6 +145,7 @@ def propagate(
     prompts : dict of int to PromptSet, or dict of int to dict of int to PromptSet
         Prompts of one object by slice, which gets the label 1; or prompts of many objects by
         object id and slice. The model answers them click by click, as in the widget.
+        Background points alone say that the object is absent: propagation ends there.
     settings : PropagationSettings, optional
         Range, prompts and stop rules.
     progress : callable, optional
@@ -163,8 +161,8 @@ def propagate(
     ImageFormatError
         If the volume has another number of axes, or a slice cannot be encoded.
     PromptError
-        If there are no prompts, a slice or an object id does not exist, prompts do not say
-        where the object is, or an object has no prompts within the range.
+        If there are no prompts, a slice or an object id does not exist, no prompts of an object
+        say where it is, or an object has no prompts within the range.
     """
     settings = DEFAULT_SETTINGS if settings is None else settings
     slices = volume if hasattr(volume, "shape") else np.asarray(volume)
@@ -265,75 +263,6 @@ def choose_step(model: Segmenter, length: int, settings: PropagationSettings) ->
     return PromptStep(model, settings)
 
 
-def answer_slices(
-    model: Segmenter,
-    step: Step,
-    embed: Embed,
-    length: int,
-    objects: Mapping[int, Mapping[int, SlicePrompts]],
-    settings: PropagationSettings = DEFAULT_SETTINGS,
-) -> Anchors:
-    """Answer the prompts of objects, as anchors for a propagation.
-
-    Parameters
-    ----------
-    model : Segmenter
-        Answers prompts.
-    step : Step
-        The way in which the propagation will move on from the answers.
-    embed : callable
-        Given a slice, returns its embedding.
-    length : int
-        Number of slices.
-    objects : dict of int to dict of int to PromptSet or PlanePrompts
-        By object id and slice.
-    settings : PropagationSettings, optional
-        Prompts outside its range are ignored.
-
-    Returns
-    -------
-    dict of int to dict of int to Sighting
-        The chosen candidate of each, for `propagate_masks`.
-
-    Raises
-    ------
-    PromptError
-        If the range lies outside the volume, or the model cannot answer prompts.
-    """
-    slices = slices_in_range(length, settings)
-    anchors: dict[int, dict[int, Sighting]] = {object_id: {} for object_id in objects}
-    prompted = sorted({position for at in objects.values() for position in at})
-    for position in (position for position in prompted if position in slices):
-        embedding = embed(position)
-        for object_id, at in objects.items():
-            if position in at:
-                prediction, candidate = _answer(model, embedding, at[position])
-                anchors[object_id][position] = step.begin(embedding, prediction, candidate)
-    return anchors
-
-
-def _answer(
-    model: Segmenter, embedding: ImageEmbedding, prompts: SlicePrompts
-) -> tuple[Prediction, int]:
-    """Answer click by click as the widget does, or at once given logits of an earlier answer.
-
-    Returns
-    -------
-    prediction : Prediction
-        The answer.
-    candidate : int
-        The chosen mask.
-    """
-    if isinstance(prompts, PromptSet):
-        if prompts.mask_logits is not None:
-            [prediction] = model.predict_many(embedding, [prompts], None)
-            return prediction, prediction.default
-        boxes = [] if prompts.box_yxyx is None else [prompts.box_yxyx]
-        prompts = PlanePrompts(prompts.points_yx, prompts.point_labels, boxes)
-    prediction = answer_prompts(model, embedding, prompts)[-1].prediction
-    return prediction, chosen_candidate(prompts, prediction)
-
-
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Shape of a volume without its colour axis; ImageFormatError if it is not a volume."""
     is_rgb = len(shape) == 4 and shape[-1] in (3, 4)
@@ -382,8 +311,18 @@ def _check_prompts(objects: Mapping[int, Mapping[int, SlicePrompts]], length: in
                     f"object {object_id} has prompts on slice {position}; the volume has "
                     f"slices 0 to {length - 1}"
                 )
-            if not isinstance(asked, SlicePrompts) or not asked.is_answerable:
+            if not isinstance(asked, SlicePrompts):
                 raise PromptError(
-                    f"the prompts of object {object_id} on slice {position} do not say where "
-                    f"it is: {asked!r}; give a PromptSet with a foreground point or a box"
+                    f"the prompts of object {object_id} on slice {position} must be a "
+                    f"PromptSet, not {asked!r}"
                 )
+            if not asked.is_answerable and len(asked.points_yx) == 0:
+                raise PromptError(
+                    f"the prompts of object {object_id} on slice {position} are empty; give a "
+                    "foreground point or a box, or a background point to say that it is absent"
+                )
+        if not any(asked.is_answerable for asked in at.values()):
+            raise PromptError(
+                f"the prompts of object {object_id} do not say where it is; give a PromptSet "
+                "with a foreground point or a box on one slice"
+            )

@@ -1,6 +1,6 @@
 """Read weights files safely and make models of them.
 
-Only tensors are read: a file that would run code is refused, whoever made it.
+Only tensors are read: a file that would run code is refused, whatever its source.
 """
 
 import pickle

@@ -11,10 +11,8 @@ from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome, Reason, describe_outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
-from napari_promptable.annotation.session import (
-    SegmentationSession,
-    answer_open_questions,
-)
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts

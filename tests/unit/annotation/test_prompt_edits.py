@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome
-from napari_promptable.annotation.session import (
-    SegmentationSession,
-    answer_open_questions,
-)
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts

@@ -8,18 +8,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from napari_promptable.annotation.absence import planes_beyond
 from napari_promptable.annotation.history import History, Verb
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, Reason
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
-from napari_promptable.annotation.session import (
-    SegmentationSession,
-    answer_open_questions,
-)
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.masks import mask_region
-from napari_promptable.planes import PlaneAxes
+from napari_promptable.planes import PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
 
@@ -864,6 +863,8 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
         assert np.array_equal(after[is_foreign], before[is_foreign])
         for index, mask in masks.items():
             assert np.array_equal(after[index] == object_id, mask & ~is_foreign[index])
+        for index, prompts in self.prompts.get(object_id, {}).items():
+            assert not (prompts.says_absent and (after[index] == object_id).any())
         self.remember({}, {})
 
     def check_counts(self, outcome: Outcome, before: np.ndarray) -> None:
@@ -967,3 +968,85 @@ def test_any_sequence_of_verbs(make_fake_segmenter: Callable[[], Any]) -> None:
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
     )
+
+
+# absent objects
+
+
+def make_propagated(session: SegmentationSession, fake_segmenter: Any) -> None:
+    """Commit object 1 on slice 0, and write what propagation found on slices 1 and 2."""
+    session.prompts.replace({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    session.commit()
+    mask = session.labels.mask_of(1, (0,))
+    found = ObjectOnSlice.of_mask(mask, Origin.PROPAGATED, 0.3)
+    session.commit_masks({(1, (1,)): found, (1, (2,)): found})
+    session.prompts.select(1)
+
+
+def test_an_object_is_marked_as_absent_on_a_slice_and_beyond(session, fake_segmenter) -> None:
+    make_propagated(session, fake_segmenter)
+    before = np.array(session.labels.array)
+    line = SliceLine(0, (1,), 3)
+    beyond = planes_beyond(line, (1,), session.prompts.of(1), session.records.of(1))
+    assert beyond == [(2,)]
+    outcome = session.mark_absent((1,), beyond)
+    assert (outcome.verb, outcome.num_slices) == (Verb.CLEAR, 2)
+    assert outcome.num_pixels == np.count_nonzero(before[1:])
+    assert not session.labels.array[1:].any()
+    asked = session.prompts.of(1)[1,]
+    assert asked.says_absent
+    row, column = asked.points_yx[0].astype(int)
+    assert before[1, row, column] == 1, "the click is inside the mask that was removed"
+    session.undo()
+    assert np.array_equal(session.labels.array, before)
+    assert (1,) not in session.prompts.of(1)
+    session.redo()
+    assert not session.labels.array[1:].any()
+    assert session.prompts.of(1)[1,].says_absent
+
+
+def test_slices_between_prompted_ones_are_not_beyond(session, fake_segmenter) -> None:
+    make_propagated(session, fake_segmenter)
+    session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(5, 6)})
+    line = SliceLine(0, (1,), 3)
+    records = session.records.of(1)
+    assert planes_beyond(line, (1,), session.prompts.of(1), records) == []
+    assert planes_beyond(line, (1,), {}, records) == [], "no prompts to count from"
+
+
+def test_an_uncommitted_object_is_marked_as_absent_by_a_prompt(session) -> None:
+    session.prompts.replace({(0,): PlanePrompts(boxes_yxyx=[[2, 4, 6, 8]])})
+    outcome = session.mark_absent((2,))
+    assert outcome.has_changed and outcome.num_pixels == 0
+    assert session.prompts.of_current[2,].points_yx.tolist() == [[4, 6]]
+    assert not session.history.changes
+    assert session.mark_absent((2,)).reason is Reason.UNCHANGED
+    session.undo_step()
+    assert (2,) not in session.prompts.of_current
+
+
+def test_an_object_that_is_nowhere_cannot_be_absent(session) -> None:
+    outcome = session.mark_absent((1,))
+    assert outcome.reason is Reason.NO_ANSWER
+    assert not session.prompts.of_current
+
+
+def test_a_commit_removes_an_object_where_prompts_say_that_it_is_absent(
+    session, fake_segmenter
+) -> None:
+    make_propagated(session, fake_segmenter)
+    absent = make_click(5, 6, label=0)
+    session.prompts.assign({1: {**session.prompts.of(1), (2,): absent}})
+    answer(session, fake_segmenter)
+    session.commit()
+    assert session.labels.array[0].any() and session.labels.array[1].any()
+    assert not session.labels.array[2].any()
+
+
+def test_a_slice_that_was_checked_is_not_doubtful(session, fake_segmenter) -> None:
+    make_propagated(session, fake_segmenter)
+    assert session.records.get(1, (1,)).is_doubtful
+    assert session.records.check(1, (1,))
+    assert not session.records.get(1, (1,)).is_doubtful
+    assert not session.records.check(1, (7,))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import polygon_to_mask
 from napari_promptable.predict.click_by_click import Step, answer_prompts, chosen_candidate
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PlanePrompts
 
 SHAPE = (24, 30)
@@ -277,3 +278,38 @@ def test_the_candidate_that_is_named_is_chosen(fake_segmenter) -> None:
     for named, expected in ((0, 0), (2, 2), (3, 1)):
         named_prompts = PlanePrompts([[5, 5]], candidate=named)
         assert chosen_candidate(named_prompts, prediction) == expected
+
+
+class _Leaves:
+    """Segmenter of which each answer keeps some share of the mask that it corrects."""
+
+    def __init__(self, segmenter, share: float) -> None:
+        self._segmenter, self._share = segmenter, share
+
+    def predict_many(self, embedding, prompts, _multimask):
+        left = np.zeros_like(MASK)
+        rows, columns = np.nonzero(MASK)
+        count = round(self._share * len(rows))
+        left[rows[:count], columns[:count]] = True
+        logits = np.ones((1, *embedding.low_res_size), np.float32)
+        return [Prediction(left[None], np.full(1, 0.5, np.float32), logits)] * len(prompts)
+
+
+@pytest.mark.parametrize(("share", "is_left"), [(0.05, False), (0.5, True)])
+def test_background_clicks_leave_no_specks_of_a_mask(
+    fake_segmenter, share: float, is_left: bool
+) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    prompts = PlanePrompts([[5, 5]], [0], mask=MASK)
+    steps = answer_prompts(_Leaves(fake_segmenter, share), embedding, prompts)
+    assert steps[-1].prediction.mask(0).any() == is_left
+    assert (steps[-1].prediction.absence is None) == is_left
+
+
+def test_a_foreground_click_after_a_removal_starts_afresh(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    removed = PlanePrompts([[5, 5]], [0], mask=MASK)
+    known = answer_prompts(_Leaves(fake_segmenter, 0.0), embedding, removed)
+    back = PlanePrompts([[5, 5], [9, 9]], [0, 1], mask=MASK)
+    answer_prompts(fake_segmenter, embedding, back, known)
+    assert fake_segmenter.questions[-1].mask_logits is None

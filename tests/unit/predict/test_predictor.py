@@ -27,6 +27,7 @@ from napari_promptable.predict.predictor import (
     predict_many,
     predict_masks,
     segment_boxes,
+    segment_points,
 )
 from napari_promptable.prompts import PromptSet
 
@@ -393,6 +394,29 @@ def test_malformed_boxes_are_refused(random_tiny_model: PromptableModel) -> None
     for wrong in ([[5, 5, 0, 0]], [1, 2, 3, 4], [[70, 0, 75, 5]]):
         with pytest.raises(PromptError, match="box"):
             segment_boxes(random_tiny_model, make_image(*SHAPE), wrong)
+
+
+def test_points_are_segmented_as_by_predict_masks(
+    random_tiny_model: PromptableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, points = make_image(*SHAPE), [[12, 20], [30, 36], [50, 60]]
+    embedding = encode_image(random_tiny_model, image)
+    answers = [
+        predict_masks(random_tiny_model, embedding, PromptSet([point])) for point in points
+    ]
+    expected, highest = np.zeros(SHAPE, np.int32), np.full(SHAPE, -np.inf)
+    for number, answer in enumerate(answers, start=1):
+        iou = answer.predicted_iou[answer.best]
+        is_on_top = answer.masks[answer.best] & (iou > highest)
+        expected[is_on_top], highest[is_on_top] = number, iou
+    for at_once in (16, 2, 1):
+        monkeypatch.setattr("napari_promptable.predict.predictor._NUM_AT_ONCE", at_once)
+        labels = segment_points(random_tiny_model, image, points)
+        assert labels.dtype == np.int32
+        assert (labels != expected).mean() < 1e-3
+    assert not segment_points(random_tiny_model, image, []).any()
+    with pytest.raises(PromptError, match="points must be finite"):
+        segment_points(random_tiny_model, image, [1, 2])
 
 
 # loading

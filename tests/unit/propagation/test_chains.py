@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from napari_promptable.errors import CancelledError, PromptError
 from napari_promptable.masks import PackedMask, mask_iou, mask_to_box_yxyx
 from napari_promptable.prompts import PromptSet
+from napari_promptable.propagation.anchors import answer_slices
 from napari_promptable.propagation.chains import PropagatedMask, propagate_masks
 from napari_promptable.propagation.gaps import find_gaps
 from napari_promptable.propagation.prompt_step import PromptStep
@@ -25,7 +26,7 @@ from napari_promptable.propagation.settings import (
     StopReason,
 )
 from napari_promptable.propagation.step import Sighting
-from napari_promptable.propagation.volume import VolumeMasks, answer_slices
+from napari_promptable.propagation.volume import VolumeMasks
 
 SHAPE = (40, 60)
 EASY = PropagationSettings(

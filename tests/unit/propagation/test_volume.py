@@ -160,6 +160,7 @@ BOX = PromptSet(box_yxyx=[5, 5, 15, 15])
         ({2**32: {3: BOX}}, "ids are 1 to 4294967295"),
         ({1: {3: "box"}}, "object 1 on slice 3"),
         ({3: PromptSet([[5, 5]], [0])}, "do not say where"),
+        ({3: PromptSet()}, "are empty"),
     ],
 )
 def test_wrong_prompts_are_refused(fake_segmenter, volume, prompts, message: str) -> None:
@@ -172,3 +173,24 @@ def test_wrong_prompts_are_refused(fake_segmenter, volume, prompts, message: str
 def test_only_volumes_are_taken(fake_segmenter, shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageFormatError, match=r"\(Z, Y, X\)"):
         propagate(fake_segmenter, np.zeros(shape), {0: BOX})
+
+
+def test_background_points_alone_say_that_the_object_is_absent(
+    fake_segmenter, volume, truth
+) -> None:
+    absent = PromptSet([[10, 12]], [0])
+    prompts = {3: box_of(truth, 3, 1), 5: absent}
+    result = propagate(fake_segmenter, volume, prompts, EASY)
+    assert np.array_equal(result.labels[:5], truth[:5] == 1)
+    assert not result.labels[5:].any(), "no chain passes the slice"
+    assert np.isnan(result.confidence[1][5:]).all()
+
+
+def test_an_absent_slice_between_two_prompted_ones_stays_empty(
+    fake_segmenter, volume, truth
+) -> None:
+    prompts = {2: box_of(truth, 2, 1), 4: PromptSet([[10, 12]], [0]), 6: box_of(truth, 6, 1)}
+    result = propagate(fake_segmenter, volume, prompts, EASY)
+    expected = truth == 1
+    expected[4] = False
+    assert np.array_equal(result.labels > 0, expected)

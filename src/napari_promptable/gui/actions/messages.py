@@ -16,6 +16,7 @@ UNDONE = {
     Verb.DELETE: "Deletion undone.",
     Verb.MERGE: "Merge undone.",
     Verb.RELABEL: "Id change undone.",
+    Verb.CLEAR: "Removal undone.",
     Verb.PROMPT: "Newest prompt undone.",
 }
 
@@ -29,6 +30,7 @@ STILL_PROPAGATING = (
     "Another propagation is not finished. Wait for it, or keep or discard its slices."
 )
 NOTHING_DOUBTFUL = "No slice of this object is doubtful."
+NOTHING_TO_ACCEPT = "The object is not on this slice, so there is nothing to accept."
 
 _STOPS: dict[str, str] = {
     StopReason.EMPTY: "the model found nothing",
@@ -87,6 +89,13 @@ def describe_propagated(num_slices: int, num_doubtful: int) -> str:
     if not num_doubtful:
         return f"{written}."
     return f"{written}; {num_doubtful} {'needs' if num_doubtful == 1 else 'need'} a check (D)."
+
+
+def describe_all_seen(num_doubtful: int) -> str:
+    """Say that no doubtful slice is left to visit."""
+    if not num_doubtful:
+        return NOTHING_DOUBTFUL
+    return f"You have seen all doubtful slices ({num_doubtful} not accepted). D starts again."
 
 
 def describe_doubt(position: int, review: ObjectOnSlice) -> str:

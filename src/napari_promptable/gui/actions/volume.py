@@ -1,8 +1,8 @@
-"""Verbs for stacks: propagate, review the result, visit doubtful slices."""
+"""Verbs for stacks: choose slices and propagate objects through them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from psygnal import Signal
@@ -11,14 +11,14 @@ from napari_promptable.annotation.history import Prompts, Verb
 from napari_promptable.annotation.outcomes import describe_outcome
 from napari_promptable.annotation.propagated import (
     prompts_on,
-    to_object_on_slice,
     to_objects,
 )
-from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, next_doubtful
+from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.review import ReviewActions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.volume import VolumePanel
 from napari_promptable.gui.work.propagation import PropagationRun
@@ -45,6 +45,8 @@ class VolumeActions:
 
     Attributes
     ----------
+    review : ReviewActions
+        Verbs for the result.
     shown_changed : psygnal.Signal
         Emits whether the image is a stack, for which the panel is shown.
     """
@@ -60,8 +62,8 @@ class VolumeActions:
     ) -> None:
         self._workspace, self._scheduler = workspace, scheduler
         self._actions, self._panel = actions, panel
-        self._reviewed: int | None = None
         self._run: PropagationRun | None = None
+        self.review = ReviewActions(workspace, actions, panel.strip, self.line, self._found)
         self._asked: Prompts = {}
 
     @property
@@ -72,7 +74,8 @@ class VolumeActions:
 
     def follow_session(self) -> None:
         """Offer the axes of another job's image."""
-        self._run = self._reviewed = None
+        self._run = None
+        self.review.begin(None)
         self._scheduler.propagation.drop()
         self._panel.hide_question()
         axes: list[tuple[str, int]] = []
@@ -88,7 +91,7 @@ class VolumeActions:
         """Offer the slices of the chosen axis."""
         line = self.line()
         self._panel.set_length(1 if line is None else line.length)
-        self.show_review()
+        self.review.show()
 
     def line(self) -> SliceLine | None:
         """Slices along the chosen axis through the plane in view."""
@@ -97,6 +100,10 @@ class VolumeActions:
             return None
         planes = self._session.planes
         return SliceLine(planes.other_axes.index(axis), index, planes.shape[axis])
+
+    def _found(self) -> Iterable[PropagatedMask]:
+        """Return the masks of the running propagation."""
+        return () if self._run is None else self._run.masks
 
     # propagation
 
@@ -118,7 +125,10 @@ class VolumeActions:
             if self._panel.is_for_all
             else [session.prompts.current_object]
         )
-        objects = {i: at for i in ids if (at := prompts_on(line, session.prompts.of(i)))}
+        on_line = {i: prompts_on(line, session.prompts.of(i)) for i in ids}
+        objects = {
+            i: at for i, at in on_line.items() if any(p.is_answerable for p in at.values())
+        }
         if not objects:
             self._actions.noted.emit(messages.NO_PROMPTS)
             return
@@ -127,7 +137,7 @@ class VolumeActions:
         if changed is not None and not any(changed.values()):
             self._actions.noted.emit(messages.NO_CHANGES)
             return
-        self._reviewed = next(iter(objects))
+        self.review.begin(next(iter(objects)))
         self._asked = {i: dict(session.prompts.of(i)) for i in objects}
         self._run = PropagationRun(line, objects, settings, changed)
         self._actions.noted.emit("")
@@ -152,7 +162,7 @@ class VolumeActions:
             )
             if not set(change.object_ids) & set(objects):
                 continue
-            if change.verb is Verb.COMMIT:
+            if change.verb in (Verb.COMMIT, Verb.CLEAR):
                 continue
             is_whole = is_same and change.details["is_complete"]
             if not is_whole or set(change.object_ids) != set(objects):
@@ -175,7 +185,7 @@ class VolumeActions:
         for position in dict.fromkeys(value.position for value in values):
             masks = [value.mask for value in run.masks.on_slice(position).values()]
             job.layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
-        self.show_review()
+        self.review.show()
 
     def _finish(self) -> None:
         """Commit all masks as one change."""
@@ -209,9 +219,9 @@ class VolumeActions:
             self._actions.noted.emit(describe_outcome(outcome))
         elif outcome is not None:
             count = len({index for _, index in found})
-            doubtful = sum(review.is_doubtful for review in self.reviews().values())
+            doubtful = self.review.num_doubtful
             self._actions.noted.emit(messages.describe_propagated(count, doubtful))
-        self.show_review()
+        self.review.show()
 
     def _fail(self, error: PromptableError | None) -> None:
         """Ask whether to keep the finished slices after an error, or None: a cancellation."""
@@ -236,7 +246,7 @@ class VolumeActions:
             self._commit(run, found, is_complete=False)
         else:
             self._clear_preview(run)
-            self.show_review()
+            self.review.show()
 
     def _clear_preview(self, run: PropagationRun) -> None:
         """Show the current object's answers again instead of the run's masks."""
@@ -245,67 +255,6 @@ class VolumeActions:
             for position in {value.position for value in run.masks}:
                 index = run.line.at(position)
                 job.layers.show_mask(index, job.session.answers.mask(index))
-
-    # review
-
-    def review(self, object_id: int) -> None:
-        """Show the confidence of an object on each slice."""
-        self._reviewed = object_id
-        self.show_review()
-
-    def reviews(self) -> dict[int, ObjectOnSlice]:
-        """Return the confidence of the reviewed object by slice, unfinished runs included."""
-        line, object_id = self.line(), self._object_to_review()
-        if line is None or self._session is None or object_id is None:
-            return {}
-        reviews = {
-            position: record
-            for index, record in self._session.records.of(object_id).items()
-            if (position := line.position_of(index)) is not None
-        }
-        for value in [] if self._run is None else self._run.masks:
-            if value.object_id == object_id:
-                reviews[value.position] = to_object_on_slice(value)
-        return reviews
-
-    def _object_to_review(self) -> int | None:
-        """Return the object chosen for review, or else the current one."""
-        session = self._session
-        if session is None:
-            return None
-        current = session.prompts.current_object
-        if self._reviewed is None or session.records.of(current):
-            return current
-        return self._reviewed
-
-    def show_review(self) -> None:
-        """Update the confidence strip."""
-        line = self.line()
-        if line is not None:
-            current = line.index[line.place]
-            self._panel.strip.set_slices(line.length, current, self.reviews())
-
-    def go_to(self, position: int) -> None:
-        """Show a slice, and select the reviewed object."""
-        line, object_id = self.line(), self._object_to_review()
-        if line is None or self._session is None or object_id is None:
-            return
-        if self._session.records.of(object_id):
-            self._actions.select_object(object_id)
-        self._workspace.show_plane(line.at(position))
-
-    def next_doubtful(self) -> None:
-        """Go to the next slice that needs a check."""
-        line = self.line()
-        if line is None:
-            return
-        reviews = self.reviews()
-        position = next_doubtful(reviews, line.index[line.place])
-        if position is None:
-            self._actions.noted.emit(messages.NOTHING_DOUBTFUL)
-            return
-        self.go_to(position)
-        self._actions.noted.emit(messages.describe_doubt(position, reviews[position]))
 
 
 def _details(line: SliceLine, settings: PropagationSettings) -> dict[str, object]:

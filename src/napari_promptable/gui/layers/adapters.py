@@ -25,7 +25,7 @@ _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
 _BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#CC79A7"
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
-_TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 def unwrap(layer: Any) -> Any:
@@ -87,7 +87,7 @@ def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel 
 
 def transform_of(layer: Layer) -> dict[str, Any]:
     """Return the keyword arguments that place another layer where this one is."""
-    return {name: getattr(layer, name) for name in _TRANSFORM}
+    return {name: getattr(layer, name) for name in TRANSFORM}
 
 
 def copy_transform(source: Layer, target: Layer) -> None:

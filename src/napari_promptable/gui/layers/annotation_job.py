@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,10 @@ from napari.layers import Image, Labels
 
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.layers.adapters import (
+    TRANSFORM,
     LayerLabels,
     channel_choices,
+    copy_transform,
     highest_id,
     is_in_memory,
     visible_index,
@@ -30,6 +32,10 @@ _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]]
 A session refers to its layer weakly (see `LayerLabels`), so that both are freed once the layer
 has left the viewer.
 """
+
+
+_MADE_FOR: WeakKeyDictionary[Labels, ref[Image]] = WeakKeyDictionary()
+"""The image of each labels layer that we made; we never move the user's own layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +65,21 @@ class AnnotationJob:
     session: SegmentationSession
     watch: LabelsWatch
 
+    def follow_image(self) -> None:
+        """Keep a labels layer of ours where the image is, until `leave`."""
+        labels = self.labels_layer
+        is_made_for_image = labels in _MADE_FOR and _MADE_FOR[labels]() is self.image
+        if is_made_for_image:
+            for name in TRANSFORM:
+                getattr(self.image.events, name).connect(self._move_labels)
+
+    def _move_labels(self) -> None:
+        copy_transform(self.image, self.labels_layer)
+
     def leave(self) -> None:
-        """Remove our callbacks and keys from the labels layer; `layers` stay."""
+        """Remove our callbacks and keys from image and labels layer; `layers` stay."""
+        for name in TRANSFORM:
+            getattr(self.image.events, name).disconnect(self._move_labels)
         self.watch.close()
         self.layers.keys.unbind(self.labels_layer)
         self.session.answers.forget()  # pixels or model may differ when the session resumes
@@ -126,13 +145,16 @@ def start_job(
     labels_layer : Labels
         Of the image's shape; need not be in the viewer yet.
     is_new : bool
-        Whether the labels layer is known to be empty.
+        Whether we just made the labels layer, so that it is empty and follows the image.
     """
+    if is_new:
+        _MADE_FOR[labels_layer] = ref(layers.image)
     layers.keys.bind(labels_layer)
     watch = LabelsWatch(labels_layer, layers.planes, is_new=is_new)
     session = _open_session(labels_layer, layers.planes)
     job = AnnotationJob(viewer, layers.image, layers, labels_layer, session, watch)
     watch.visible = job.visible_index()
+    job.follow_image()
     return job
 
 

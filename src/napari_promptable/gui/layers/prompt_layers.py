@@ -16,6 +16,7 @@ from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     OFFERED,
     POSITIVE,
+    TRANSFORM,
     copy_transform,
     make_boxes_layer,
     make_points_layer,
@@ -27,13 +28,11 @@ from napari_promptable.gui.layers.adapters import (
     show_signs,
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
-from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.masks import BoolArray, ellipse_to_polygon, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
-_TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 _EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
-_ELLIPSE_CORNERS = 48
 _MODES = {
     "positive": "add",
     "negative": "add",
@@ -84,7 +83,7 @@ class PromptLayers:
         self.points: Points | None = None
         self.boxes: Shapes | None = None
         self.preview: Labels | None = None
-        for name in _TRANSFORM_EVENTS:
+        for name in TRANSFORM:
             getattr(image.events, name).connect(self._follow_image)
         viewer.layers.events.removed.connect(self._forget_removed)
 
@@ -112,7 +111,7 @@ class PromptLayers:
     def close(self) -> None:
         """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
-        for name in _TRANSFORM_EVENTS:
+        for name in TRANSFORM:
             getattr(self.image.events, name).disconnect(self._follow_image)
         layers = (self.points, self.boxes, self.preview)
         self.points = self.boxes = self.preview = None
@@ -275,7 +274,7 @@ def read_layers(
             if boxes.shape_type[i] == "rectangle":
                 rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
             elif boxes.shape_type[i] == "ellipse":
-                outlines.append(_ellipse_outline(corners))
+                outlines.append(ellipse_to_polygon(corners))
             elif boxes.shape_type[i] == "polygon":
                 outlines.append(corners)
     return {
@@ -293,17 +292,6 @@ def read_layers(
 
 def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
     return np.asarray(layer.features["object_id"].astype(int) == object_id)
-
-
-def _ellipse_outline(corners_yx: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Polygon of an ellipse given by the corners of the parallelogram around it."""
-    centre = corners_yx.mean(axis=0)
-    half_axes = (corners_yx[1] - corners_yx[0]) / 2, (corners_yx[3] - corners_yx[0]) / 2
-    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
-    outline: npt.NDArray[np.floating] = (
-        centre + np.cos(angles) * half_axes[0] + np.sin(angles) * half_axes[1]
-    )
-    return outline
 
 
 def write_layers(

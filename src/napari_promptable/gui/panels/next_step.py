@@ -8,6 +8,7 @@ from napari_promptable.planes import Index
 NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable segmentation."
 NO_PLANE = "Show a slice of the image in 2D (square button below the layer list) to segment it."
 START = "Click inside an object, or drag a box."
+ABSENT = "Not on this slice. If it is, press T and click inside it."
 ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
 WAITING = "Preparing this slice… your clicks are kept."
 SEGMENT_NEXT = "Press Segment (S) to see the mask."
@@ -51,8 +52,9 @@ def describe_next_step(
     prompts = session.prompts.of_current.get(index)
     if prompts is None:
         return ELSEWHERE if session.answers.answered else START
-    if not prompts.is_answerable:
-        return ONLY_NEGATIVE
+    if prompts.says_absent:
+        is_elsewhere = any(p.is_answerable for p in session.prompts.of_current.values())
+        return ABSENT if is_elsewhere else ONLY_NEGATIVE
     prediction = session.answers.prediction(index)
     if prediction is not None and prediction.absence is not None:
         return prediction.absence

@@ -43,6 +43,8 @@ class VolumePanel(QWidget):
 
     propagate_requested = Signal()
     next_doubtful_requested = Signal()
+    looks_right_requested = Signal()
+    not_here_requested = Signal()
     axis_chosen = Signal(int)
     keep_chosen = Signal(bool)  # False: discard
 
@@ -51,17 +53,14 @@ class VolumePanel(QWidget):
         self._direction = make_control(DEFAULT_SETTINGS, "direction")
         self._rules = SettingsForm(DEFAULT_SETTINGS, _RULES, columns=2)
         self.strip = ConfidenceStrip()
-        doubtful = make_button(
-            "Next doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
-        )
-        doubtful.clicked.connect(self.next_doubtful_requested)
         self._question = self._make_question()
         layout = column_in(self)
         layout.addLayout(self._make_range())
         layout.addLayout(self._make_start())
         layout.addWidget(Section("Stop rules", "stop_rules", self._rules))
-        for part in (self.strip, doubtful, self._question):
-            layout.addWidget(part)
+        layout.addWidget(self.strip)
+        layout.addLayout(self._make_review())
+        layout.addWidget(self._question)
 
     def _make_range(self) -> QHBoxLayout:
         self._axis = name_widget(QComboBox(), "axis", "The axis to propagate along")
@@ -90,6 +89,31 @@ class VolumePanel(QWidget):
         grid.addWidget(self._direction.native, 0, 0)
         grid.addWidget(propagate, 0, 1)
         grid.addWidget(self._all, 1, 0, 1, 2)
+        return grid
+
+    def _make_review(self) -> QGridLayout:
+        doubtful = make_button(
+            "Next doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
+        )
+        doubtful.clicked.connect(self.next_doubtful_requested)
+        right = make_button(
+            "Looks right (Y)",
+            "looks_right",
+            "Accept it, and go to the next doubtful slice (Y)",
+        )
+        right.clicked.connect(self.looks_right_requested)
+        absent = make_button(
+            "Not on this slice (H)",
+            "not_here",
+            "The object is not on this slice: remove it here and beyond, and stop "
+            "propagation here (H)",
+        )
+        absent.clicked.connect(self.not_here_requested)
+        grid = QGridLayout()
+        grid.setSpacing(SPACING)
+        grid.addWidget(doubtful, 0, 0)
+        grid.addWidget(right, 0, 1)
+        grid.addWidget(absent, 1, 0, 1, 2)
         return grid
 
     def _make_question(self) -> QWidget:

@@ -70,7 +70,7 @@ class PackedLinear:
         return F.gelu(F.linear(x, self.weight, self.bias))
 
     def add(self, x: Tensor, other: Tensor) -> Tensor:
-        """Map (rows, inputs) to (rows, outputs) and add what is there already."""
+        """Map (rows, inputs) to (rows, outputs) and add to `other`."""
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
                 x, other, self.weight, self.bias, "add"

@@ -21,7 +21,7 @@ _ELEMENTS_FOR_ALL_THREADS = 2**20  # of one operation; torch splits it among all
 
 
 class _Helpers(threading.local):
-    """How many threads besides the calling one `share_out` may use, if that is settled."""
+    """Helper-thread limit of this thread; None if unset."""
 
     count: int | None = None
 
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
     """Do each operation on the calling thread only, then on as many threads as before.
 
     For work of a few milliseconds in many small steps: waking other threads for each step costs
-    more than they save, and beside a busy core it costs many times more. What is shared out by
+    more than they save, and beside a busy core it costs many times more. Work given to
     `share_out` still runs on as many threads as before. The number belongs to the calling
     thread; only a thread whose first computation of all falls into this one's keeps it at one,
     and is slower then, not wrong.
@@ -57,8 +57,8 @@ def count_threads() -> int:
 def share_out(task: Callable[[Item], None], items: Iterable[Item]) -> None:
     """Run a task on all items, on as many threads as torch uses, each item on one of them.
 
-    Who is done takes the next item, so that nobody waits for a thread whose core is busy, as
-    all do where torch splits up each operation. The calling thread takes part. Nothing is
+    A thread that is done takes the next item, so no thread waits for one whose core is busy, as
+    all do where torch splits each operation. The calling thread takes part. Nothing is
     recorded for gradients.
 
     Parameters
@@ -108,7 +108,7 @@ def _take_all(waiting: deque[Item]) -> Iterator[Item]:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Use no other thread, not even for what is shared out."""
+    """Use no other thread, not even in `share_out`."""
     with one_thread():
         helpers, _helpers.count = _helpers.count, 0
         try:

@@ -1,4 +1,4 @@
-"""How the vision transformer is computed on a CPU: `ViTEncoder` prepared for inference.
+"""The vision transformer, `ViTEncoder`, prepared for inference on a CPU.
 
 The mathematics is that of `napari_promptable.models.vit`, and a test compares both. What is
 different:
