@@ -43,12 +43,14 @@ from napari_promptable.propagation.volume import VolumeMasks
 MIN_AREA = 20  # of an object on its largest slice, in pixels
 MIDDLE, QUARTERS = "one slice", "three slices"
 DEFAULT = PropagationSettings()
+BOX = replace(DEFAULT, step_prompt="box")
 
 VARIANTS: dict[str, PropagationSettings] = {
     "as it is": DEFAULT,
-    "exact box": replace(DEFAULT, box_margin=0.0),
-    "box 5 % wider": replace(DEFAULT, box_margin=0.05),
-    "box 6 % narrower": replace(DEFAULT, box_margin=-0.06),
+    "box": BOX,
+    "exact box": replace(BOX, box_margin=0.0),
+    "box 5 % wider": replace(BOX, box_margin=0.05),
+    "box 6 % narrower": replace(BOX, box_margin=-0.06),
     "box and point": replace(DEFAULT, step_prompt="box and point"),
     "box and logits": replace(DEFAULT, step_prompt="box and logits"),
     "logits alone": replace(DEFAULT, step_prompt="logits"),
@@ -155,6 +157,18 @@ class Case:
                 found &= truth.any(axis=(1, 2), keepdims=True)
             ious[object_id] = np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
         return ious
+
+    def beyond_ends(self, masks: VolumeMasks) -> float:
+        """Mean number of slices beyond an end of an object that get a mask."""
+        counts = []
+        for object_id in self.objects:
+            slices = np.flatnonzero(areas_of(self.labels, object_id))
+            found = [v.position for v in masks if v.object_id == object_id and v.is_present]
+            if slices[0] > 0:
+                counts.append(sum(position < slices[0] for position in found))
+            if slices[-1] < len(self.labels) - 1:
+                counts.append(sum(position > slices[-1] for position in found))
+        return float(np.mean(counts)) if counts else 0.0
 
 
 def areas_of(labels: npt.NDArray[Any], object_id: int) -> npt.NDArray[np.int64]:
@@ -264,7 +278,8 @@ def main() -> None:
         for which in (MIDDLE, QUARTERS):
             for name in VARIANTS if arguments.variants and which == MIDDLE else ["as it is"]:
                 masks = run_variant(case, which, name)
-                found = result[f"{which}: {name}"] = summarise(case.ious(masks))
+                found = summarise(case.ious(masks)) | {"beyond": case.beyond_ends(masks)}
+                result[f"{which}: {name}"] = found
                 report(case.name, f"{which}: {name}", found)
                 if name == "as it is":
                     found = summarise(case.ious(masks, with_known_ends=True))
@@ -278,9 +293,10 @@ def main() -> None:
 
 def report(case: str, name: str, figures: dict[str, float]) -> None:
     """Print a line."""
-    print(
-        f"{case:14}{name:34} IoU {figures['iou']:.3f}  Dice {figures['dice']:.3f}", flush=True
-    )
+    line = f"{case:20}{name:34} IoU {figures['iou']:.3f}  Dice {figures['dice']:.3f}"
+    if "beyond" in figures:
+        line += f"  slices beyond an end {figures['beyond']:.2f}"
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class FakeSegmenter:
         Prompts asked by `predict_many`.
     batch_sizes : list of int
         How many were asked by each call of `predict_many`.
+    carries_masks : bool
+        Whether it claims to be trained with masks of neighbouring slices.
     """
 
     radii = (4.0, 6.0, 9.0)
@@ -50,6 +52,7 @@ class FakeSegmenter:
         self.num_encoded = 0
         self.questions: list[PromptSet] = []
         self.batch_sizes: list[int] = []
+        self.carries_masks = False
 
     def encode(
         self,

@@ -5,33 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_promptable.evaluation.evaluate import largest_part
-from napari_promptable.models.prompt_encoder import (
-    BACKGROUND,
-    BOX_BOTTOM_RIGHT,
-    BOX_TOP_LEFT,
-    FOREGROUND,
-    PADDING,
-)
-from training.dataset import MIN_OBJECT_AREA, Crop, CropSampler
-from training.targets import (
-    dense_targets,
-    interior_point_xy,
-    jitter_box,
-    mask_box_xyxy,
-    random_point_xy,
-)
+from napari_promptable.models.prompt_encoder import PADDING
+from training.carried import CarriedMask, choose_carried_masks
+from training.crops import Crop
+from training.prompts import choose_stroke_points, simulate_first_prompt
+from training.sampling import MIN_OBJECT_AREA, CropSampler
+from training.targets import dense_targets, known_region
 
-FIRST_TOKENS = 2  # a point and a padding token, or two corners
-BOX_SHARE = 0.45  # of first prompts that are boxes
+
+@dataclass(frozen=True)
+class Prompted:
+    """N objects of a batch with their first prompts.
+
+    Attributes
+    ----------
+    image_index : Tensor of int, shape (N,)
+        Image of each object.
+    masks : Tensor of bool, shape (N, S, S)
+        Objects; empty where the prompt shows one that is not there.
+    points_xy, point_labels : Tensor, shapes (N, P, 2) and (N, P)
+        Clicks and box corners in crop pixels.
+    mask_logits : Tensor of float32, shape (N, 1, S / 2, S / 2), or None
+        Masks carried from a neighbouring slice.
+    """
+
+    image_index: Tensor
+    masks: Tensor
+    points_xy: Tensor
+    point_labels: Tensor
+    mask_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops and, for N objects in them, masks and first prompts.
+    """Crops and prompted objects in them.
 
     Attributes
     ----------
@@ -39,23 +50,19 @@ class Batch:
         0 to 255.
     validity : Tensor, shape (B, 1, S, S), float32
         1 where there is image, 0 on padding.
-    dense : Tensor, shape (B, 5, S / 2, S / 2)
-        Targets of the pre-training task and of the size head.
-    image_index : Tensor of int, shape (N,)
-        Image of each object.
-    masks : Tensor of bool, shape (N, S, S)
-        Objects.
-    points_xy, point_labels : Tensor, shapes (N, 2, 2) and (N, 2)
-        First prompts in crop pixels.
+    dense : Tensor, shape (B, 6, S / 2, S / 2)
+        Targets of instance head and size head, see `dense_targets`.
+    drawn : Prompted
+        Objects with boxes, clicks or strokes.
+    carried : Prompted
+        Objects with masks of a neighbouring slice; there may be none.
     """
 
     images: Tensor
     validity: Tensor
     dense: Tensor
-    image_index: Tensor
-    masks: Tensor
-    points_xy: Tensor
-    point_labels: Tensor
+    drawn: Prompted
+    carried: Prompted
 
 
 def make_batch(
@@ -64,59 +71,60 @@ def make_batch(
     num_images: int,
     objects_per_image: int,
     rng: np.random.Generator,
+    carried_per_image: int = 0,
 ) -> Batch:
     """Draw crops, choose objects in them and simulate their first prompts."""
     crops = [sampler.sample(size, rng) for _ in range(num_images)]
-    chosen = [_choose_objects(crop, objects_per_image, rng) for crop in crops]
-    masks = np.concatenate(
-        [crop.labels == ids[:, None, None] for crop, ids in zip(crops, chosen, strict=True)]
-    )
-    prompts = [simulate_first_prompt(mask, rng) for mask in masks]
+    known = [crop.valid & known_region(crop.labels, crop.is_complete) for crop in crops]
+    dense = [dense_targets(crop.labels, k) for crop, k in zip(crops, known, strict=True)]
     return Batch(
         torch.from_numpy(np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)),
         torch.from_numpy(np.stack([crop.valid for crop in crops])[:, None].astype(np.float32)),
-        torch.from_numpy(np.stack([dense_targets(crop.labels) for crop in crops])),
-        torch.from_numpy(np.repeat(np.arange(num_images), [len(ids) for ids in chosen])),
-        torch.from_numpy(masks),
-        torch.from_numpy(np.stack([points for points, _ in prompts])),
-        torch.from_numpy(np.stack([labels for _, labels in prompts])),
+        torch.from_numpy(np.stack(dense)),
+        _draw_prompts(crops, objects_per_image, rng),
+        _carry_masks(crops, carried_per_image, rng),
     )
 
 
-def _choose_objects(crop: Crop, count: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_prompts(crops: list[Crop], count: int, rng: np.random.Generator) -> Prompted:
+    """Give some objects of each crop a box, a click or a stroke."""
+    chosen = [_choose_objects(crop, count, rng) for crop in crops]
+    masks = np.concatenate(
+        [crop.labels == ids[:, None, None] for crop, ids in zip(crops, chosen, strict=True)]
+    )
+    stroke_points = choose_stroke_points(rng)
+    prompts = [simulate_first_prompt(mask, stroke_points, rng) for mask in masks]
+    return Prompted(
+        torch.from_numpy(np.repeat(np.arange(len(crops)), [len(ids) for ids in chosen])),
+        torch.from_numpy(masks),
+        torch.from_numpy(np.stack([points for points, _ in prompts])),
+        torch.from_numpy(np.stack([codes for _, codes in prompts])),
+    )
+
+
+def _choose_objects(crop: Crop, count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     areas = np.bincount(crop.labels.ravel())
     areas[0] = 0
     ids = np.flatnonzero(areas >= MIN_OBJECT_AREA)
     return rng.permutation(ids)[:count]
 
 
-def simulate_first_prompt(
-    mask: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a box, jittered more often than not, or a point, central or anywhere inside."""
-    if rng.random() < BOX_SHARE:
-        box = mask_box_xyxy(mask)
-        if rng.random() < 0.6:
-            box = jitter_box(box, mask.shape[0] - 1, rng)
-        return box.reshape(2, 2), np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
-    point = interior_point_xy(mask) if rng.random() < 0.5 else random_point_xy(mask, rng)
-    return np.stack([point, np.zeros(2, np.float32)]), np.array([FOREGROUND, PADDING])
-
-
-def simulate_correction(
-    mask: np.ndarray, predicted: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, int]:
-    """Draw a click in the error region; padding where there is no error.
-
-    Half of the clicks are what a person would choose and `evaluate` takes: inside the largest
-    error.
-    """
-    error = mask != predicted
-    if not error.any():
-        return np.zeros(2, np.float32), PADDING
-    if rng.random() < 0.5:
-        point = interior_point_xy(largest_part(error))
-    else:
-        point = random_point_xy(error, rng)
-    column, row = point.astype(int)
-    return point, FOREGROUND if mask[row, column] else BACKGROUND
+def _carry_masks(crops: list[Crop], count: int, rng: np.random.Generator) -> Prompted:
+    """Show some objects of each crop as they would look on a neighbouring slice."""
+    carried: list[tuple[int, CarriedMask]] = [
+        (index, mask)
+        for index, crop in enumerate(crops)
+        for mask in choose_carried_masks(crop, count, rng)
+    ]
+    size = crops[0].labels.shape
+    masks = np.zeros((len(carried), *size), bool)
+    logits = np.zeros((len(carried), 1, size[0] // 2, size[1] // 2), np.float32)
+    for number, (_, mask) in enumerate(carried):
+        masks[number], logits[number] = mask.target, mask.logits
+    return Prompted(
+        torch.tensor([index for index, _ in carried], dtype=torch.long),
+        torch.from_numpy(masks),
+        torch.zeros(len(carried), 1, 2),
+        torch.full((len(carried), 1), PADDING),
+        torch.from_numpy(logits),
+    )

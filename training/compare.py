@@ -25,7 +25,8 @@ import torch
 
 from napari_promptable.models.sam import Sam, build_tiny_sam
 from training.batches import make_batch
-from training.dataset import CropSampler, load_split
+from training.dataset import load_split
+from training.sampling import CropSampler
 from training.synthetic import draw_images
 from training.train_tiny import Config, Stage, Trainer
 

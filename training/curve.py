@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-NAMES = ("loss", "dense_loss", "size_error", "box_iou", "point_iou", "corrected_iou")
+LOSSES = ("loss", "instance_loss", "size_error", "iou_error")
+IOUS = ("box_iou", "point_iou", "best_of_three", "corrected_iou", "carried_iou", "absent_area")
+NAMES = (*LOSSES, *IOUS)
 """Columns after the iteration and its seconds; not every iteration has all of them."""
 
 
 def append(path: Path, iteration: int, seconds: float, recent: list[dict[str, float]]) -> None:
-    """Append the means of the last iterations to the table and draw it anew.
+    """Append the means of the last iterations to the table and redraw it.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def draw(path: Path) -> None:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, names in zip(figure.subplots(1, 2), (NAMES[:3], NAMES[3:]), strict=True):
+    for axes, names in zip(figure.subplots(1, 2), (LOSSES, IOUS), strict=True):
         for name in names:
             points = [(int(row["iteration"]), float(row[name])) for row in rows if row[name]]
             axes.plot([x for x, _ in points], [y for _, y in points], label=name)

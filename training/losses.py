@@ -1,4 +1,4 @@
-"""Losses on low-res logits and predicted IoU.
+"""Losses on low-res logits, predicted IoU, maps of all objects and sizes.
 
 Source of the mixture: SAM, arXiv 2304.02643, appendix A (focal : dice = 20 : 1, mean square
 error for the IoU), with plain cross-entropy added, which speeds the first hour up.
@@ -12,6 +12,10 @@ from torch.nn import functional as F
 
 FOCAL_WEIGHT, CROSS_ENTROPY_WEIGHT, DICE_WEIGHT = 20.0, 5.0, 1.0
 IOU_WEIGHT = 5.0  # so that the choice among candidates, and among scales, is learned too
+IOU_BETA = 0.1  # of IoU, above which its error counts linearly
+REGRET_WEIGHT, CHOICE_TEMPERATURE = 2.0, 0.05
+BORDER_WEIGHT = 3.0  # of border pixels, which are few
+OFFSET_BETA = 0.1  # of radii, above which an error counts linearly
 FOCAL_GAMMA = 2
 
 
@@ -53,12 +57,24 @@ def iou_of(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def prompt_loss(
-    logits: Tensor, predicted_iou: Tensor, target: Tensor, is_first: bool
+    logits: Tensor, predicted_iou: Tensor, target: Tensor, is_ambiguous: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Loss of all four masks of N prompts.
 
     Mask 0 answers every prompt. For first prompts the best of masks 1 to 3 is trained too,
     so that these become the levels of an ambiguous prompt.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, 4, h, w)
+        Masks.
+    predicted_iou : Tensor, shape (N, 4)
+        Of these.
+    target : Tensor, shape (N, h, w)
+        Share of each cell that the object covers, 0 to 1.
+    is_ambiguous : Tensor of bool, shape (N,), or None
+        First prompts among which the levels are chosen by predicted IoU: single clicks; None
+        if these are no first prompts.
 
     Returns
     -------
@@ -69,23 +85,67 @@ def prompt_loss(
     """
     losses = mask_losses(logits, target)
     iou = iou_of(logits, target)
-    iou_errors = (predicted_iou - iou).square()
+    iou_errors = F.smooth_l1_loss(predicted_iou, iou, reduction="none", beta=IOU_BETA)
     loss = losses[:, 0].mean() + IOU_WEIGHT * iou_errors.mean()
-    if is_first:
+    if is_ambiguous is not None:
         loss = loss + losses[:, 1:].min(dim=1).values.mean()
+        regret = choice_regret(predicted_iou[:, 1:], iou[:, 1:])
+        loss = loss + REGRET_WEIGHT * (regret * is_ambiguous).mean()
     return loss, iou
 
 
-def dense_loss(maps: Tensor, target: Tensor) -> Tensor:
-    """Loss of the pre-training task: foreground, borders, offsets to the centre."""
-    foreground, border = target[:, 0], target[:, 1]
-    offset_error = (maps[:, 2:4] - target[:, 2:4]).abs() * foreground[:, None]
+def choice_regret(predicted_iou: Tensor, iou: Tensor) -> Tensor:
+    """IoU that is lost by choosing the candidate with the highest predicted IoU.
+
+    The choice is softened, so that the loss has a gradient.
+
+    Parameters
+    ----------
+    predicted_iou, iou : Tensor, shape (N, M)
+        Of M candidates.
+
+    Returns
+    -------
+    Tensor, shape (N,)
+        0 to 1.
+    """
+    chance = (predicted_iou / CHOICE_TEMPERATURE).softmax(dim=1)
+    regret: Tensor = iou.max(dim=1).values - (chance * iou).sum(dim=1)
+    return regret
+
+
+def instance_loss(maps: Tensor, target: Tensor) -> Tensor:
+    """Loss of the maps of all objects, where the labels can be trusted.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (B, 4, h, w)
+        From the instance head.
+    target : Tensor, shape (B, 6, h, w)
+        From `dense_targets`.
+
+    Returns
+    -------
+    Tensor, scalar
+        Cross-entropy and dice of the foreground, cross-entropy of the borders, and error of
+        the offsets, averaged over foreground only.
+    """
+    foreground, border, known = target[:, 0], target[:, 1], target[:, 5]
+    cells, inside = known.sum().clamp(min=1), foreground.sum().clamp(min=1)
+    cross_entropy = F.binary_cross_entropy_with_logits(maps[:, 0], foreground, reduction="none")
+    border_entropy = F.binary_cross_entropy_with_logits(
+        maps[:, 1], border, reduction="none", pos_weight=maps.new_tensor(BORDER_WEIGHT)
+    )
+    probability = maps[:, 0].sigmoid() * known
+    overlap = (probability * foreground).sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / ((probability + foreground).sum((1, 2)) + 1)
+    offset_errors = F.smooth_l1_loss(
+        maps[:, 2:4], target[:, 2:4], reduction="none", beta=OFFSET_BETA
+    )
     return (
-        F.binary_cross_entropy_with_logits(maps[:, 0], foreground)
-        + F.binary_cross_entropy_with_logits(
-            maps[:, 1], border, pos_weight=maps.new_tensor(3.0)
-        )
-        + offset_error.sum() / (2 * foreground.sum().clamp(min=1))
+        ((cross_entropy + border_entropy) * known).sum() / cells
+        + dice.mean()
+        + (offset_errors * foreground[:, None]).sum() / (2 * inside)
     )
 
 

@@ -1,14 +1,16 @@
-"""What the network is asked for: simulated prompts and dense targets."""
+"""Geometry of simulated prompts, and targets of the maps of all objects."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_promptable.masks import interior_point_yx, mask_to_box_yxyx
 
 BOX_JITTER = 0.1  # standard deviation of a box side, relative to its length (SAM, appendix A)
 MAX_JITTER_PX = 20.0  # its limit (SAM, appendix A)
+KNOWN_BACKGROUND = 2  # pixels around the objects of an incompletely labelled image
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -41,20 +43,29 @@ def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
     return interior_point_yx(mask)[::-1].copy()
 
 
-def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """Foreground, borders, the way to the centre and the size of objects, at half resolution.
+def known_region(labels: npt.NDArray[np.int32], is_complete: bool) -> BoolArray:
+    """Pixels whose label can be trusted: all, or objects and their immediate surroundings."""
+    if is_complete:
+        return np.ones(labels.shape, bool)
+    return ndimage.binary_dilation(labels > 0, iterations=KNOWN_BACKGROUND)
+
+
+def dense_targets(labels: npt.NDArray[np.int32], known: BoolArray) -> npt.NDArray[np.float32]:
+    """Compute the targets of instance head and size head, at half resolution.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (H, W)
         Instance labels.
+    known : ndarray of bool, shape (H, W)
+        Where the labels can be trusted.
 
     Returns
     -------
-    ndarray of float32, shape (5, H / 2, W / 2)
+    ndarray of float32, shape (6, H / 2, W / 2)
         Foreground 0/1, border 0/1, row and column offset to the centroid in object radii
         (zero on the background), binary logarithm of the diameter in pixels (zero on the
-        background and on objects that reach the border, whose size is not known).
+        background and on objects that reach the border, whose size is not known), known 0/1.
     """
     sizes = _log2_diameters(labels)
     labels = labels[::2, ::2]
@@ -72,7 +83,7 @@ def dense_targets(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     for shifted in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
         border |= shifted != labels
     maps = [is_object, border.ravel(), *(np.clip(o, -2, 2) * is_object for o in offsets)]
-    maps.append(sizes[flat])
+    maps += [sizes[flat], known[::2, ::2].ravel()]
     return np.stack(maps).reshape(len(maps), *labels.shape).astype(np.float32)
 
 

@@ -1,10 +1,10 @@
-"""Train the bundled model ``tiny`` from scratch; resumes from its checkpoint.
+"""Train the bundled model ``tiny``, from scratch or from weights; resumes from its checkpoint.
 
-    python -m training.train_tiny --data DATA --run RUN_FOLDER
+    python -m training.train_tiny --data DATA --run RUN_FOLDER --start WEIGHTS
 
-The image encoder starts with dense pre-training; prompts follow, on windows of the network's
-512-pixel input that grow to the full input. The learning rate is constant after a warm-up
-and falls to zero over the last part, so that a run can be lengthened before it falls.
+From scratch, the image encoder starts with the maps of all objects; prompts follow, on windows
+of the network's 512-pixel input. The learning rate is constant after a warm-up and falls to
+zero over the last part, so that a run can be lengthened before it falls.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from napari_promptable.errors import CheckpointError
 from napari_promptable.models.sam import Sam, build_tiny_sam
+from napari_promptable.weights.loading import read_state_dict
 from training import curve
-from training.batches import Batch, make_batch, simulate_correction
-from training.dataset import CropSampler, load_split, manifest_sha256
-from training.losses import dense_loss, prompt_loss, size_loss
+from training.batches import Batch, make_batch
+from training.dataset import load_split, manifest_sha256
+from training.losses import instance_loss, size_loss
+from training.rounds import answer_carried, answer_drawn, make_scene
+from training.sampling import CropSampler
 from training.synthetic import draw_images
-from training.weights import write_weights
+from training.weights import add_figures, describe_run, save_weights
+
+CARRIED_WEIGHT = 0.5  # of the loss of carried masks
+NEW_HEADS = ("instance_head.", "mask_decoder.quality_head.")
+"""What SAM and the first generation of the model lack."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,9 @@ class Stage:
     objects_per_image: int
 
 
-STAGES = (Stage(0.0, 192, 8, 4), Stage(0.9, 256, 6, 5))
+STAGES = (Stage(0.0, 192, 8, 3), Stage(0.9, 256, 6, 4))
 
-
-CORRECTION_SHARES = (0.35, 0.4, 0.15, 0.1)
-"""Of the iterations, that answer once, twice, three and four times."""
-
-SECOND_LOOK_SHARE = 0.4
-"""Of the further answers, that get the last mask only and no correcting click."""
+SAVED_EVERY = 50  # iterations
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,11 @@ class Config:
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     ema_decay: float = 0.999
-    dense_weight: float = 0.5
+    head_rate: float = 1.0  # learning rate of the heads that SAM lacks, relative to the others
+    detached_iterations: int = 0  # in which the instance head does not change the encoder
+    instance_weight: float = 0.5
     size_weight: float = 0.5
+    carried_per_image: int = 1
     synthetic_images: int = 300
     synthetic_share: float = 0.2
     seed: int = 0
@@ -101,22 +107,27 @@ class Trainer:
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.average = build().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
-        self.embed_dim = self.model.mask_decoder.embed_dim
-        self.dense_head = nn.Conv2d(self.embed_dim, 4 * 4**2, 1)
         self.optimizer = torch.optim.AdamW(
-            [*self.model.parameters(), *self.dense_head.parameters()],
-            lr=config.learning_rate,
+            self._parameter_groups(),
             weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
             fused=True,
         )
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Heads that SAM lacks, and everything else, each with its rate."""
+        groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+        for name, parameter in self.model.named_parameters():
+            groups[name.startswith(NEW_HEADS)].append(parameter)
+        rates = (1.0, self.config.head_rate)
+        return [{"params": p, "rate": r} for p, r in zip(groups, rates, strict=True)]
 
     def step(self) -> dict[str, float]:
         """Run one iteration and return what the curve shows of it."""
         rng = np.random.default_rng([self.config.seed, self.iteration])
         loss, figures = self.loss(self._next_batch(rng), rng)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.iteration)
+            group["lr"] = group["rate"] * learning_rate(self.config, self.iteration)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -127,17 +138,23 @@ class Trainer:
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Loss of all tasks on a batch, and what the curve shows of it."""
-        config = self.config
+        config, model = self.config, self.model
         embedding = self._encode(batch)
-        maps = F.pixel_shuffle(self.dense_head(embedding[:, : self.embed_dim]), 4)
-        dense = dense_loss(maps, batch.dense)
+        assert model.instance_head is not None
+        is_detached = self.iteration < config.detached_iterations
+        maps = model.instance_head(embedding.detach() if is_detached else embedding)
+        instances = instance_loss(maps, batch.dense)
         sizes = self._size_loss(embedding, batch)
-        loss = dense + config.size_weight * sizes
-        figures = {"dense_loss": dense.item(), "size_error": sizes.item()}
+        loss = instances + config.size_weight * sizes
+        figures = {"instance_loss": instances.item(), "size_error": sizes.item()}
         if self.iteration >= config.pretrain_iterations:
-            prompted, ious = self._answer_prompts(batch, embedding, rng)
-            loss = config.dense_weight * dense + config.size_weight * sizes + prompted
-            figures |= ious
+            scene = make_scene(model, embedding, rng, config.bfloat16)
+            with sdpa_kernel(SDPBackend.MATH):  # faster here than what torch takes on CPUs
+                drawn, drawn_figures = answer_drawn(scene, batch, rng)
+                carried, carried_figures = answer_carried(scene, batch, rng)
+            loss = config.instance_weight * instances + config.size_weight * sizes
+            loss = loss + drawn + CARRIED_WEIGHT * carried
+            figures |= drawn_figures | carried_figures
         return loss, figures
 
     def _size_loss(self, embedding: Tensor, batch: Batch) -> Tensor:
@@ -151,7 +168,12 @@ class Trainer:
         share = self.iteration / self.config.iterations
         stage = [stage for stage in self.stages if stage.start <= share][-1]
         return make_batch(
-            self.sampler, stage.window, stage.num_images, stage.objects_per_image, rng
+            self.sampler,
+            stage.window,
+            stage.num_images,
+            stage.objects_per_image,
+            rng,
+            self.config.carried_per_image,
         )
 
     def _encode(self, batch: Batch) -> Tensor:
@@ -161,45 +183,6 @@ class Trainer:
                 image.contiguous(memory_format=torch.channels_last)
             )
         return embedding.float()
-
-    def _answer_prompts(
-        self, batch: Batch, embedding: Tensor, rng: np.random.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """First prompts and, now and then, second looks and corrections."""
-        model, config = self.model, self.config
-        rows, columns = embedding.shape[-2:]
-        free = model.prompt_encoder.image_embedding_size[0] - rows
-        top, left = (int(n) for n in rng.integers(0, free + 1, 2))
-        origin_xy = model.patch_stride * torch.tensor([left, top])
-        target = F.avg_pool2d(batch.masks[:, None].float(), 2)[:, 0]
-        points, labels = batch.points_xy, batch.point_labels
-        is_box = labels[:, 0] == 2
-        corrections = int(rng.choice(len(CORRECTION_SHARES), p=CORRECTION_SHARES))
-        total, figures, previous = embedding.new_zeros(()), {}, None
-        for step in range(1 + corrections):
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-                logits, predicted_iou = model.decode(
-                    embedding[batch.image_index],
-                    points + origin_xy,
-                    labels,
-                    previous,
-                    window=(top, left, rows, columns),
-                )
-            logits, predicted_iou = logits.float(), predicted_iou.float()
-            loss, iou = prompt_loss(logits, predicted_iou, target, is_first=step == 0)
-            total = total + loss
-            best = chosen_candidate(predicted_iou, is_box | (step > 0))
-            every = torch.arange(len(best))
-            if step == 0:
-                figures["box_iou"] = iou[is_box, 0].mean().item()
-                figures["point_iou"] = iou[every, best][~is_box].mean().item()
-            else:
-                figures["corrected_iou"] = iou[:, 0].mean().item()
-            if step < corrections:
-                previous = logits.detach()[every, best][:, None]
-                if rng.random() >= SECOND_LOOK_SHARE:
-                    points, labels = _correct(batch, previous, points, labels, rng)
-        return total, figures
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -215,6 +198,14 @@ class Trainer:
             if not tensor.is_floating_point():
                 tensor.copy_(value)
 
+    def start_from(self, path: Path) -> None:
+        """Copy weights; heads that the first generation lacks keep their initial values."""
+        weights = read_state_dict(path)
+        missing, unknown = self.model.load_state_dict(weights, strict=False)
+        if unknown or not all(name.startswith(NEW_HEADS) for name in missing):
+            raise CheckpointError(f"{path} holds other weights than those of tiny")
+        self.average.load_state_dict(self.model.state_dict())
+
     def save(self, path: Path) -> None:
         """Write everything that a resumed run needs, complete or not at all."""
         temporary = path.with_suffix(".tmp")
@@ -223,7 +214,6 @@ class Trainer:
                 "iteration": self.iteration,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
-                "dense_head": self.dense_head.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
             },
             temporary,
@@ -234,29 +224,8 @@ class Trainer:
         """Continue from what `save` wrote."""
         state: dict[str, Any] = torch.load(path, weights_only=True)
         self.iteration = state["iteration"]
-        for name in ("model", "average", "dense_head", "optimizer"):
+        for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
-
-
-def chosen_candidate(predicted_iou: Tensor, is_single: Tensor) -> Tensor:
-    """Mask 0 for boxes and corrections, else the best of masks 1 to 3 by predicted IoU."""
-    best = 1 + predicted_iou[:, 1:].argmax(dim=1)
-    return torch.where(is_single, torch.zeros_like(best), best)
-
-
-def _correct(
-    batch: Batch, previous: Tensor, points: Tensor, labels: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Add one click in each object's error region."""
-    size = batch.masks.shape[-2:]
-    predicted = F.interpolate(previous, size, mode="bilinear")[:, 0] > 0
-    clicks = [
-        simulate_correction(mask, answer, rng)
-        for mask, answer in zip(batch.masks.numpy(), predicted.numpy(), strict=True)
-    ]
-    new_points = torch.from_numpy(np.stack([point for point, _ in clicks]))[:, None]
-    new_labels = torch.tensor([[label] for _, label in clicks])
-    return torch.cat([points, new_points], 1), torch.cat([labels, new_labels], 1)
 
 
 def learning_rate(config: Config, iteration: int) -> float:
@@ -271,26 +240,26 @@ def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> 
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
     synthetic = draw_images(config.synthetic_images, config.seed)
-    trainer = Trainer(
-        config, CropSampler(load_split(data, "train"), synthetic, config.synthetic_share)
-    )
-    checkpoint = folder / "checkpoint.pt"
+    sampler = CropSampler(load_split(data, "train"), synthetic, config.synthetic_share)
+    trainer = Trainer(config, sampler)
+    checkpoint, weights = folder / "checkpoint.pt", folder / "tiny.safetensors"
     if checkpoint.exists():
         trainer.load(checkpoint)
     elif start is not None:
-        trainer.load(start)
-        trainer.iteration = 0
+        trainer.start_from(start)
+    metadata = describe_run(asdict(config), data)
     print(f"data {manifest_sha256(data)[:12]}, from iteration {trainer.iteration}", flush=True)
     recent: list[dict[str, float]] = []
     started = time.perf_counter()
     while trainer.iteration < config.iterations:
         recent.append(trainer.step())
-        if trainer.iteration % 50 == 0 or trainer.iteration == config.iterations:
+        if trainer.iteration % SAVED_EVERY == 0 or trainer.iteration == config.iterations:
             seconds = (time.perf_counter() - started) / len(recent)
             curve.append(folder / "curve.csv", trainer.iteration, seconds, recent)
             trainer.save(checkpoint)
+            save_weights(trainer.average, weights, metadata)
             recent, started = [], time.perf_counter()
-    write_weights(trainer.average, folder / "tiny.safetensors", asdict(config), data)
+    add_figures(weights, data)
     return trainer.average
 
 
@@ -305,7 +274,7 @@ def main() -> None:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
         else:
             parser.add_argument(option, type=type(default), default=default)
-    parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
+    parser.add_argument("--start", type=Path, help="weights to start from")
     arguments = vars(parser.parse_args())
     places = [arguments.pop(name) for name in ("data", "run", "start")]
     run(Config(**arguments), *places)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from napari_promptable.files.writing import write_png
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.load_model import load_model
 from training.dataset import manifest_sha256
+from training.validate import FIRST_DATASETS
 
 PROTOCOLS = {
     "box": Protocol("box"),
@@ -31,53 +31,68 @@ PROTOCOLS = {
 PROCESSES = 2  # that evaluate, one thread each
 
 
-def write_weights(model: Sam, path: Path, config: dict[str, Any], data: Path) -> None:
-    """Write weights in half precision, then measure what was written and add the figures.
-
-    Parameters
-    ----------
-    model : Sam
-        Trained.
-    path : Path
-        Of the safetensors file.
-    config : dict
-        Settings of the run.
-    data : Path
-        Folder with the manifest; its split "val" is measured.
-    """
+def describe_run(config: dict[str, Any], data: Path) -> dict[str, str]:
+    """Metadata of weights: architecture, settings, revision of the code and training data."""
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    metadata = {
-        "architecture": "conv_tiny",
+    return {
+        "architecture": "conv_tiny_2",
         "config": json.dumps(config),
         "git_revision": revision,
         "data_manifest_sha256": manifest_sha256(data),
     }
+
+
+def save_weights(model: Sam, path: Path, metadata: dict[str, str]) -> None:
+    """Write weights in half precision, complete or not at all."""
     tensors = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    safetensors.torch.save_file(tensors, path, metadata)
-    metadata["metrics"] = json.dumps(dict(measure(path, data)))
+    temporary = path.with_suffix(".tmp")
+    safetensors.torch.save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def add_figures(path: Path, data: Path) -> None:
+    """Measure a weights file on the validation split and add the figures to its metadata."""
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = dict(file.metadata())
+    for name, figures in measure(path, data).items():
+        metadata[name] = json.dumps(figures)
     safetensors.torch.save_file(tensors, path, metadata)
 
 
-def measure(path: Path, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Evaluate a weights file on the validation split; yields figures by protocol.
+def measure(path: Path, data: Path) -> dict[str, dict[str, Any]]:
+    """Evaluate a weights file on the validation split.
 
     Writes a plot of each protocol beside the weights.
+
+    Returns
+    -------
+    dict
+        By name in the metadata, then by protocol: figures of the datasets that all generations
+        of the model were validated on, and of the others.
     """
     files = find_labelled_files(data, data, "val")
+    metrics: dict[str, dict[str, Any]] = {"metrics": {}, "metrics_of_new_datasets": {}}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, spawn, torch.set_num_threads, (1,)) as pool:
         for name, protocol in PROTOCOLS.items():
             scores = pool.map(partial(_score_file, path, protocol), files)
             images = [image for group in tqdm(scores, name, len(files)) for image in group]
-            summary = summarise("tiny", protocol, images)
-            print(format_table(summary), flush=True)
-            write_png(path.with_name(f"{name}.png"), draw_plot(summary, images))
-            del summary["per_image"]
-            yield name, summary
+            write_png(
+                path.with_name(f"{name}.png"),
+                draw_plot(summarise("tiny", protocol, images), images),
+            )
+            for group, figures in metrics.items():
+                is_new = group != "metrics"
+                chosen = [i for i in images if (i.dataset not in FIRST_DATASETS) is is_new]
+                figures[name] = summarise("tiny", protocol, chosen)
+                print(format_table(figures[name]), flush=True)
+                del figures[name]["per_image"]
+    return metrics
 
 
 def _score_file(path: Path, protocol: Protocol, file: LabelledFile) -> list[ImageScore]:

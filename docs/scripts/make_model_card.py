@@ -28,10 +28,10 @@ from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.checkpoints import checkpoint_path
 
 ROOT = Path(__file__).parents[2]
-START, END = (
-    "<!-- figures of the weights: begin -->\n",
-    "<!-- figures of the weights: end -->\n",
-)
+START, END = "<!-- figures of the {}: begin -->\n", "<!-- figures of the {}: end -->\n"
+TABLES = {"weights": "metrics", "weights on new datasets": "metrics_of_new_datasets"}
+"""Names of the tables in the pages and in the metadata."""
+
 COLUMNS = {
     "exact box": ("box", "mean_iou"),
     "jittered box": ("jittered box", "mean_iou"),
@@ -61,11 +61,12 @@ def make_table(metrics: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def replace_figures(path: Path, text: str) -> None:
-    """Put text between the two markers of a file."""
-    before, rest = path.read_text(encoding="utf-8").split(START)
-    _, after = rest.split(END)
-    path.write_text(before + START + text + END + after, encoding="utf-8")
+def replace_figures(path: Path, name: str, text: str) -> None:
+    """Put text between the two markers of a table."""
+    start, end = START.format(name), END.format(name)
+    before, rest = path.read_text(encoding="utf-8").split(start)
+    _, after = rest.split(end)
+    path.write_text(before + start + text + end + after, encoding="utf-8")
 
 
 def draw_failures(path: Path) -> None:
@@ -100,9 +101,15 @@ def draw_failures(path: Path) -> None:
 def main() -> None:
     """Bring both pages and the picture up to date."""
     with safe_open(checkpoint_path("tiny"), "numpy") as file:
-        metrics = json.loads(file.metadata()["metrics"])
-    for name in ("README.md", "docs/model-card.md"):
-        replace_figures(ROOT / name, make_table(metrics))
+        metadata = file.metadata()
+    tables = {
+        name: make_table(json.loads(metadata[key]))
+        for name, key in TABLES.items()
+        if key in metadata  # the first generation was measured on the first datasets only
+    }
+    replace_figures(ROOT / "README.md", "weights", tables["weights"])
+    for name, table in tables.items():
+        replace_figures(ROOT / "docs/model-card.md", name, table)
     draw_failures(ROOT / "docs/images/failures.png")
 
 

@@ -59,6 +59,7 @@ class FakeModel:
 
     name = "fake"
     model_id = "fake"
+    carries_masks = False
 
     def __init__(self, segmenter: Any) -> None:
         self._segmenter = segmenter

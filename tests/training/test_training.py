@@ -1,17 +1,20 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_promptable.models.prompt_encoder import FOREGROUND, PADDING
-from training import curve
-from training.batches import make_batch, simulate_correction, simulate_first_prompt
-from training.dataset import MIN_OBJECT_AREA, CropSampler, LabelledImage, choose_zoom, cut_crop
-from training.losses import mask_losses, prompt_loss, size_loss
+from napari_promptable.errors import CheckpointError
+from napari_promptable.models.architectures import build_sam
+from training import curve, sampling
+from training.augmentation import augment
+from training.batches import make_batch
+from training.crops import choose_zoom, cut_crop
+from training.dataset import LabelledImage
+from training.sampling import MIN_OBJECT_AREA, CropSampler
 from training.synthetic import OBJECTS, draw_images
-from training.targets import dense_targets
 from training.train_tiny import Config, Stage, Trainer, learning_rate
 
 SIDE = 64
@@ -59,7 +62,7 @@ def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path) -> None:
     for _ in range(2):
         second.step()
     assert second.iteration == whole.iteration == 4
-    for name in ("model", "average", "dense_head"):
+    for name in ("model", "average"):
         expected, found = (getattr(run, name).state_dict() for run in (whole, second))
         assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert not list(tmp_path.glob("*.tmp"))
@@ -98,13 +101,14 @@ def test_the_curve_is_a_table_and_a_picture(tmp_path: Path) -> None:
 def test_batches_follow_from_the_seed(drawn: list[LabelledImage]) -> None:
     sampler = CropSampler({"drawn": drawn})
     first, second, other = (
-        make_batch(sampler, SIDE, 3, 4, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        make_batch(sampler, SIDE, 3, 4, np.random.default_rng(seed), 2) for seed in (1, 1, 2)
     )
     assert torch.equal(first.images, second.images)
-    assert torch.equal(first.points_xy, second.points_xy)
+    assert torch.equal(first.drawn.points_xy, second.drawn.points_xy)
+    assert torch.equal(first.carried.mask_logits, second.carried.mask_logits)
     assert not torch.equal(first.images, other.images)
-    assert first.masks.shape[1:] == (SIDE, SIDE)
-    assert (first.masks.sum((1, 2)) >= MIN_OBJECT_AREA).all()
+    assert first.drawn.masks.shape[1:] == (SIDE, SIDE)
+    assert (first.drawn.masks.sum((1, 2)) >= MIN_OBJECT_AREA).all()
 
 
 def test_drawn_images_follow_from_the_seed(drawn: list[LabelledImage]) -> None:
@@ -139,63 +143,31 @@ def test_zooms_show_objects_of_all_sizes_whole() -> None:
         assert np.quantile(shown, 0.9) > 60
 
 
-# prompts and targets
+def test_the_planes_of_a_stack_count_as_one_image(drawn: list[LabelledImage]) -> None:
+    stack = [replace(drawn[0], source="stack", name=str(z)) for z in range(50)]
+    groups = sampling.by_source([*stack, drawn[1], drawn[2]])
+    assert [len(group) for group in groups] == [50, 1, 1]
 
 
-def test_first_prompts_are_boxes_and_points() -> None:
-    mask = np.zeros((SIDE, SIDE), bool)
-    mask[20:40, 10:50] = True
-    rng = np.random.default_rng(0)
-    prompts = [simulate_first_prompt(mask, rng) for _ in range(200)]
-    points = [xy[0] for xy, codes in prompts if codes.tolist() == [FOREGROUND, PADDING]]
-    boxes = [xy for xy, codes in prompts if codes.tolist() == [2, 3]]
-    assert len(points) + len(boxes) == 200
-    assert min(len(points), len(boxes)) > 60
-    assert all(mask[int(y), int(x)] for x, y in points)
-    np.testing.assert_allclose(np.mean(boxes, axis=0), [[10, 20], [49, 39]], atol=2)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_neighbouring_slice_is_cut_alike(seed: int) -> None:
+    labels = np.zeros((100, 140), np.int32)
+    labels[20:50, 30:60], labels[60:90, 80:130] = 1, 2
+    image = np.zeros((100, 140, 3), np.uint8)
+    plane = LabelledImage("", "", image, labels, neighbours=(labels,))
+    crop = augment(cut_crop(plane, 96, np.random.default_rng(seed)), np.random.default_rng(0))
+    assert np.array_equal(crop.labels, crop.neighbour)
 
 
-def test_corrections_lie_in_the_error() -> None:
-    mask = np.zeros((SIDE, SIDE), bool)
-    mask[20:40, 10:50] = True
-    predicted = np.roll(mask, 10, axis=0)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        (x, y), label = simulate_correction(mask, predicted, rng)
-        assert mask[int(y), int(x)] != predicted[int(y), int(x)]
-        assert label == mask[int(y), int(x)]
-    assert simulate_correction(mask, mask, rng)[1] == PADDING
-
-
-def test_targets_tell_foreground_border_centre_and_size() -> None:
-    labels = np.zeros((SIDE, SIDE), np.int32)
-    labels[16:48, 16:48], labels[0:8, 0:8] = 1, 2
-    foreground, border, down, right, size = dense_targets(labels)
-    assert foreground.shape == (SIDE // 2, SIDE // 2)
-    assert foreground[16, 16] == 1
-    assert foreground[8, 28] == border[8, 28] == 0
-    assert border[8, 10] == 1
-    assert border[16, 16] == 0
-    assert down[9, 16] > 0 > down[22, 16]
-    assert right[16, 9] > 0 > right[16, 22]
-    assert size[16, 16] == pytest.approx(np.log2(32 * np.sqrt(4 / np.pi)))
-    assert size[1, 1] == 0  # cut off by the border: not known
-
-
-def test_losses_are_lowest_for_the_truth() -> None:
-    target = torch.zeros(1, 16, 16)
-    target[:, 4:10, 4:10] = 1
-    right = (20 * target - 10)[:, None]
-    logits = torch.cat([-right, torch.zeros_like(right), right, right], dim=1)
-    losses = mask_losses(logits, target)[0]
-    assert losses[0] > losses[1] > losses[2] == losses[3]
-    assert losses[3] < 0.01
-    _, iou = prompt_loss(logits, torch.zeros(1, 4), target, is_first=True)
-    assert iou[0].tolist() == [0, 0, 1, 1]
-
-
-def test_unknown_sizes_do_not_count() -> None:
-    target = torch.tensor([[[0.0, 5.0]]])
-    estimate = torch.tensor([[[[9.0, 5.0]]]])
-    assert size_loss(estimate, target) == 0
-    assert size_loss(estimate + 1, target) == pytest.approx(0.85)  # 1 − beta / 2
+def test_weights_of_the_first_generation_are_a_start(make_trainer, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = build_sam("conv_tiny")
+    path = tmp_path / "first.pt"
+    torch.save(first.state_dict(), path)
+    trainer = make_trainer()
+    trainer.start_from(path)
+    found = trainer.average.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in first.state_dict().items())
+    torch.save({"image_encoder.stem.0.bias": torch.zeros(24)}, path)
+    with pytest.raises(CheckpointError, match="other weights"):
+        trainer.start_from(path)

@@ -231,6 +231,7 @@ class CachedSegmenter:
     def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
         self._model, self._cache = model, cache
         self.predict_many = model.predict_many
+        self.carries_masks = model.carries_masks
 
     def encode(
         self,

@@ -14,7 +14,13 @@ from napari_promptable.models.sam2.hiera import HIERA_LAYOUTS
 from napari_promptable.models.sam2.sam2 import Sam2
 
 _BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": build_tiny_sam,
+    "conv_tiny": partial(
+        build_tiny_sam,
+        with_instance_maps=False,
+        with_quality_head=False,
+        with_carried_masks=False,
+    ),
+    "conv_tiny_2": build_tiny_sam,
     "vit_t": build_mobile_sam,
     "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),
     "vit_l": partial(build_vit_sam, 1024, 24, 16, (5, 11, 17, 23)),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_promptable.models.layers import MLP, ConvBlock, LayerNorm2d, unfold_patches
+from napari_promptable.models.quality_head import QualityHead
 
 
 class Attention(nn.Module):
@@ -215,6 +216,8 @@ class MaskDecoder(nn.Module):
     with_details : bool, default False
         Whether the image embedding is followed by details at twice its resolution, which are
         added between the two upscalings, as in SAM 2 (arXiv 2408.00714). SAM has none.
+    with_quality_head : bool, default False
+        Whether predicted IoUs are corrected by features under the masks. SAM's are not.
     """
 
     num_multimask_outputs = 3
@@ -226,6 +229,7 @@ class MaskDecoder(nn.Module):
         iou_head_hidden_dim: int,
         fusion_depth: int = 0,
         with_details: bool = False,
+        with_quality_head: bool = False,
     ) -> None:
         super().__init__()
         num_masks = self.num_multimask_outputs + 1
@@ -242,6 +246,7 @@ class MaskDecoder(nn.Module):
             MLP(embed_dim, embed_dim, embed_dim // 8, 3) for _ in range(num_masks)
         )
         self.iou_prediction_head = MLP(embed_dim, iou_head_hidden_dim, num_masks, 3)
+        self.quality_head = QualityHead(embed_dim, num_masks) if with_quality_head else None
 
     def forward(
         self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
@@ -269,7 +274,11 @@ class MaskDecoder(nn.Module):
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens, image = self.meet(output_tokens, image_embedding, image_pe, sparse, dense)
         logits = self.draw_masks(tokens[:, 1:], image, image_embedding)
-        return logits, self.iou_prediction_head(tokens[:, 0])
+        predicted_iou: Tensor = self.iou_prediction_head(tokens[:, 0])
+        if self.quality_head is not None:
+            mask_tokens = tokens[:, 1 : 1 + logits.shape[1]]
+            predicted_iou = predicted_iou + self.quality_head(logits, image, mask_tokens)
+        return logits, predicted_iou
 
     def meet(
         self,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_promptable.models.conv_encoder import ConvEncoder
+from napari_promptable.models.instance_head import InstanceHead
 from napari_promptable.models.mask_decoder import MaskDecoder, TwoWayTransformer
 from napari_promptable.models.prompt_encoder import PromptEncoder, Window
 from napari_promptable.models.size_head import SizeHead
@@ -56,6 +57,10 @@ class Sam(nn.Module):
         that suits the object; None for a decoder that is shown the whole image.
     with_second_look : bool
         Whether the decoder is shown its best mask once more, as an earlier answer.
+    instance_head : InstanceHead or None
+        Maps of all objects at once; None for networks without.
+    with_carried_masks : bool
+        Whether it is trained to find an object by its mask on a neighbouring slice alone.
     squashes_images : bool
         Whether images of any size are squashed to a square by `encode`; SAM keeps their sides'
         ratio, and is given resized ones.
@@ -81,6 +86,10 @@ class Sam(nn.Module):
         Estimates object sizes; needed with `tile_size`.
     with_second_look : bool, default False
         As above.
+    instance_head : InstanceHead, optional
+        As above; by default None.
+    with_carried_masks : bool, default False
+        As above.
     """
 
     mask_threshold = 0.0
@@ -98,6 +107,8 @@ class Sam(nn.Module):
         tile_size: int | None = None,
         size_head: SizeHead | None = None,
         with_second_look: bool = False,
+        instance_head: InstanceHead | None = None,
+        with_carried_masks: bool = False,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -109,6 +120,8 @@ class Sam(nn.Module):
         self.tile_size = tile_size
         self.size_head = size_head
         self.with_second_look = with_second_look
+        self.instance_head = instance_head
+        self.with_carried_masks = with_carried_masks
         self.precision = torch.float32
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
@@ -211,10 +224,13 @@ def build_tiny_sam(
     encoder_widths: Sequence[int] = (48, 96, 192, 320),
     encoder_depths: Sequence[int] = (2, 3, 6, 2),
     with_details: bool = True,
+    with_instance_maps: bool = True,
+    with_quality_head: bool = True,
+    with_carried_masks: bool = True,
 ) -> Sam:
     """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
 
-    The bundled model is what the defaults build.
+    The defaults build the second generation of the bundled model, "conv_tiny_2".
 
     Parameters
     ----------
@@ -224,6 +240,12 @@ def build_tiny_sam(
         Layout of the image encoder, see `ConvEncoder`.
     with_details : bool, default True
         Whether the decoder also sees features of stride 4.
+    with_instance_maps : bool, default True
+        Whether there is a head that maps all objects at once.
+    with_quality_head : bool, default True
+        Whether predicted IoUs depend on features under the masks.
+    with_carried_masks : bool, default True
+        Whether it is trained with masks of neighbouring slices.
 
     Returns
     -------
@@ -243,11 +265,14 @@ def build_tiny_sam(
             iou_head_hidden_dim=width,
             fusion_depth=2,
             with_details=with_details,
+            with_quality_head=with_quality_head,
         ),
         padding_multiple=32,
         tile_size=256,
         size_head=SizeHead(width),
         with_second_look=True,
+        instance_head=InstanceHead(width) if with_instance_maps else None,
+        with_carried_masks=with_carried_masks,
     )
 
 

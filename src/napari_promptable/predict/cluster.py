@@ -165,6 +165,11 @@ class RemoteSegmenter:
         """Which weights."""
         return self._model.model_id
 
+    @property
+    def carries_masks(self) -> bool:
+        """Whether the model can find an object by its mask on a neighbouring slice alone."""
+        return self._model.carries_masks
+
     def close(self) -> None:
         """Leave the scheduler."""
         self._exits.close()

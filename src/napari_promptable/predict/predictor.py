@@ -121,6 +121,11 @@ class PromptableModel:
         """Whether it encodes magnified parts of the image too, where prompts need them."""
         return self.sam.tile_size is not None
 
+    @property
+    def carries_masks(self) -> bool:
+        """Whether it can find an object by its mask on a neighbouring slice alone."""
+        return self.sam.with_carried_masks
+
     def look_closer(self, embedding: ImageEmbedding, prompts: PromptSet) -> None:
         """Encode the parts that prompts will need, so that their answer comes sooner."""
         encode_frames(self.sam, embedding, prompts)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:  # imports torch
 class Segmenter(Protocol):
     """A model, here or elsewhere; `PromptableModel` and `RemoteSegmenter` are two."""
 
+    @property
+    def carries_masks(self) -> bool:
+        """Whether it can find an object by its mask on a neighbouring slice alone."""
+        ...
+
     def encode(
         self,
         image: npt.NDArray[np.generic],

@@ -70,6 +70,7 @@ class PromptStep:
         self, segmenter: Segmenter, settings: PropagationSettings = DEFAULT_SETTINGS
     ) -> None:
         self._segmenter, self._settings = segmenter, settings
+        self._kind = _choose_kind(segmenter, settings.step_prompt)
 
     def begin(
         self, embedding: ImageEmbedding, prediction: Prediction, candidate: int
@@ -127,7 +128,7 @@ class PromptStep:
         self, part: BoolArray, logits: FloatArray | None, embedding: ImageEmbedding
     ) -> PromptSet:
         """Turn an expected mask into prompts; logits are made from it if there are none."""
-        kind, box, point = self._settings.step_prompt, None, None
+        kind, box, point = self._kind, None, None
         if kind in (StepPrompt.BOX, StepPrompt.BOX_AND_POINT, StepPrompt.BOX_AND_LOGITS):
             margin = self._settings.box_margin
             box = grow_box(mask_to_box_yxyx(part), margin, embedding.original_size)
@@ -147,6 +148,13 @@ class PromptStep:
             kept = keep_parts(sighting.mask, expected, self._settings.split)
             sightings.append(replace(sighting, mask=kept))
         return max(sightings, key=lambda s: s.predicted_iou * mask_iou(s.mask, expected))
+
+
+def _choose_kind(segmenter: Segmenter, kind: StepPrompt) -> StepPrompt:
+    """Give logits to a model that is trained for it, else a box, unless the user chose."""
+    if kind is not StepPrompt.AUTO:
+        return kind
+    return StepPrompt.LOGITS if segmenter.carries_masks else StepPrompt.BOX
 
 
 def _sight(

@@ -35,6 +35,7 @@ class StepKind(StrEnum):
 class StepPrompt(StrEnum):
     """How the previous slice's mask becomes a prompt for the next slice."""
 
+    AUTO = "auto"  #: its low-res logits with models trained for it, else its bounding box
     BOX = "box"  #: its bounding box
     BOX_AND_POINT = "box and point"  #: and its innermost point
     BOX_AND_LOGITS = "box and logits"  #: and its low-res logits
@@ -89,7 +90,7 @@ class PropagationSettings:
         Direction from a prompted slice: "both", "forward" or "backward".
     step : StepKind or str, default "auto"
         How to find an object on the next slice: "auto", "prompts" or "memory".
-    step_prompt : StepPrompt or str
+    step_prompt : StepPrompt or str, default "auto"
         Prompts for the next slice, if it is found by prompts.
     box_margin : float, -0.25 to 1
         How far each side of a box lies outside the expected mask, as a share of the mask's
@@ -132,7 +133,7 @@ class PropagationSettings:
         ),
     ] = Direction.BOTH
     step: StepKind = StepKind.AUTO
-    step_prompt: StepPrompt = StepPrompt.BOX
+    step_prompt: StepPrompt = StepPrompt.AUTO
     box_margin: Annotated[Number, Field(ge=-0.25, le=1)] = -0.03
     split: Annotated[
         SplitPolicy,

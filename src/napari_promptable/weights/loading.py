@@ -32,13 +32,15 @@ _SIGNATURES = {
     "vit_l": ("image_encoder.pos_embed", (1, 64, 64, 1024)),
     "vit_h": ("image_encoder.pos_embed", (1, 64, 64, 1280)),
     "vit_t": ("image_encoder.patch_embed.seq.0.c.weight", (32, 3, 3, 3)),
+    "conv_tiny_2": ("instance_head.layers.0.weight", (128, 1, 3, 3)),
     "conv_tiny": ("image_encoder.stem.0.weight", (24, 3, 3, 3)),
     "hiera_tiny": ("image_encoder.trunk.blocks.11.norm2.weight", (768,)),
     "hiera_small": ("image_encoder.trunk.blocks.15.norm2.weight", (768,)),
     "hiera_base_plus": ("image_encoder.trunk.patch_embed.proj.weight", (112, 3, 7, 7)),
     "hiera_large": ("image_encoder.trunk.patch_embed.proj.weight", (144, 3, 7, 7)),
 }
-"""One tensor by which each architecture is told from the others."""
+"""One tensor by which each architecture is told from the others; the first match counts, since
+"conv_tiny_2" has all tensors of "conv_tiny" and more."""
 
 _DAMAGE_ERRORS = (
     OSError,

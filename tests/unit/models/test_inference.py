@@ -19,7 +19,7 @@ def small_vit_sam() -> Sam:
 
 @pytest.fixture(scope="module")
 def tiny_sam() -> Sam:
-    return with_random_weights(build_sam("conv_tiny"))
+    return with_random_weights(build_sam("conv_tiny_2"))
 
 
 @torch.no_grad()

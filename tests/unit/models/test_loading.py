@@ -76,7 +76,7 @@ def test_a_loaded_model_has_the_weights_and_is_ready(
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"cpu"}
 
 
-@pytest.mark.parametrize("architecture", ["conv_tiny", "vit_t"])
+@pytest.mark.parametrize("architecture", ["conv_tiny", "conv_tiny_2", "vit_t"])
 def test_a_loaded_model_computes_what_the_saved_one_did(
     architecture: str, make_checkpoint: Callable
 ) -> None:

@@ -80,10 +80,25 @@ def test_the_mask_is_asked_about_as_chosen(
         assert question.points_yx.tolist() == [[8, 10]]
 
 
+@pytest.mark.parametrize("carries_masks", [False, True])
+def test_models_that_are_trained_for_it_are_shown_the_last_mask(
+    fake_segmenter, carries_masks: bool
+) -> None:
+    fake_segmenter.carries_masks = carries_masks
+    embedding = fake_segmenter.encode(np.ones(SHAPE))
+    sighting = make_sighting(make_mask((4, 6, 12, 14)))
+    PromptStep(fake_segmenter).advance(embedding, [sighting])
+    [question] = fake_segmenter.questions
+    assert (question.mask_logits is not None) == carries_masks
+    assert (question.box_yxyx is None) == carries_masks
+
+
 def test_the_candidate_that_is_sure_and_like_the_last_mask_is_chosen(fake_segmenter) -> None:
     last, other = make_mask((4, 4, 10, 10)), make_mask((4, 4, 20, 28))
 
     class Answers:
+        carries_masks = False
+
         def predict_many(self, embedding, prompts, multimask_output=True):
             masks = np.stack([other, last, last])
             logits = np.where(masks, 2, -2).astype(np.float32)

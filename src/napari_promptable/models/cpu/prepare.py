@@ -86,6 +86,8 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     pack_layers(decoder.fusion, packed)
     decoder.transformer = TwoWayTransformerPlan(decoder.transformer)
     decoder.output_upscaling = MaskUpscalingPlan(decoder.output_upscaling, packed)
+    if sam.instance_head is not None:
+        pack_layers(sam.instance_head, packed)
     return sam
 
 
@@ -119,7 +121,8 @@ def pack_layers(network: nn.Module, packed: bool | None) -> None:
                 setattr(network, name, exchange(layer, _CELLS, packed))
                 break
         else:
-            pack_layers(layer, packed)
+            if not isinstance(layer, GeluConvolution):  # already prepared
+                pack_layers(layer, packed)
 
 
 def _fuse_gelus(sequence: nn.Sequential, packed: bool | None) -> None:

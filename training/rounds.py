@@ -1,0 +1,169 @@
+"""Several rounds of prompts on one encoding, from first answers to corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_promptable.models.prompt_encoder import BOX_TOP_LEFT, FOREGROUND
+from napari_promptable.models.sam import Sam
+from training.batches import Batch, Prompted
+from training.losses import prompt_loss
+from training.prompts import choose_stroke_points, simulate_correction
+
+CORRECTION_SHARES = (0.35, 0.4, 0.15, 0.1)
+"""Of the iterations, that answer once, twice, three and four times."""
+
+SECOND_LOOK_SHARE = 0.4
+"""Of the further answers, that get the last mask only and no correcting click."""
+
+CARRIED_LOOK_SHARE = 0.5
+"""Of the carried masks, that are followed by a second look."""
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the prompts of a batch are answered with.
+
+    Attributes
+    ----------
+    model : Sam
+        The network.
+    embedding : Tensor, shape (B, C, rows, columns)
+        Of the batch's images.
+    top, left : int
+        Where the images lie in the network's input, in cells; its positions are drawn, so that
+        all positional encodings are trained.
+    bfloat16 : bool
+        Whether the decoder computes in half precision.
+    """
+
+    model: Sam
+    embedding: Tensor
+    top: int
+    left: int
+    bfloat16: bool
+
+    def answer(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
+        """Logits (N, 4, S / 2, S / 2) and predicted IoU (N, 4) of prompted objects."""
+        stride = self.model.patch_stride
+        origin_xy = stride * torch.tensor([self.left, self.top])
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            logits, predicted_iou = self.model.decode(
+                self.embedding[prompted.image_index],
+                prompted.points_xy + origin_xy,
+                prompted.point_labels,
+                prompted.mask_logits,
+                window=(self.top, self.left, *self.embedding.shape[-2:]),
+            )
+        return logits.float(), predicted_iou.float()
+
+
+def make_scene(
+    model: Sam, embedding: Tensor, rng: np.random.Generator, bfloat16: bool = False
+) -> Scene:
+    """Put the images of a batch at a random position of the network's input."""
+    free = model.prompt_encoder.image_embedding_size[0] - embedding.shape[-1]
+    top, left = (int(n) for n in rng.integers(0, free + 1, 2))
+    return Scene(model, embedding, top, left, bfloat16)
+
+
+def answer_drawn(
+    scene: Scene, batch: Batch, rng: np.random.Generator
+) -> tuple[Tensor, Figures]:
+    """Loss of boxes, clicks and strokes and, now and then, of second looks and corrections."""
+    prompted = batch.drawn
+    target = _to_low_res(prompted.masks)
+    is_box = prompted.point_labels[:, 0] == BOX_TOP_LEFT
+    is_click = (prompted.point_labels == FOREGROUND).sum(dim=1) == 1
+    corrections = int(rng.choice(len(CORRECTION_SHARES), p=CORRECTION_SHARES))
+    total = scene.embedding.new_zeros(())
+    figures: Figures = {}
+    for step in range(1 + corrections):
+        logits, predicted_iou = scene.answer(prompted)
+        is_ambiguous = is_click if step == 0 else torch.zeros_like(is_click)
+        loss, iou = prompt_loss(logits, predicted_iou, target, is_click if step == 0 else None)
+        total = total + loss
+        best = chosen_candidate(predicted_iou, ~is_ambiguous)
+        every = torch.arange(len(best))
+        if step == 0:
+            figures |= _first_figures(iou, predicted_iou, best, is_box, is_click)
+        else:
+            figures["corrected_iou"] = iou[:, 0].mean().item()
+        if step < corrections:
+            previous = logits.detach()[every, best][:, None]
+            prompted = replace(prompted, mask_logits=previous)
+            if rng.random() >= SECOND_LOOK_SHARE:
+                prompted = _correct(prompted, rng)
+    return total, figures
+
+
+def _first_figures(
+    iou: Tensor, predicted_iou: Tensor, best: Tensor, is_box: Tensor, is_click: Tensor
+) -> Figures:
+    """IoU of boxes and clicks, of the best candidates, and the error of the predicted IoU."""
+    every = torch.arange(len(best))
+    error = (iou - predicted_iou)[every, best].abs()
+    return {
+        "box_iou": iou[is_box, 0].mean().item(),
+        "point_iou": iou[every, best][is_click].mean().item(),
+        "best_of_three": iou[:, 1:].max(dim=1).values[is_click].mean().item(),
+        "iou_error": error[is_click].mean().item(),
+    }
+
+
+def answer_carried(
+    scene: Scene, batch: Batch, rng: np.random.Generator
+) -> tuple[Tensor, Figures]:
+    """Loss of masks carried from a neighbouring slice; also when they are looked at twice."""
+    prompted = batch.carried
+    if len(prompted.masks) == 0:
+        return scene.embedding.new_zeros(()), {}
+    target = _to_low_res(prompted.masks)
+    is_present = prompted.masks.flatten(1).any(dim=1)
+    total, figures = scene.embedding.new_zeros(()), {}
+    for look in range(1 + (rng.random() < CARRIED_LOOK_SHARE)):
+        logits, predicted_iou = scene.answer(prompted)
+        loss, iou = prompt_loss(logits, predicted_iou, target, None)
+        total = total + loss
+        if look == 0:
+            figures["carried_iou"] = iou[is_present, 0].mean().item()
+            figures["absent_area"] = (logits[~is_present, 0] > 0).float().mean().item()
+        prompted = replace(prompted, mask_logits=logits.detach()[:, :1])
+    return total, figures
+
+
+def _to_low_res(masks: Tensor) -> Tensor:
+    """Share of each 2 × 2 pixels that masks cover: (N, S, S) → (N, S / 2, S / 2)."""
+    return F.avg_pool2d(masks[:, None].float(), 2)[:, 0]
+
+
+def chosen_candidate(predicted_iou: Tensor, is_single: Tensor) -> Tensor:
+    """Mask 0 for boxes and corrections, else the best of masks 1 to 3 by predicted IoU."""
+    best = 1 + predicted_iou[:, 1:].argmax(dim=1)
+    return torch.where(is_single, torch.zeros_like(best), best)
+
+
+def _correct(prompted: Prompted, rng: np.random.Generator) -> Prompted:
+    """Add a click or a stroke in each object's error region."""
+    assert prompted.mask_logits is not None
+    size = prompted.masks.shape[-2:]
+    predicted = F.interpolate(prompted.mask_logits, size, mode="bilinear")[:, 0] > 0
+    stroke_points = choose_stroke_points(rng)
+    added = [
+        simulate_correction(mask, answer, stroke_points, rng)
+        for mask, answer in zip(prompted.masks.numpy(), predicted.numpy(), strict=True)
+    ]
+    points = torch.from_numpy(np.stack([points for points, _ in added]))
+    labels = torch.from_numpy(np.stack([labels for _, labels in added]))
+    return replace(
+        prompted,
+        points_xy=torch.cat([prompted.points_xy, points], dim=1),
+        point_labels=torch.cat([prompted.point_labels, labels], dim=1),
+    )

@@ -1,0 +1,59 @@
+"""Balanced sampling of augmented crops."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.augmentation import augment
+from training.crops import Crop, cut_crop
+from training.dataset import LabelledImage
+
+BALANCE = 0.25  # a dataset of n images or stacks is drawn in proportion to n ** BALANCE
+MIN_OBJECT_AREA = 20  # in pixels of the crop; smaller objects are context, not targets
+
+
+class CropSampler:
+    """Draw augmented crops, datasets balanced.
+
+    Parameters
+    ----------
+    images : dict of str to list of LabelledImage
+        By dataset.
+    synthetic : list of LabelledImage, optional
+        Drawn images.
+    synthetic_share : float, default 0
+        Of the crops, that are cut from drawn images.
+    """
+
+    def __init__(
+        self,
+        images: dict[str, list[LabelledImage]],
+        synthetic: list[LabelledImage] | None = None,
+        synthetic_share: float = 0.0,
+    ) -> None:
+        self.images, self.synthetic = images, synthetic
+        self._groups = [by_source(group) for group in images.values()]
+        weights = np.array([len(group) for group in self._groups]) ** BALANCE
+        self._probabilities = weights / weights.sum()
+        if synthetic:
+            self._groups.append([[image] for image in synthetic])
+            self._probabilities = np.append(
+                (1 - synthetic_share) * self._probabilities, synthetic_share
+            )
+
+    def sample(self, size: int, rng: np.random.Generator) -> Crop:
+        """Draw one crop of `size` pixels that holds at least one object."""
+        while True:
+            group = self._groups[rng.choice(len(self._groups), p=self._probabilities)]
+            planes = group[rng.integers(len(group))]
+            crop = cut_crop(planes[rng.integers(len(planes))], size, rng)
+            if np.bincount(crop.labels.ravel())[1:].max(initial=0) >= MIN_OBJECT_AREA:
+                return augment(crop, rng)
+
+
+def by_source(images: list[LabelledImage]) -> list[list[LabelledImage]]:
+    """Group the planes of each stack; an image of its own is a group of one."""
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        groups.setdefault(image.source or image.name, []).append(image)
+    return list(groups.values())
