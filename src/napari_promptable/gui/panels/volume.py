@@ -91,30 +91,25 @@ class VolumePanel(QWidget):
         grid.addWidget(self._all, 1, 0, 1, 2)
         return grid
 
-    def _make_review(self) -> QGridLayout:
+    def _make_review(self) -> QHBoxLayout:
         doubtful = make_button(
-            "Next doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
+            "Doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
         )
         doubtful.clicked.connect(self.next_doubtful_requested)
         right = make_button(
-            "Looks right (Y)",
+            "Right (Y)",
             "looks_right",
             "Accept it, and go to the next doubtful slice (Y)",
         )
         right.clicked.connect(self.looks_right_requested)
         absent = make_button(
-            "Not on this slice (H)",
+            "Not here (H)",
             "not_here",
             "The object is not on this slice: remove it here and beyond, and stop "
             "propagation here (H)",
         )
         absent.clicked.connect(self.not_here_requested)
-        grid = QGridLayout()
-        grid.setSpacing(SPACING)
-        grid.addWidget(doubtful, 0, 0)
-        grid.addWidget(right, 0, 1)
-        grid.addWidget(absent, 1, 0, 1, 2)
-        return grid
+        return row_of(doubtful, right, absent)
 
     def _make_question(self) -> QWidget:
         question = QWidget()
