@@ -12,7 +12,6 @@ import numpy as np
 import xxhash
 from psygnal import Signal
 from qtpy.QtCore import QTimer
-from superqt.utils import create_worker
 
 from napari_promptable.annotation.patches import LabelPatch, LabelsArray
 from napari_promptable.annotation.session import SegmentationSession
@@ -30,6 +29,7 @@ from napari_promptable.annotation.session_json import (
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.planes import Index
 from napari_promptable.weights.checkpoints import cache_root
 
@@ -120,8 +120,7 @@ class Autosave:
         if save is None:
             return
         self._is_saving = True
-        failed = partial(self._report, save)
-        create_worker(save, _connect={"finished": self._finish, "errored": failed})
+        call_in_thread(save, self._finish, partial(self._fail, save))
 
     def save_now(self) -> None:
         """Save pending changes, and wait for it."""
@@ -144,8 +143,12 @@ class Autosave:
             return None
         return _Save(place, state, self._model_name(), job.labels_layer.data, touched)
 
-    def _finish(self) -> None:
+    def _finish(self, _result: None = None) -> None:
         self._is_saving = False
+
+    def _fail(self, save: _Save, error: Exception) -> None:
+        self._finish()
+        self._report(save, error)
 
     def _report(self, save: _Save, error: Exception) -> None:
         """Tell of a failure, once; the next save tries again."""
@@ -179,7 +182,7 @@ class Autosave:
                 found(others[0] if others else None)
 
         find = self._places[session].shelf.find_sessions
-        create_worker(find, _connect={"returned": deliver})
+        call_in_thread(find, deliver, _raise)
 
     def restore(self, saved: SavedSession) -> None:
         """Restore a saved session.
@@ -269,6 +272,10 @@ class _Save:
             document_of(self._state, self._image_name, self._model_name),
             {index: np.array(self._labels[region]) for index, region in regions.items()},
         )
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _source_of(layer: Any) -> Path | None:
