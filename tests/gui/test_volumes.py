@@ -518,6 +518,19 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
     assert {index for index, _ in saved.folder.read_planes()} == {(3,), (4,)}
 
 
+def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch) -> None:
+    """The thread of the last save may not have begun when napari is closed."""
+    monkeypatch.setattr("napari_promptable.gui.saving.autosave.call_in_thread", lambda *_: None)
+    user = open_stack(open_plugin, columns)
+    autosave = user.widget.controller.autosave
+    click_disk(user, 1)
+    user.press("C")
+    user.wait_for(lambda: not autosave._is_due)
+    autosave.save_now()
+    [saved] = autosave._places[user.session].shelf.find_sessions()
+    assert saved.num_objects == 1
+
+
 def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from qtpy.QtCore import QObject, Signal
-from superqt.utils import create_worker
 
 from napari_promptable.errors import CancelledError, PromptableError
+from napari_promptable.gui.work.threads import call_in_thread
 
 
 class TaskControl(QObject):
@@ -118,13 +119,10 @@ class Worker(QObject):
         control.progressed.connect(self.progressed)
         if task.text:
             self.started.emit(task.text)
-        create_worker(
-            task.run,
-            control,
-            _connect={
-                "returned": lambda result: self._finish(control, lambda: task.done(result)),
-                "errored": lambda error: self._finish(control, lambda: _fail(task, error)),
-            },
+        call_in_thread(
+            partial(task.run, control),
+            lambda result: self._finish(control, lambda: task.done(result)),
+            lambda error: self._finish(control, lambda: _fail(task, error)),
         )
 
     def _finish(self, control: TaskControl, deliver: Callable[[], None]) -> None:
