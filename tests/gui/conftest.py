@@ -263,6 +263,10 @@ class User:
     def wait_idle(self) -> None:
         self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
 
+    def process_events(self) -> None:
+        """Deliver the events and the timers without delay that are due."""
+        QApplication.processEvents()
+
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
 

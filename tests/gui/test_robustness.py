@@ -49,7 +49,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user, disks = held_user()
     deleted = user.viewer.layers[name]
     user.viewer.layers.remove(deleted)
-    user.qtbot.wait(1)
+    user.process_events()
     user.model.open_gates()
     user.wait_idle()
     assert user.notifications == []
@@ -208,7 +208,7 @@ def test_closing_the_dock_while_working(held_user) -> None:
     assert user.layer_names == ["image", "image objects"]
     user.model.open_gates()
     user.wait_idle()
-    user.qtbot.wait(1)
+    user.process_events()
     assert not objects.data.any()
     assert user.notifications == []
 

@@ -61,7 +61,7 @@ def propagate_in_part(user) -> None:
 def rows(user) -> list[tuple[int, str]]:
     """Id and slices of the objects in the list."""
     user.wait_idle()
-    user.qtbot.wait(20)  # the list is filled after events
+    user.process_events()  # the list is filled after events
     model = user.control("object_list").model()
     return [(row.object_id, row.slices) for row in model.rows]
 
@@ -540,8 +540,11 @@ def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
     user.wait_for(lambda: user.control("restore_session").isVisible())
     user.push("discard_session")
     user.wait_for(lambda: not user.control("restore_session").isVisible())
+    found = []
     user.widget.controller.recovery.look()
-    user.qtbot.wait(100)
+    user.widget.controller.autosave.find_session(found.append)
+    user.wait_for(lambda: bool(found))
+    assert found == [None]
     assert not user.control("restore_session").isVisible()
 
 
