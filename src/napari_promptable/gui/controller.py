@@ -238,6 +238,7 @@ class PromptController:
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
             (session.history.changed, display.refresh),
+            (job.watch.due, self.scheduler.scan_soon),
             (session.records.changed, display.show_records),
         )
         for signal, slot in connections:

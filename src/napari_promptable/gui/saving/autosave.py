@@ -72,13 +72,15 @@ class Autosave:
 
     def follow(self, job: AnnotationJob | None) -> None:
         """Save another job's session from now on, after saving the changes of the last one."""
+        if self._job is not None:
+            self._job.catch_up()  # paint that no scan has seen yet
         self.save_now()
         if self._job is not None:
             session = self._job.session
             session.labels.changed.disconnect(self._note_patches)
             session.records.changed.disconnect(self._note_change)
             session.prompts.changed.disconnect(self._note_change)
-            self._job.watch.painted.disconnect(self._note_painted)
+            self._job.watch.changed.disconnect(self._note_plane)
         self._job = job
         if job is not None:
             session = job.session
@@ -86,7 +88,7 @@ class Autosave:
             session.labels.changed.connect(self._note_patches)
             session.records.changed.connect(self._note_change)
             session.prompts.changed.connect(self._note_change)
-            job.watch.painted.connect(self._note_painted)
+            job.watch.changed.connect(self._note_plane)
 
     def close(self) -> None:
         """Save pending changes, and stop."""
@@ -100,7 +102,7 @@ class Autosave:
         planes = self._job.planes
         self._note_planes(planes.index_of(patch.region) for patch in patches)
 
-    def _note_painted(self, index: Index) -> None:
+    def _note_plane(self, index: Index) -> None:
         self._note_planes([index])
 
     def _note_planes(self, indices: Iterable[Any]) -> None:
@@ -110,7 +112,8 @@ class Autosave:
 
     def _note_change(self, _about: object = None) -> None:
         self._is_due = True
-        self._timer.start()
+        if not self._timer.isActive():  # changes that never pause are saved, too
+            self._timer.start()
 
     # saving
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_promptable.errors import CancelledError, PromptableError
 from napari_promptable.gui.work.threads import call_in_thread
+
+_MIN_THREADS = 6  # loading, encoding, scanning, saving, and some for napari
 
 
 class TaskControl(QObject):
@@ -143,3 +145,9 @@ def _fail(task: Task, error: Exception) -> None:
     if not isinstance(error, PromptableError):
         raise error
     task.failed(error)
+
+
+def make_room_for_threads() -> None:
+    """Let Qt run more threads than there are cores, so that an encoder holds up no save."""
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(pool.maxThreadCount(), _MIN_THREADS))
