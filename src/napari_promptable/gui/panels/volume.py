@@ -93,17 +93,17 @@ class VolumePanel(QWidget):
 
     def _make_review(self) -> QHBoxLayout:
         doubtful = make_button(
-            "Doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
+            "Next doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
         )
         doubtful.clicked.connect(self.next_doubtful_requested)
         right = make_button(
-            "Right (Y)",
+            "Looks right (Y)",
             "looks_right",
             "Accept it, and go to the next doubtful slice (Y)",
         )
         right.clicked.connect(self.looks_right_requested)
         absent = make_button(
-            "Not here (H)",
+            "Not here",
             "not_here",
             "The object is not on this slice: remove it here and beyond, and stop "
             "propagation here (H)",
