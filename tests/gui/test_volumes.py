@@ -524,11 +524,14 @@ def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch)
     user = open_stack(open_plugin, columns)
     autosave = user.widget.controller.autosave
     click_disk(user, 1)
+    user.wait_for(lambda: autosave._running is not None)
     user.press("C")
-    user.wait_for(lambda: not autosave._is_due)
+    shelf = autosave._places[user.session].shelf
+    assert shelf.find_sessions() == []
     autosave.save_now()
-    [saved] = autosave._places[user.session].shelf.find_sessions()
+    [saved] = shelf.find_sessions()
     assert saved.num_objects == 1
+    assert [index for index, _ in saved.folder.read_planes()] == [(3,)]
 
 
 def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:

@@ -121,12 +121,20 @@ class PromptLayers:
         layers = self._layers()
         self.points = self.boxes = self.preview = None
         for layer in layers:
-            self.keys.unbind(layer)  # napari may hold on to a removed layer, and it to the keys
+            self._release(layer)
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
+    def _release(self, layer: Layer) -> None:
+        """Leave nothing of ours on a layer: napari may keep a removed one for a while."""
+        self.keys.unbind(layer)
+        if self._choose_sign in layer.mouse_drag_callbacks:
+            layer.mouse_drag_callbacks.remove(self._choose_sign)
+
     def _forget_removed(self, event: Any) -> None:
         """React to the user deleting one of our layers."""
+        if event.value in self._layers():
+            self._release(event.value)
         if event.value is self.preview:
             self.preview = None
             self._shown.clear()
