@@ -13,7 +13,7 @@ from napari_promptable.gui.panels.controls import name_widget
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/)
 _SURE, _DOUBTFUL, _ANCHOR = QColor("#56B4E9"), QColor("#D55E00"), QColor("#009E73")
-_HEIGHT = 28  # px
+_HEIGHT = 22  # px
 _MIN_SHARE = 0.12  # of the height, so that the worst slices can be seen and clicked
 _MARGIN = 2  # slices shown before the object's first and after its last
 

@@ -97,7 +97,7 @@ class VolumePanel(QWidget):
         )
         doubtful.clicked.connect(self.next_doubtful_requested)
         right = make_button(
-            "Looks right (Y)",
+            "Looks right",
             "looks_right",
             "Accept it, and go to the next doubtful slice (Y)",
         )
