@@ -4,21 +4,27 @@
     The shared segmenter as a model that the plugin loads; it can be held up in mid-work.
 ``make_disks``
     Images, and stacks, of bright disks at known places, with the truth.
+``desk``
+    A viewer without a window, and the plugin's widget on it; returns a `Desk`.
 ``open_plugin``
     Opens napari with an image and the plugin's widget; returns a `User`.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
 
@@ -392,3 +398,103 @@ def open_plugin(make_napari_viewer, qtbot, fake_model) -> Iterator[Callable[...,
     yield make
     fake_model.open_gates()
     notification_manager.records.clear()
+
+
+class Desk:
+    """A viewer without a window, and the plugin's widget on it."""
+
+    def __init__(self, qtbot, image: np.ndarray) -> None:
+        self._qtbot = qtbot
+        self.viewer = ViewerModel()
+        self.image = self.viewer.add_image(image, name="image")
+        self.widget: Any = None
+
+    def open(self) -> None:
+        from napari_promptable.gui.widget import PromptableWidget
+
+        self.widget = PromptableWidget(self.viewer)
+        self.wait_idle()
+
+    def wait_idle(self) -> None:
+        scheduler = self.widget.controller.scheduler
+        self._qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=20_000)
+
+    @property
+    def job(self):
+        return self.widget.controller.workspace.job
+
+    def click(self, *position: float) -> None:
+        self.job.layers.points.add(position)
+        self.wait_idle()
+
+    def commit(self) -> None:
+        self.widget.controller.actions.commit()
+        self.wait_idle()
+
+    def control(self, name: str) -> Any:
+        control = self.widget.findChild(QWidget, name)
+        assert control is not None, f"there is no control named {name}"
+        return control
+
+    @property
+    def status(self) -> str:
+        return self.control("status").text()
+
+    def offers(self, name: str) -> list[str]:
+        """Texts of the entries of a list, outside a window as inside."""
+        return [text for text, _ in self._choices[name]()]
+
+    def choose(self, name: str, text: str) -> None:
+        """Choose the entry of a list."""
+        value = dict(self._choices[name]())[text]
+        self.widget.controller.choices.apply(name, value)
+        self.wait_idle()
+
+    @property
+    def _choices(self) -> Any:
+        return self.widget.controller.choices._offers.by_name()
+
+    def close(self) -> None:
+        """Close the widget and let Qt delete it."""
+        if self.widget is not None:
+            self.widget.close()
+            self.widget.deleteLater()
+            self.widget = None
+            self.settle()
+
+    def settle(self) -> None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QCoreApplication.processEvents()
+
+    def wait_freed(self, gone: dict[str, ref]) -> None:
+        """Wait until nothing keeps these objects; a thread may take its time to end."""
+
+        def kept() -> list[str]:
+            self.settle()
+            gc.collect()
+            return [name for name, what in gone.items() if what() is not None]
+
+        with suppress(self._qtbot.TimeoutError):
+            self._qtbot.waitUntil(lambda: not kept(), timeout=5_000)
+        assert kept() == []
+
+    def callbacks(self) -> dict[str, int]:
+        """How many callbacks and keys the viewer and its layers have."""
+        emitters = {"dims": self.viewer.dims.events, "layers": self.viewer.layers.events}
+        emitters |= {layer.name: layer.events for layer in self.viewer.layers}
+        counts = {
+            f"{owner} {name}": len(emitter.callbacks)
+            for owner, group in emitters.items()
+            for name, emitter in group.emitters.items()
+        }
+        counts |= {f"keys of {layer.name}": len(layer.keymap) for layer in self.viewer.layers}
+        counts["keys"] = len(self.viewer.keymap)
+        counts["pointer"] = len(self.viewer.mouse_move_callbacks)
+        return counts
+
+
+@pytest.fixture
+def desk(qtbot, make_disks, fake_model) -> Iterator[Desk]:
+    desk = Desk(qtbot, make_disks().image)
+    yield desk
+    desk.close()

@@ -12,10 +12,6 @@ from napari.layers import Image, Labels
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     POSITIVE,
-    LayerLabels,
-    channel_choices,
-    copy_transform,
-    is_labels_layer_for,
     make_boxes_layer,
     make_objects_layer,
     make_points_layer,
@@ -23,9 +19,11 @@ from napari_promptable.gui.layers.adapters import (
     next_click,
     plane_axes_of,
     set_next_click,
-    transform_of,
     visible_index,
 )
+from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
+from napari_promptable.gui.layers.following import copy_transform, transform_of
+from napari_promptable.gui.layers.layer_labels import LayerLabels, is_labels_layer_for
 from napari_promptable.gui.layers.prompt_layers import read_layers, write_layers
 from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
@@ -147,14 +145,14 @@ def test_channels_are_those_of_rgb_or_of_short_axes() -> None:
     choices = channel_choices(stack, PlaneAxes(stack.data.shape, (2, 3)))
     assert choices == [
         ("as shown", None),
-        ("axis c · 0", Channel(0, (0,))),
-        ("axis c · 1", Channel(0, (1,))),
-        ("axis c · 0, 1 as RGB", Channel(0, (0, 1))),
+        ("channel 1 of 2", Channel(0, (0,))),
+        ("channel 2 of 2", Channel(0, (1,))),
+        ("channels 1, 2 as RGB", Channel(0, (0, 1))),
     ]
     many = Image(np.zeros((4, 40, 30)))
     names = [name for name, _ in channel_choices(many, PlaneAxes((4, 40, 30), (1, 2)))]
     assert len(names) == 1 + 4 + 4
-    assert names[-1].endswith("1, 2, 3 as RGB")
+    assert names[-1].endswith("2, 3, 4 as RGB")
 
 
 def test_prompts_written_are_read_again() -> None:
@@ -241,3 +239,38 @@ def test_boxes_drawn_after_others_are_the_current_objects() -> None:
     assert boxes.features["object_id"].tolist() == [2]
     write_layers(None, boxes, STACK, 3, {(1,): PlanePrompts(boxes_yxyx=[[1, 2, 9, 12]] * 2)})
     assert boxes.features["object_id"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "shape", "expected"),
+    [
+        (("z", "c", "y", "x"), (4, 2, 40, 30), [0]),
+        (("t", "c", "y", "x"), (4, 2, 40, 30), [0]),
+        (("Z", "Channel", "Y", "X"), (4, 2, 40, 30), [0]),
+        (("t", "z", "y", "x"), (4, 2, 40, 30), [1, 0]),
+        (("z", "t", "y", "x"), (4, 2, 40, 30), [0, 1]),
+        (("c", "y", "x"), (3, 40, 30), []),
+        (("-4", "-3", "-2", "-1"), (9, 2, 40, 30), [0, 1]),
+        (("-4", "-3", "-2", "-1"), (9, 12, 40, 30), [1, 0]),
+    ],
+)
+def test_the_best_axis_to_propagate_along_comes_first(names, shape, expected) -> None:
+    planes = PlaneAxes(shape, (len(shape) - 2, len(shape) - 1))
+    assert propagation_axes(names, planes) == expected
+
+
+def test_z_and_time_are_no_channels() -> None:
+    layer = Image(np.zeros((3, 4, 40, 30)), axis_labels=("t", "z", "y", "x"))
+    planes = PlaneAxes((3, 4, 40, 30), (2, 3))
+    assert channel_choices(layer, planes) == [("as shown", None)]
+    layer = Image(np.zeros((3, 4, 40, 30)), axis_labels=("c", "-3", "y", "x"))
+    assert {choice.axis for _, choice in channel_choices(layer, planes)[1:]} == {0}
+
+
+def test_the_viewer_names_axes_that_the_layer_numbers() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((4, 2, 40, 30)))
+    viewer.dims.axis_labels = ("z", "c", "y", "x")
+    assert axis_names(layer, viewer.dims) == ("z", "c", "y", "x")
+    layer.axis_labels = ("t", "-3", "row", "-1")
+    assert axis_names(layer, viewer.dims) == ("t", "c", "row", "x")

@@ -46,7 +46,7 @@ def test_boxes_to_objects_is_one_entry_of_the_history(open_plugin, make_disks) -
     user.push("boxes_to_objects")
     np.testing.assert_array_equal(user.labels, disks.truth)
     assert user.control("object_id").value() == 4
-    assert "3 objects" in user.status
+    assert user.status.startswith("Objects 1, 2 and 3 saved: 207 pixels on 1 slice.")
 
     user.push("undo")
     assert not user.labels.any()

@@ -4,23 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.gui.actions import messages
 from napari_promptable.propagation.settings import StopReason
 
 
-def test_every_undone_verb_has_its_sentence() -> None:
-    assert set(messages.UNDONE) == set(Verb)
-
-
 @pytest.mark.parametrize(
     ("sentence", "expected"),
     [
-        (messages.describe_saved([3], "om"), 'Object 3 saved to "om". Click the next object.'),
-        (messages.describe_saved([3, 4], "om"), '2 objects saved to "om".'),
-        (messages.describe_deleted([3]), "Object 3 deleted. Undo (↶) restores it."),
-        (messages.describe_deleted([3, 9]), "Objects 3 and 9 deleted. Undo (↶) restores them."),
         (messages.describe_propagated(1, 0), "1 slice committed."),
         (messages.describe_propagated(24, 1), "24 slices committed; 1 needs a check (D)."),
         (messages.describe_propagated(24, 6), "24 slices committed; 6 need a check (D)."),

@@ -9,7 +9,13 @@ pytestmark = pytest.mark.gui
 def test_opened_on_an_image_it_waits_for_the_first_click(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin(disks.image, scale=(2, 2), translate=(5, 7), rotate=20)
-    assert user.layer_names == ["image", "objects", "preview", "prompt boxes", "prompt points"]
+    assert user.layer_names == [
+        "image",
+        "image objects",
+        "preview",
+        "prompt boxes",
+        "prompt points",
+    ]
     for layer in user.viewer.layers:
         np.testing.assert_allclose(layer.data_to_world((3, 4)), user.world(3, 4))
     assert user.control("tool_positive").isChecked()
@@ -37,7 +43,7 @@ def test_opened_without_an_image_it_names_the_samples(open_plugin, make_disks) -
     user.image = user.viewer.add_image(disks.image)
     user.wait_for(lambda: user.session is not None)
     user.wait_idle()
-    assert user.layer_names[1:] == ["objects", "preview", "prompt boxes", "prompt points"]
+    assert user.layer_names[1:] == ["Image objects", "preview", "prompt boxes", "prompt points"]
     assert user.viewer.layers.selection.active == user.points
     user.click(user.world(*disks.centres[1]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))

@@ -44,7 +44,7 @@ def test_renamed_layers_go_on_working(open_plugin, make_disks) -> None:
     assert user.layer_names == [f"renamed {number}" for number in range(5)]
 
 
-@pytest.mark.parametrize("name", ["prompt points", "prompt boxes", "preview", "objects"])
+@pytest.mark.parametrize("name", ["prompt points", "prompt boxes", "preview", "image objects"])
 def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user, disks = held_user()
     deleted = user.viewer.layers[name]
@@ -53,7 +53,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user.model.open_gates()
     user.wait_idle()
     assert user.notifications == []
-    if name in ("prompt points", "objects"):  # the prompts went with it
+    if name in ("prompt points", "image objects"):  # the prompts went with it
         assert not user.preview_mask.any()
         assert not user.control("commit").isEnabled()
     else:
@@ -64,7 +64,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user.push("tool_positive")
     assert sorted(user.layer_names) == [
         "image",
-        "objects",
+        "image objects",
         "preview",
         "prompt boxes",
         "prompt points",
@@ -72,7 +72,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user.click(user.world(*disks.centres[1]))
     user.push("commit")
     np.testing.assert_array_equal(user.labels[disks.mask(1)] > 0, True)
-    if name == "objects":
+    if name == "image objects":
         assert not deleted.data.any()
 
 
@@ -83,7 +83,7 @@ def test_deleting_the_image_in_mid_prediction(held_user, make_disks) -> None:
     user.wait_for(lambda: "Open Sample" in user.status)
     user.model.open_gates()
     user.wait_idle()
-    assert user.layer_names == ["objects"]
+    assert user.layer_names == ["image objects"]
     assert not objects.data.any()
     assert user.notifications == []
 
@@ -205,7 +205,7 @@ def test_closing_the_dock_while_working(held_user) -> None:
     user, _ = held_user()
     objects = user.objects
     user.close_dock()
-    assert user.layer_names == ["image", "objects"]
+    assert user.layer_names == ["image", "image objects"]
     user.model.open_gates()
     user.wait_idle()
     user.qtbot.wait(1)
@@ -236,12 +236,12 @@ def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
     own = user.viewer.layers["own"]
     user.choose("labels", "own")
     assert {str(key) for key in own.keymap} == {"C", "D", "M", "N", "P", "S", "T"}
-    user.choose("labels", "objects")
+    user.choose("labels", "image objects")
     assert {str(key): action for key, action in own.keymap.items()} == {"C": keep}
     objects, image = user.objects, user.image
     assert {str(key) for key in objects.keymap} == {"C", "D", "M", "N", "P", "S", "T"}
     user.close_dock()
-    assert user.layer_names == ["image", "objects", "own"]
+    assert user.layer_names == ["image", "image objects", "own"]
     assert objects.keymap == {}
     assert image.keymap == {}
     assert user.viewer.keymap == keys
@@ -354,7 +354,7 @@ def test_full_labels_are_refused_and_left_alone(open_plugin, make_disks) -> None
     assert len(user.points.data) == 1  # nothing of the user's is lost
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
     user.choose("labels", "new layer")
-    assert user.objects is user.viewer.layers["objects [1]"]
+    assert user.objects is user.viewer.layers["image objects [1]"]
     user.click(user.world(*disks.centres[0]))
     user.push("commit")
     np.testing.assert_array_equal(user.labels == 1, disks.mask(0))

@@ -77,7 +77,13 @@ def test_any_order_of_axes(order, open_plugin, ball) -> None:
     np.testing.assert_array_equal(user.preview_mask, truth)
     user.press("C")
     np.testing.assert_array_equal(user.labels > 0, truth)
-    assert user.layer_names == ["image", "objects", "preview", "prompt boxes", "prompt points"]
+    assert user.layer_names == [
+        "image",
+        "image objects",
+        "preview",
+        "prompt boxes",
+        "prompt points",
+    ]
 
 
 def test_turning_the_stack_keeps_what_was_committed(open_plugin, ball) -> None:

@@ -48,7 +48,7 @@ def test_click_to_labels_file(make_napari_viewer, qtbot, tmp_path) -> None:
     assert mask_iou(mask, truth == number) > 0.5
 
     qtbot.mouseClick(widget.findChild(QWidget, "commit"), Qt.MouseButton.LeftButton)
-    objects = viewer.layers["objects"]
+    objects = viewer.layers[f"{image.name} objects"]
     np.testing.assert_array_equal(objects.data == 1, mask)
     path = tmp_path / "objects.tif"
     assert objects.save(str(path)) == [str(path)]

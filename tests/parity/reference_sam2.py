@@ -127,7 +127,9 @@ def build_reference(architecture: str, is_small: bool, seed: int = 0) -> Any:
     layer["layer_scale_init_value"] = float(layer["layer_scale_init_value"])  # YAML 1.1: text
     if is_small:
         _shrink(model, SMALL_LAYOUTS[architecture])
-    reference = _instantiate(model)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # for embeddings and tokens, which stay as they are made
+        reference = _instantiate(model)
     randomize(reference, seed)
     _put_objects_in_place(reference)
     return reference.eval().requires_grad_(False)

@@ -10,6 +10,8 @@ from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.labels import Written
 from napari_promptable.planes import Index
 
+_MOSTLY = 0.9
+
 
 class Reason(StrEnum):
     """Why a verb changed nothing."""
@@ -45,6 +47,8 @@ class Outcome:
         Why nothing changed; None if something did.
     unwritten : tuple of int
         Objects that were to be written but got no pixel.
+    num_asked : int
+        Pixels of the masks that were to be written.
     num_covered : int
         Pixels of the masks that other objects kept.
     covered_by : tuple of int
@@ -59,6 +63,7 @@ class Outcome:
     num_slices: int = 0
     reason: Reason | None = None
     unwritten: tuple[int, ...] = ()
+    num_asked: int = 0
     num_covered: int = 0
     covered_by: tuple[int, ...] = ()
     course: Course = Course.DONE
@@ -67,6 +72,11 @@ class Outcome:
     def has_changed(self) -> bool:
         """Whether anything changed."""
         return self.reason is None
+
+    @property
+    def is_mostly_covered(self) -> bool:
+        """Whether other objects kept nine tenths of the masks or more."""
+        return self.num_covered > 0 and self.num_covered >= _MOSTLY * self.num_asked
 
 
 def outcome_of_writing(verb: Verb, object_ids: tuple[int, ...], written: Written) -> Outcome:
@@ -92,6 +102,7 @@ def outcome_of_writing(verb: Verb, object_ids: tuple[int, ...], written: Written
         written.num_slices,
         reason,
         tuple(i for i in object_ids if i not in with_pixels),
+        written.num_asked,
         num_covered,
         tuple(sorted(written.covered)),
     )
@@ -148,6 +159,8 @@ def describe_outcome(outcome: Outcome) -> str:
         return _describe_course(outcome)
     if not outcome.has_changed:
         return _describe_reason(outcome)
+    if outcome.verb is Verb.COMMIT and outcome.is_mostly_covered:
+        return _describe_little(outcome)
     size = _describe_size(outcome)
     if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
         return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
@@ -205,17 +218,28 @@ def _describe_reason(outcome: Outcome) -> str:
         return f"{names} {was} not saved: {its} empty. Add a + click inside it."
     if outcome.reason is Reason.COVERED:
         its = "its" if was == "was" else "their"
-        others = name_objects(outcome.covered_by, start="object")
-        hold = "holds" if len(outcome.covered_by) == 1 else "hold"
-        way_on = (
-            f"This is object {outcome.covered_by[0]}: press P to correct it."
-            if len(outcome.covered_by) == 1
-            else "Press P on one of them to correct it, or choose Overwrite."
-        )
-        return f"{names} {was} not saved: {others} {hold} all of {its} pixels. {way_on}"
+        others = _describe_cover(outcome, f"all of {its} pixels")
+        return f"{names} {was} not saved: {others}"
     if outcome.verb in (Verb.COMMIT, Verb.PROPAGATE):
         return f"Nothing to save: the labels already hold {names.lower()} exactly like this."
     return f"Nothing changed: the labels hold no pixel of {names.lower()}."
+
+
+def _describe_little(outcome: Outcome) -> str:
+    """Say that hardly anything was written, and what to do."""
+    names = name_objects(outcome.object_ids).replace("Object", "object")
+    asked = _count(outcome.num_asked, "pixel")
+    others = _describe_cover(outcome, "the others")
+    return f"Only {outcome.num_pixels:,} of {asked} of {names} saved: {others}"
+
+
+def _describe_cover(outcome: Outcome, pixels: str) -> str:
+    """Say which objects hold the pixels, and how to correct these."""
+    others = name_objects(outcome.covered_by, start="object")
+    if len(outcome.covered_by) == 1:
+        return f"{others} holds {pixels}. This is {others}: press P to correct it."
+    way_on = "Press P on one of them to correct it, or choose Overwrite."
+    return f"{others} hold {pixels}. {way_on}"
 
 
 def _describe_size(outcome: Outcome) -> str:

@@ -139,7 +139,8 @@ class SegmentationSession:
         """Write the current object's masks on all its planes, then begin a new object.
 
         Where its prompts say that it is absent, and where prompts that gave pixels were
-        removed, it becomes background. If nothing is written, the object stays current.
+        removed, it becomes background. If nothing or hardly anything is written, because other
+        objects keep their pixels, the object stays current with its prompts.
 
         Raises
         ------
@@ -160,7 +161,7 @@ class SegmentationSession:
         removed = [i for i in records if i not in prompts and records[i].is_anchor]
         objects |= nothing_on(self.labels, current, [*absent, *removed])
         outcome = self._write(Verb.COMMIT, objects, {current: prompts})
-        if outcome.has_changed:
+        if outcome.has_changed and not outcome.is_mostly_covered:
             self.prompts.new_object()
         return outcome
 

@@ -7,6 +7,7 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
+from napari_promptable.gui.actions.messages import describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.prompting import PromptActions
@@ -100,6 +101,9 @@ class PromptController:
                 "D": lambda _: self.volume_actions.review.next_doubtful(),
                 "Y": lambda _: self.volume_actions.review.looks_right(),
                 "H": lambda _: self.volume_actions.review.not_here(),
+                "Shift-C": lambda _: self.actions.clear_prompts(),
+                "Control-Z": lambda _: self.actions.undo_step(),
+                "Control-Shift-Z": lambda _: self.actions.redo_step(),
             }
         )
 
@@ -128,6 +132,7 @@ class PromptController:
         panel.model_info_requested.connect(choices.describe_model)
         panel.model_file_chosen.connect(choices.add_own_model)
         choices.model_chosen.connect(self._keep_embeddings)
+        choices.noted.connect(self.display.say)
         choices.applied.connect(self.display.refresh)
         choices.applied.connect(self.scheduler.wake)
 
@@ -143,6 +148,7 @@ class PromptController:
         panel.segment_requested.connect(actions.segment)
         panel.live_changed.connect(actions.set_live)
         panel.commit_requested.connect(actions.commit)
+        panel.clear_requested.connect(actions.clear_prompts)
         panel.undo_requested.connect(actions.undo)
         panel.redo_requested.connect(actions.redo)
         panel.boxes_to_objects_requested.connect(actions.boxes_to_objects)
@@ -196,7 +202,6 @@ class PromptController:
         scheduler.progressed.connect(self.panel.status.set_progress)
         scheduler.stopped.connect(self.display.show_idle)
         scheduler.failed.connect(self.display.show_error)
-        scheduler.live.edited.connect(lambda: self.display.say(""))
         self._pointer.rested.connect(scheduler.in_view.expect_click)
         self._pointer.rested.connect(scheduler.wake)
 
@@ -210,6 +215,9 @@ class PromptController:
     def _connect_workspace(self) -> None:
         self.workspace.job_changed.connect(self._follow_job)
         self.workspace.plane_changed.connect(self._follow_plane)
+        self.workspace.labels_lost.connect(
+            lambda lost, new: self.display.say(describe_lost_labels(lost, new))
+        )
         self.autosave.failed.connect(self.display.show_error)
         self.recovery.failed.connect(self.display.show_error)
         self.recovery.noted.connect(self.display.say)
@@ -222,8 +230,10 @@ class PromptController:
         connections: tuple[tuple[Any, Any], ...] = (
             (job.layers.edited, live.read_prompts),
             (job.layers.tool_changed, self.panel.object.set_tool),
+            (job.layers.refused, display.say),
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
+            (session.prompts.changed, self._clear_note),
             (session.answers.changed, live.show_answer),
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
@@ -235,6 +245,10 @@ class PromptController:
                 signal.connect(slot)
             else:
                 signal.disconnect(slot)
+
+    def _clear_note(self) -> None:
+        """Show the next step again: the last sentence was about other prompts."""
+        self.display.say("")
 
     def _follow_job(self, former: AnnotationJob | None) -> None:
         """Listen to the new job only, and show its state."""

@@ -45,6 +45,7 @@ def test_a_covered_object_is_not_committed(fake_segmenter, policy: OverlapPolicy
         (10,),
         reason=Reason.COVERED,
         unwritten=(10,),
+        num_asked=num_pixels,
         num_covered=num_pixels,
         covered_by=(9,),
     )
@@ -102,10 +103,29 @@ def test_an_unchanged_object_is_not_committed_twice(fake_segmenter) -> None:
     session.commit()
     session.prompts.select(1)
     click(session, fake_segmenter)
+    num_pixels = int(session.answers.mask((0,)).sum())
     outcome = session.commit()
-    assert outcome == Outcome(Verb.COMMIT, (1,), reason=Reason.UNCHANGED)
+    unchanged = Outcome(Verb.COMMIT, (1,), reason=Reason.UNCHANGED, num_asked=num_pixels)
+    assert outcome == unchanged
     assert session.prompts.current_object == 1
     assert len(session.history.changes) == 1
+
+
+def test_an_object_that_gets_hardly_a_pixel_stays_to_be_corrected(fake_segmenter) -> None:
+    labels = np.full(SHAPE, 9, np.uint8)
+    session = make_session(labels, first_id=10)
+    click(session, fake_segmenter)
+    mask = session.answers.mask((0,))
+    row, column = np.argwhere(mask)[0]
+    labels[0, row, column] = 0
+    outcome = session.commit()
+    assert (outcome.num_pixels, outcome.is_mostly_covered) == (1, True)
+    assert session.prompts.current_object == 10
+    assert session.prompts.of_current == {(0,): CLICK}
+    assert describe_outcome(outcome) == (
+        f"Only 1 of {mask.sum()} pixels of object 10 saved: object 9 holds the others. "
+        "This is object 9: press P to correct it."
+    )
 
 
 def test_covered_boxes_stay_prompts(fake_segmenter) -> None:
@@ -124,6 +144,7 @@ def test_covered_boxes_stay_prompts(fake_segmenter) -> None:
         num_pixels=25,
         num_slices=1,
         unwritten=(11,),
+        num_asked=60,
         num_covered=35,
         covered_by=(9,),
     )

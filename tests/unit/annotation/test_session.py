@@ -327,7 +327,8 @@ def test_boxes_become_objects(session, fake_segmenter) -> None:
     ]
     answers = [question.resolve(fake_segmenter, embedding) for question in questions]
     done = session.commit_answers(answers)
-    assert done == Outcome(Verb.COMMIT, (1, 2, 3), num_pixels=5 * 4 + 25 + 5 * 8, num_slices=2)
+    size = 5 * 4 + 25 + 5 * 8
+    assert done == Outcome(Verb.COMMIT, (1, 2, 3), size, num_slices=2, num_asked=size)
     expected = np.zeros(SHAPE, np.int32)
     expected[0, 2:7, 3:7] = 1
     expected[2, 1:6, 1:6] = 2
@@ -702,7 +703,7 @@ def test_propagated_masks_are_one_change(fake_segmenter) -> None:
     outcome = session.commit_masks(
         {(1, (2,)): ObjectOnSlice.of_mask(mask, Origin.PROPAGATED, 0.7, "lost")}, {"axis": 0}
     )
-    assert outcome == Outcome(Verb.PROPAGATE, (1,), num_pixels=9, num_slices=1)
+    assert outcome == Outcome(Verb.PROPAGATE, (1,), num_pixels=9, num_slices=1, num_asked=9)
     done = session.history.changes[-1]
     assert done.verb is Verb.PROPAGATE
     assert done.details == {"policy": "keep", "axis": 0}

@@ -10,6 +10,8 @@ from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_promptable.gui.actions.messages import describe_shared
+from napari_promptable.gui.layers.ownership import images_sharing
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
 from napari_promptable.gui.panels.model_names import describe_model, model_choices
@@ -86,12 +88,15 @@ class ChoiceActions:
 
     Attributes
     ----------
+    noted : psygnal.Signal
+        Emits a sentence for the user.
     applied : psygnal.Signal
         Emitted when a choice has been applied, or the layers have changed.
     model_chosen : psygnal.Signal
         Emits the name or path of the model when another one was chosen.
     """
 
+    noted = Signal(str)
     applied = Signal()
     model_chosen = Signal(str)
 
@@ -138,6 +143,7 @@ class ChoiceActions:
             self._workspace.set_image(value)
         elif name == "labels" and (value is None or value is not labels_layer):
             self._workspace.set_labels_layer(value)
+            self._note_sharing()
         elif name == "channel":
             self._scheduler.set_channel(value)
         elif name in ("model", "device"):
@@ -148,6 +154,15 @@ class ChoiceActions:
             self._refresh()
         self.note_details()
         self.applied.emit()
+
+    def _note_sharing(self) -> None:
+        """Say so if the chosen labels layer holds the objects of other images, too."""
+        job = self._workspace.job
+        if job is not None:
+            sharing = images_sharing(job.labels_layer, self._viewer.layers)
+            others = [image.name for image in sharing if image is not job.image]
+            note = describe_shared(job.labels_layer.name, others) if others else ""
+            self.noted.emit(note)
 
     def _set_model(self) -> None:
         self._scheduler.set_model(self.model, self._panel.value("device"))

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.propagation.settings import StopReason
 
 CANCELLED = "Cancelled. Press Segment (S) to start again."
-REDONE = "Redone."
-UNDONE = {
-    Verb.COMMIT: "Commit undone. Its prompts are back for editing.",
-    Verb.PROPAGATE: "Propagation undone. Your prompts are unchanged.",
-    Verb.DELETE: "Deletion undone.",
-    Verb.MERGE: "Merge undone.",
-    Verb.RELABEL: "Id change undone.",
-    Verb.CLEAR: "Removal undone.",
-    Verb.PROMPT: "Newest prompt undone.",
-}
+NEXT_OBJECT = "Click the next object."
+PROMPTS_CLEARED = "Prompts of this object removed. Undo (Ctrl+Z) restores them."
 
 NO_BOXES = "Drag a box around each object first (▭ box)."
 NOTHING_TO_PICK = "No object under the pointer."
@@ -46,17 +37,18 @@ def count_of(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def name_objects(object_ids: Sequence[int]) -> str:
-    """Name objects, such as "Objects 2 and 5"."""
-    *most, last = map(str, object_ids)
-    return f"Objects {', '.join(most)} and {last}" if most else f"Object {last}"
+def describe_shared(layer_name: str, others: Sequence[str]) -> str:
+    """Say that a labels layer holds the objects of other images, too."""
+    names = " and ".join(f'"{name}"' for name in others)
+    return f'"{layer_name}" also holds the objects of {names}; ids are shared.'
 
 
-def describe_saved(object_ids: Sequence[int], layer_name: str) -> str:
-    """Say that objects were written to a labels layer."""
-    if len(object_ids) == 1:
-        return f'Object {object_ids[0]} saved to "{layer_name}". Click the next object.'
-    return f'{count_of(len(object_ids), "object")} saved to "{layer_name}".'
+def describe_lost_labels(lost: str, new: str) -> str:
+    """Say that the data of a labels layer no longer fit, and where objects go now."""
+    return (
+        f'"{lost}" no longer fits the image or cannot be written. Objects are now saved to '
+        f'"{new}".'
+    )
 
 
 def describe_unread(num_slices: int) -> str:
@@ -70,12 +62,6 @@ def describe_unread(num_slices: int) -> str:
 def describe_saved_prompts(num_objects: int, path: str) -> str:
     """Say where prompts were saved."""
     return f"Prompts of {count_of(num_objects, 'object')} saved to {path}."
-
-
-def describe_deleted(object_ids: Sequence[int]) -> str:
-    """Say that objects were deleted, and how to restore them."""
-    it = "it" if len(object_ids) == 1 else "them"
-    return f"{name_objects(object_ids)} deleted. Undo (↶) restores {it}."
 
 
 def describe_refined(object_id: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.outcomes import Outcome, describe_outcome
+from napari_promptable.annotation.outcomes import Outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
@@ -82,8 +82,7 @@ class ObjectActions:
         session = self._session
         if session is None:
             return
-        outcome = self._actions.perform(session.delete_objects, list(object_ids))
-        self._note(outcome, messages.describe_deleted(object_ids))
+        self._report(self._actions.perform(session.delete_objects, list(object_ids)))
 
     def merge(self, object_ids: Sequence[int]) -> None:
         """Make one object of several; it has the lowest of their ids."""
@@ -91,23 +90,19 @@ class ObjectActions:
         if session is None or len(object_ids) < 2:
             return
         into = min(object_ids)
-        outcome = self._actions.perform(session.merge_objects, list(object_ids), into)
-        names = messages.name_objects(object_ids)
-        self._note(outcome, f"{names} merged into object {into}.")
+        self._report(self._actions.perform(session.merge_objects, list(object_ids), into))
 
     def relabel(self, object_id: int, new_id: int) -> None:
         """Give an object another id."""
         session = self._session
         if session is None:
             return
-        outcome = self._actions.perform(session.relabel_object, object_id, new_id)
-        self._note(outcome, f"Object {object_id} is now object {new_id}.")
+        self._report(self._actions.perform(session.relabel_object, object_id, new_id))
 
-    def _note(self, outcome: Outcome | None, sentence: str) -> None:
-        """Say what a verb did, or why it did nothing; None is an error, shown already."""
+    def _report(self, outcome: Outcome | None) -> None:
+        """Say what a verb changed; None is an error, shown already."""
         if outcome is not None:
-            text = sentence if outcome.has_changed else describe_outcome(outcome)
-            self._actions.noted.emit(text)
+            self._actions.note(outcome)
 
     def rename_class(self, object_ids: Sequence[int], name: str) -> None:
         """Say what objects are."""

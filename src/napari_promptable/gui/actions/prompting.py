@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from psygnal import Signal
 
 from napari_promptable.annotation.answers import Answer
-from napari_promptable.annotation.outcomes import Outcome, describe_outcome
+from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.outcomes import Course, Outcome, describe_outcome
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.errors import PromptableError
@@ -99,15 +101,15 @@ class PromptActions:
             return
         outcome = self.perform(self._session.commit)
         if outcome is not None:
-            self._note_saved(outcome)
+            self.note(outcome)
 
-    def _note_saved(self, outcome: Outcome) -> None:
-        """Say which objects were written, and to which layer, or why none was."""
-        if not outcome.has_changed:
-            self.noted.emit(describe_outcome(outcome))
-        elif self._workspace.job is not None:
-            name = self._workspace.job.labels_layer.name
-            self.noted.emit(messages.describe_saved(outcome.object_ids, name))
+    def note(self, outcome: Outcome) -> None:
+        """Say what a verb changed, or why it changed nothing."""
+        text = describe_outcome(outcome)
+        is_next = outcome.verb is Verb.COMMIT and outcome.course is Course.DONE
+        if is_next and outcome.has_changed and not outcome.is_mostly_covered:
+            text = f"{text} {messages.NEXT_OBJECT}"
+        self.noted.emit(text)
 
     def can_write(self) -> bool:
         """Whether all ids in the labels are known; asks the user to wait if not."""
@@ -119,15 +121,36 @@ class PromptActions:
 
     def undo(self) -> None:
         """Undo the last change of the labels."""
-        outcome = None if self._session is None else self.perform(self._session.undo)
-        if outcome is not None:
-            self.noted.emit(messages.UNDONE[outcome.verb])
+        if self._session is not None:
+            self._step(self._session.undo)
 
     def redo(self) -> None:
-        """Redo the change that was undone last."""
-        outcome = None if self._session is None else self.perform(self._session.redo)
+        """Redo the change of the labels that was undone last."""
+        if self._session is not None:
+            self._step(self._session.redo)
+
+    def undo_step(self) -> None:
+        """Undo the newest prompt of the object, or else the last change of the labels."""
+        if self._session is not None:
+            self._step(self._session.undo_step)
+
+    def redo_step(self) -> None:
+        """Redo what `undo_step` undid last."""
+        if self._session is not None:
+            self._step(self._session.redo_step)
+
+    def _step(self, verb: Callable[[], Outcome | None]) -> None:
+        outcome = self.perform(verb)
         if outcome is not None:
-            self.noted.emit(messages.REDONE)
+            self.note(outcome)
+
+    def clear_prompts(self) -> None:
+        """Remove all prompts of the current object; undo restores them."""
+        session = self._session
+        if session is not None and session.prompts.of_current:
+            self.perform(session.prompts.replace, {})
+            session.prompts.show(session.prompts.current_object)
+            self.noted.emit(messages.PROMPTS_CLEARED)
 
     def boxes_to_objects(self) -> None:
         """Commit one object for each box of the current one."""
@@ -144,7 +167,7 @@ class PromptActions:
             if session is self._session:
                 outcome = self.perform(session.commit_answers, answers)
                 if outcome is not None:
-                    self._note_saved(outcome)
+                    self.note(outcome)
 
         self._scheduler.requests.add(questions, deliver)
         self._scheduler.demand()
@@ -185,9 +208,9 @@ class PromptActions:
             return
         prediction = job.session.answers.prediction(index)
         if prediction is not None and 0 <= candidate < len(prediction):
-            job.layers.show_mask(index, prediction.mask(candidate))
+            job.show_mask(index, prediction.mask(candidate))
         else:
-            job.layers.show_mask(index, job.session.answers.mask(index))
+            self._scheduler.live.show_answer(index)
 
     def cancel(self) -> None:
         """Cancel the running task."""

@@ -78,11 +78,8 @@ class VolumeActions:
         self.review.begin(None)
         self._scheduler.propagation.drop()
         self._panel.hide_question()
-        axes: list[tuple[str, int]] = []
         job = self._workspace.job
-        if job is not None:
-            labels, planes = job.image.axis_labels, job.planes
-            axes = [(labels[i], i) for i in planes.other_axes if planes.shape[i] > 1]
+        axes = [] if job is None else job.propagation_axes()
         self._panel.set_axes(axes)
         self.choose_axis()
         self.shown_changed.emit(bool(axes))

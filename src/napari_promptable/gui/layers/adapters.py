@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
-from weakref import proxy
 
 import numpy as np
-import numpy.typing as npt
 from napari.components import Dims
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Labels, Points, Shapes
 from napari.utils import DirectLabelColormap
 
-from napari_promptable.planes import Channel, Index, PlaneAxes
+from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.planes import Index, PlaneAxes
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
-PREVIEW_NAME, OBJECTS_NAME = "preview", "objects"
+PREVIEW_NAME = "preview"
 POSITIVE, NEGATIVE = "positive", "negative"
 SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 
@@ -25,7 +23,6 @@ _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
 _BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#CC79A7"
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
-TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 def unwrap(layer: Any) -> Any:
@@ -60,40 +57,6 @@ def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
     position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
     index = tuple(int(i) for i in np.rint(position[list(planes.other_axes)]))
     return index if planes.contains(index) else None
-
-
-_RGB_NAMES = ("red", "green", "blue")
-_MAX_CHANNELS = 6  # a longer axis is z or time rather than channels
-
-
-def channel_choices(layer: Image, planes: PlaneAxes) -> list[tuple[str, Channel | None]]:
-    """Name the channels that a model can be shown: as displayed, one, or three as RGB."""
-    if layer.rgb:
-        axis = len(planes.shape)
-        names = [(name, Channel(axis, (k,))) for k, name in enumerate(_RGB_NAMES)]
-        return [("all", None), *names]
-    choices: list[tuple[str, Channel | None]] = [("as shown", None)]
-    for axis in planes.other_axes:
-        count = planes.shape[axis]
-        if 1 < count <= _MAX_CHANNELS:
-            name = f"axis {layer.axis_labels[axis]}"
-            choices += [(f"{name} · {k}", Channel(axis, (k,))) for k in range(count)]
-            choices += [
-                (f"{name} · {', '.join(map(str, some))} as RGB", Channel(axis, some))
-                for some in combinations(range(count), min(count, 3))
-            ]
-    return choices
-
-
-def transform_of(layer: Layer) -> dict[str, Any]:
-    """Return the keyword arguments that place another layer where this one is."""
-    return {name: getattr(layer, name) for name in TRANSFORM}
-
-
-def copy_transform(source: Layer, target: Layer) -> None:
-    """Move a layer to where another one is."""
-    for name, value in transform_of(source).items():
-        setattr(target, name, value)
 
 
 # new layers
@@ -153,48 +116,13 @@ def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
 
 
 def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for committed objects; it holds up to 65,535 of them."""
+    """Make the layer for an image's committed objects; it holds up to 65,535 of them."""
     return Labels(
-        np.zeros(planes.shape, np.uint16), name=OBJECTS_NAME, opacity=0.5, **transform_of(image)
+        np.zeros(planes.shape, np.uint16),
+        name=f"{image.name} objects",
+        opacity=0.5,
+        **transform_of(image),
     )
-
-
-def is_labels_layer_for(layer: Layer, planes: PlaneAxes) -> bool:
-    """Whether objects of an image can be committed to this layer."""
-    return (
-        isinstance(layer, Labels)
-        and not layer.multiscale
-        and tuple(layer.data.shape) == planes.shape
-        and hasattr(layer.data, "__setitem__")
-    )
-
-
-class LayerLabels:
-    """A labels layer as the array that commits are written to.
-
-    Parameters
-    ----------
-    layer : Labels
-        Of any integer dtype; its array is written in place. The reference is weak, so that a
-        session that outlives its job does not keep a removed layer in memory.
-    """
-
-    def __init__(self, layer: Labels) -> None:
-        self._layer: Labels = proxy(layer)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Integer dtype of the layer's data."""
-        dtype: np.dtype[Any] = np.dtype(self._layer.data.dtype)
-        return dtype
-
-    def __getitem__(self, region: Any) -> npt.NDArray[np.integer[Any]]:
-        """Read a region."""
-        return np.asarray(self._layer.data[region])
-
-    def __setitem__(self, region: Any, values: Any) -> None:
-        """Write a region; the caller refreshes the layer."""
-        self._layer.data[region] = values
 
 
 # prompts
@@ -232,13 +160,3 @@ def show_signs(layer: Points) -> None:
 def refines_code(candidate: int | None) -> int:
     """Return the value of the feature column `refines` for a chosen candidate."""
     return OFFERED if candidate is None else candidate
-
-
-def highest_id(layer: Labels) -> int:
-    """Return the highest id in a labels layer; 0 if it is empty or not in memory."""
-    return int(layer.data.max(initial=0)) if is_in_memory(layer) else 0
-
-
-def is_in_memory(layer: Labels) -> bool:
-    """Whether the labels are held in memory."""
-    return isinstance(layer.data, np.ndarray) and not isinstance(layer.data, np.memmap)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,16 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.gui.layers.adapters import (
-    TRANSFORM,
-    LayerLabels,
-    channel_choices,
-    copy_transform,
-    highest_id,
-    is_in_memory,
-    visible_index,
-)
+from napari_promptable.gui.layers.adapters import visible_index
+from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
 from napari_promptable.gui.layers.labels_watch import LabelsWatch
+from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
+from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
+
+_LABELS_KEYS = ("M", "P", "Control-Z", "Control-Shift-Z")
+"""Keys of napari itself on labels layers: next free label, paint, undo and redo of painting."""
 
 _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
     WeakKeyDictionary()
@@ -32,10 +30,6 @@ _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]]
 A session refers to its layer weakly (see `LayerLabels`), so that both are freed once the layer
 has left the viewer.
 """
-
-
-_MADE_FOR: WeakKeyDictionary[Labels, ref[Image]] = WeakKeyDictionary()
-"""The image of each labels layer that we made; we never move the user's own layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +59,8 @@ class AnnotationJob:
     session: SegmentationSession
     watch: LabelsWatch
 
-    def follow_image(self) -> None:
-        """Keep a labels layer of ours where the image is, until `leave`."""
-        labels = self.labels_layer
-        is_made_for_image = labels in _MADE_FOR and _MADE_FOR[labels]() is self.image
-        if is_made_for_image:
-            for name in TRANSFORM:
-                getattr(self.image.events, name).connect(self._move_labels)
-
-    def _move_labels(self) -> None:
-        copy_transform(self.image, self.labels_layer)
-
     def leave(self) -> None:
-        """Remove our callbacks and keys from image and labels layer; `layers` stay."""
-        for name in TRANSFORM:
-            getattr(self.image.events, name).disconnect(self._move_labels)
+        """Remove our callbacks and keys from the labels layer; `layers` stay."""
         self.watch.close()
         self.layers.keys.unbind(self.labels_layer)
         self.session.answers.forget()  # pixels or model may differ when the session resumes
@@ -96,7 +77,13 @@ class AnnotationJob:
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Name the channels that the model can be shown."""
-        return channel_choices(self.image, self.planes)
+        names = axis_names(self.image, self.viewer.dims)
+        return channel_choices(self.image, self.planes, names)
+
+    def propagation_axes(self) -> list[tuple[str, int]]:
+        """Name the axes to propagate along, the best one first."""
+        names = axis_names(self.image, self.viewer.dims)
+        return [(names[axis], axis) for axis in propagation_axes(names, self.planes)]
 
     @property
     def num_unread_labels(self) -> int:
@@ -104,6 +91,12 @@ class AnnotationJob:
         return 0 if is_in_memory(self.labels_layer) else self.watch.num_unseen
 
     # view
+
+    def show_mask(self, index: Index, mask: BoolArray | None) -> None:
+        """Show what a commit would write of a mask on a plane, or nothing."""
+        if mask is not None:
+            mask = self.session.labels.clip(self.session.prompts.current_object, index, mask)
+        self.layers.show_mask(index, mask)
 
     def visible_index(self) -> Index | None:
         """Index of the plane in view; None in 3D and outside the image."""
@@ -145,22 +138,14 @@ def start_job(
     labels_layer : Labels
         Of the image's shape; need not be in the viewer yet.
     is_new : bool
-        Whether we just made the labels layer, so that it is empty and follows the image.
+        Whether the labels layer is known to be empty.
     """
-    if is_new:
-        _MADE_FOR[labels_layer] = ref(layers.image)
-    layers.keys.bind(labels_layer)
+    layers.keys.bind(labels_layer, leave=_LABELS_KEYS)
     watch = LabelsWatch(labels_layer, layers.planes, is_new=is_new)
     session = _open_session(labels_layer, layers.planes)
     job = AnnotationJob(viewer, layers.image, layers, labels_layer, session, watch)
     watch.visible = job.visible_index()
-    job.follow_image()
     return job
-
-
-def has_session(labels_layer: Labels) -> bool:
-    """Whether a labels layer was annotated before."""
-    return labels_layer in _SESSIONS
 
 
 def _open_session(labels_layer: Labels, planes: PlaneAxes) -> SegmentationSession:

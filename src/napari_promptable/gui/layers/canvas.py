@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -33,9 +33,9 @@ class LayerKeys:
     def __init__(self, actions: Mapping[str, Callable[[Any], None]]) -> None:
         self._actions = actions
 
-    def bind(self, layer: Layer) -> None:
-        """Bind all keys that the user has not bound on this layer."""
-        taken = {str(key) for key in layer.keymap}
+    def bind(self, layer: Layer, leave: Collection[str] = ()) -> None:
+        """Bind our keys, except some and except the ones that are bound on this layer."""
+        taken = {*leave, *(str(key) for key in layer.keymap)}
         for key, action in self._actions.items():
             if key not in taken:
                 layer.bind_key(key, action)

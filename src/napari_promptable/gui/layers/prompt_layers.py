@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,13 +11,11 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
-    OFFERED,
     POSITIVE,
-    TRANSFORM,
-    copy_transform,
     make_boxes_layer,
     make_points_layer,
     make_preview_layer,
@@ -28,10 +26,15 @@ from napari_promptable.gui.layers.adapters import (
     show_signs,
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
-from napari_promptable.masks import BoolArray, ellipse_to_polygon, mask_region
+from napari_promptable.gui.layers.following import Following
+from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
+from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.prompts import FOREGROUND, PlanePrompts
+from napari_promptable.prompts import PlanePrompts
 
+CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
+DREW_LINE = "Lines and paths are no prompts. Draw a box, an ellipse or an outline."
+IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
 _EDITED = (None, "added", "changed", "removed")  # actions after which prompts are complete
 _MODES = {
     "positive": "add",
@@ -59,11 +62,14 @@ class PromptLayers:
     ----------
     edited : psygnal.Signal
         Emitted when the user added, moved, changed or removed prompts.
+    refused : psygnal.Signal
+        Emits a sentence about what the user drew that cannot be a prompt.
     tool_changed : psygnal.Signal
         Emits the name of the tool that became active.
     """
 
     edited = Signal()
+    refused = Signal(str)
     tool_changed = Signal(str)
 
     def __init__(
@@ -78,13 +84,12 @@ class PromptLayers:
         self._viewer = viewer
         self.keys = keys
         self._object_id = 1
-        self._is_silent = False
+        self._is_silent = self._is_negative_once = False
         self._shown: dict[Index, tuple[slice, slice]] = {}
         self.points: Points | None = None
         self.boxes: Shapes | None = None
         self.preview: Labels | None = None
-        for name in TRANSFORM:
-            getattr(image.events, name).connect(self._follow_image)
+        self._following = Following(image, lambda _: self._layers())
         viewer.layers.events.removed.connect(self._forget_removed)
 
     # making and removing
@@ -97,12 +102,13 @@ class PromptLayers:
         if self.boxes is None:
             self.boxes = make_boxes_layer(self.image, self.planes, self._object_id)
             self._add(self.boxes)
-            self.boxes.events.data.connect(self._report_edit)
+            self.boxes.events.data.connect(self._follow_boxes)
         if self.points is None:
             self.points = make_points_layer(self.image, self.planes, self._object_id)
             self._add(self.points)
-            self.points.events.data.connect(self._report_edit)
+            self.points.events.data.connect(self._follow_points)
             self.points.events.features.connect(self._report_features)
+            self.points.mouse_drag_callbacks.insert(0, self._choose_sign)
 
     def _add(self, layer: Layer) -> None:
         self._viewer.add_layer(layer)
@@ -111,11 +117,10 @@ class PromptLayers:
     def close(self) -> None:
         """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
-        for name in TRANSFORM:
-            getattr(self.image.events, name).disconnect(self._follow_image)
-        layers = (self.points, self.boxes, self.preview)
+        self._following.close()
+        layers = self._layers()
         self.points = self.boxes = self.preview = None
-        for layer in filter(None, layers):
+        for layer in layers:
             self.keys.unbind(layer)  # napari may hold on to a removed layer, and it to the keys
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -132,11 +137,9 @@ class PromptLayers:
             self.boxes = None
             self._report_edit()
 
-    def _follow_image(self) -> None:
-        """Keep our layers where the image is."""
-        for layer in (self.points, self.boxes, self.preview):
-            if layer is not None:
-                copy_transform(self.image, layer)
+    def _layers(self) -> list[Layer]:
+        """Our layers that the user has not deleted."""
+        return [layer for layer in (self.points, self.boxes, self.preview) if layer is not None]
 
     # prompts
 
@@ -151,6 +154,59 @@ class PromptLayers:
     def _report_edit(self, event: Any = None) -> None:
         if not self._is_silent and getattr(event, "action", None) in _EDITED:
             self.edited.emit()
+
+    def _follow_points(self, event: Any) -> None:
+        """Drop new clicks that cannot be prompts, then report the edit."""
+        if event.action == "added" and not self._is_silent and self.points is not None:
+            if self._is_negative_once:
+                QTimer.singleShot(0, self._end_negative)
+            outside = self._outside(self.points, np.atleast_1d(event.data_indices))
+            if len(outside):
+                with self._silence():
+                    self.points.remove(outside.tolist())
+                self.refused.emit(IN_3D if self.is_in_3d else CLICKED_OUTSIDE)
+                return
+        self._report_edit(event)
+
+    def _outside(
+        self, points: Points, indices: npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.integer[Any]]:
+        """Return the clicks of these that lie outside the image, or all of them in 3D."""
+        indices = indices % max(1, len(points.data))  # napari gives the newest click as -1
+        if self.is_in_3d:
+            return indices
+        planes, positions = self.planes.split(self._to_image(points, points.data[indices]))
+        pixels = np.rint(positions)
+        is_on_plane = ((pixels >= 0) & (pixels < self.planes.plane_shape)).all(axis=1)
+        is_inside = is_on_plane & np.array([self.planes.contains(plane) for plane in planes])
+        return indices[~is_inside]
+
+    def _follow_boxes(self, event: Any) -> None:
+        """Say what is no prompt among new shapes, then report the edit."""
+        is_new = event.action == "added" and not self._is_silent
+        if is_new and str(event.source.shape_type[-1]) in ("line", "path"):
+            self.refused.emit(DREW_LINE)
+        self._report_edit(event)
+
+    def _end_negative(self) -> None:
+        """Make clicks positive again, once napari has selected the new one."""
+        self._is_negative_once = False
+        if self.points is not None:
+            with self._silence():
+                set_next_click(self.points, POSITIVE)
+
+    def _choose_sign(self, layer: Points, event: Any) -> None:
+        """Make a click with Control or the right button negative, and this click only."""
+        is_other = "Control" in event.modifiers or event.button == 2
+        if is_other and layer.mode == "add" and next_click(layer) == POSITIVE:
+            self._is_negative_once = True
+            with self._silence():
+                set_next_click(layer, NEGATIVE)
+
+    @property
+    def is_in_3d(self) -> bool:
+        """Whether the viewer shows a volume, where no prompt can be placed."""
+        return bool(self._viewer.dims.ndisplay == 3)
 
     def _report_features(self, event: Any = None) -> None:
         """Show signs that the user changed in the feature table, then report the edit."""
@@ -169,9 +225,13 @@ class PromptLayers:
 
     def write(self, object_id: int, prompts: Mapping[Index, PlanePrompts]) -> None:
         """Show an object's prompts instead of the ones on the layers."""
+        is_other = object_id != self._object_id
         self._object_id = object_id
         with self._silence():
             write_layers(self.points, self.boxes, self.planes, object_id, prompts)
+            if is_other and self.points is not None and next_click(self.points) == NEGATIVE:
+                set_next_click(self.points, POSITIVE)
+                self.tool_changed.emit(POSITIVE)
 
     def set_refined(self, candidate: int | None) -> None:
         """Record with future clicks which candidate they correct."""
@@ -189,6 +249,9 @@ class PromptLayers:
 
     def activate_tool(self, name: str) -> None:
         """Select the right layer in the right mode."""
+        if self.is_in_3d:
+            self.refused.emit(IN_3D)
+            return
         self.ensure_layers()
         assert self.points is not None and self.boxes is not None
         is_click = name in (POSITIVE, NEGATIVE)
@@ -228,119 +291,3 @@ class PromptLayers:
         """Remove the masks from all planes."""
         for index in list(self._shown):
             self.show_mask(index, None)
-
-
-# between layers and values
-
-
-def read_layers(
-    points: Points | None,
-    boxes: Shapes | None,
-    to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
-    planes: PlaneAxes,
-    object_id: int,
-) -> dict[Index, PlanePrompts]:
-    """Read one object's prompts from the prompt layers.
-
-    Parameters
-    ----------
-    points, boxes : Points, Shapes or None
-        The prompt layers.
-    to_image : callable
-        Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
-    planes : PlaneAxes
-        Of the image.
-    object_id : int
-        Prompts of other objects are left out.
-
-    Returns
-    -------
-    dict of Index to PlanePrompts
-        By plane, planes outside the image left out; clicks in the layer's order.
-    """
-    clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
-    regions: dict[Index, tuple[list[Any], list[Any]]] = {}
-    if points is not None and len(points.data):
-        indices, positions = planes.split(to_image(points, np.asarray(points.data)))
-        for i in np.flatnonzero(_belongs(points, object_id)):
-            row = points.features.iloc[i]
-            label = int(row["label"] != NEGATIVE)
-            refined = None if int(row["refines"]) == OFFERED else int(row["refines"])
-            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
-    if boxes is not None and len(boxes.data):
-        for i in np.flatnonzero(_belongs(boxes, object_id)):
-            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
-            rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            if boxes.shape_type[i] == "rectangle":
-                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
-            elif boxes.shape_type[i] == "ellipse":
-                outlines.append(ellipse_to_polygon(corners))
-            elif boxes.shape_type[i] == "polygon":
-                outlines.append(corners)
-    return {
-        index: PlanePrompts(
-            [position for position, _, _ in clicks.get(index, [])],
-            [label for _, label, _ in clicks.get(index, [])],
-            regions.get(index, ([], []))[0],
-            tuple(regions.get(index, ([], []))[1]),
-            tuple(refined for _, _, refined in clicks.get(index, [])),
-        )
-        for index in {**clicks, **regions}
-        if planes.contains(index)
-    }
-
-
-def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(layer.features["object_id"].astype(int) == object_id)
-
-
-def write_layers(
-    points: Points | None,
-    boxes: Shapes | None,
-    planes: PlaneAxes,
-    object_id: int,
-    prompts: Mapping[Index, PlanePrompts],
-) -> None:
-    """Show one object's prompts on the prompt layers instead of the ones there."""
-    if points is not None:
-        _write_points(points, planes, object_id, prompts)
-    if boxes is not None:
-        _write_boxes(boxes, planes, object_id, prompts)
-
-
-def _write_points(
-    layer: Points, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
-) -> None:
-    positions = [planes.join(index, plane.points_yx) for index, plane in prompts.items()]
-    labels = [n for plane in prompts.values() for n in plane.point_labels]
-    refines = [n for plane in prompts.values() for n in plane.refines]
-    sign = next_click(layer)
-    layer.selected_data = set()
-    layer.data = np.concatenate([np.empty((0, len(planes.shape))), *positions])
-    layer.features = {
-        "label": np.array([POSITIVE if n == FOREGROUND else NEGATIVE for n in labels], object),
-        "object_id": np.full(len(labels), object_id),
-        "refines": np.array([OFFERED if n is None else n for n in refines], int),
-    }
-    layer.feature_defaults = {"label": sign, "object_id": object_id, "refines": OFFERED}
-    show_signs(layer)
-    set_next_click(layer, sign)
-
-
-def _write_boxes(
-    layer: Shapes, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
-) -> None:
-    layer.selected_data = set()
-    layer.data = []
-    layer.features = {"object_id": np.array([], int)}  # napari keeps old ones
-    set_default_features(layer, object_id=object_id)
-    for index, plane in prompts.items():
-        for top, left, bottom, right in plane.boxes_yxyx:
-            corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-            _add_shape(layer, planes.join(index, corners), "rectangle")
-        for polygon in plane.polygons_yx:
-            _add_shape(layer, planes.join(index, polygon), "polygon")
-
-
-def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:
-    layer.add(vertices, shape_type=kind)

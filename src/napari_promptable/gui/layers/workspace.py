@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,12 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.gui.layers.adapters import (
-    is_labels_layer_for,
-    make_objects_layer,
-    plane_axes_of,
-)
-from napari_promptable.gui.layers.annotation_job import AnnotationJob, has_session, start_job
+from napari_promptable.gui.layers.adapters import make_objects_layer, plane_axes_of
+from napari_promptable.gui.layers.annotation_job import AnnotationJob, start_job
 from napari_promptable.gui.layers.canvas import LayerKeys
+from napari_promptable.gui.layers.following import Following
+from napari_promptable.gui.layers.layer_labels import is_labels_layer_for
+from napari_promptable.gui.layers.ownership import labels_of, made_for, note_made, note_use
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -45,17 +45,25 @@ class Workspace:
         Emits the former job, or None, when another job has started or none is left.
     plane_changed : psygnal.Signal
         Emitted when another plane may have come into view.
+    labels_lost : psygnal.Signal
+        Emits the name of a labels layer that new data made unusable, and the name of the one
+        that replaces it.
     """
 
     pixels_changed = Signal()
     job_changed = Signal(object)
     plane_changed = Signal()
+    labels_lost = Signal(str, str)
 
     def __init__(self, viewer: ViewerModel, keys: LayerKeys) -> None:
         self._viewer = viewer
         self._keys = keys
         self.image: Image | None = None
         self.job: AnnotationJob | None = None
+        self._following: WeakKeyDictionary[Image, Following] = WeakKeyDictionary()
+        for layer in viewer.layers:
+            if isinstance(layer, Image):
+                self._keep_together(layer)
         dims = viewer.dims.events
         self._dims_events = (dims.current_step, dims.order, dims.ndisplay, dims.ndim)
         for event in self._dims_events:
@@ -68,6 +76,8 @@ class Workspace:
             event.disconnect(self._follow_dims)
         self._viewer.layers.events.removed.disconnect(self._replace_removed_labels)
         self.set_image(None)
+        for following in self._following.values():
+            following.close()
 
     @property
     def session(self) -> SegmentationSession | None:
@@ -80,9 +90,9 @@ class Workspace:
         """Segment another image, or none."""
         former, self.image = self.image, image
         if former is not None:
-            former.events.data.disconnect(self._report_pixels)
+            former.events.data.disconnect(self._follow_pixels)
         if image is not None:
-            image.events.data.connect(self._report_pixels)
+            image.events.data.connect(self._follow_pixels)
         self._start_job(labels_layer=None)
 
     def set_labels_layer(self, labels_layer: Labels | None) -> None:
@@ -125,15 +135,23 @@ class Workspace:
 
     def _follow_dims(self) -> None:
         """React to a change of slice or displayed axes."""
-        former = None if self.job is None else self.job.planes
-        if self.image in self._viewer.layers and self._planes_in_view() != former:
-            self._start_job(None if self.job is None else self.job.labels_layer)
+        self._follow_axes()
         if self.job is not None:
             self.job.watch.visible = self.job.visible_index()
         self.plane_changed.emit()
 
-    def _report_pixels(self, _event: Any = None) -> None:
-        self.pixels_changed.emit()
+    def _follow_axes(self) -> bool:
+        """Start another job if the planes in view are other ones; returns whether."""
+        former = None if self.job is None else self.job.planes
+        is_due = self.image in self._viewer.layers and self._planes_in_view() != former
+        if is_due:
+            self._start_job(None if self.job is None else self.job.labels_layer)
+        return is_due
+
+    def _follow_pixels(self, _event: Any = None) -> None:
+        """React to new data of the image, which may have another shape or other axes."""
+        if not self._follow_axes():
+            self.pixels_changed.emit()
 
     # jobs
 
@@ -147,19 +165,34 @@ class Workspace:
             return
         fitting = self._fitting(planes)
         if labels_layer not in fitting:
-            labels_layer = next(filter(has_session, fitting), None)
+            ours = (layer for layer in labels_of(self.image) if layer in fitting)
+            labels_layer = next(ours, None)
         layers = PromptLayers(self._viewer, self.image, planes, self._keys)
         layers.ensure_layers()
         self._use_labels(layers, labels_layer)
         layers.activate_tool("positive")
 
-    def _use_labels(self, layers: PromptLayers, labels_layer: Labels | None) -> None:
+    def _use_labels(self, layers: PromptLayers, labels_layer: Labels | None) -> Labels:
+        """Start a job with this labels layer, or a new one; returns the layer."""
         is_new = labels_layer is None
         if labels_layer is None:
-            labels_layer = make_objects_layer(layers.image, layers.planes)
+            labels_layer = self._make_labels(layers)
             self._insert(labels_layer, layers.image)
-        job = start_job(self._viewer, layers, labels_layer, is_new=is_new)
-        self._replace_job(job)
+        note_use(labels_layer, layers.image)
+        self._keep_together(layers.image)
+        self._replace_job(start_job(self._viewer, layers, labels_layer, is_new=is_new))
+        return labels_layer
+
+    def _make_labels(self, layers: PromptLayers) -> Labels:
+        """Make a labels layer for the image."""
+        labels_layer = make_objects_layer(layers.image, layers.planes)
+        note_made(labels_layer, layers.image)
+        return labels_layer
+
+    def _keep_together(self, image: Image) -> None:
+        """Move the labels layers that we made for an image whenever it moves."""
+        if image not in self._following:
+            self._following[image] = Following(image, made_for)
 
     def _insert(self, labels_layer: Labels, image: Image) -> None:
         """Put a new labels layer on top of the image; the active layer stays active."""
@@ -172,8 +205,11 @@ class Workspace:
     def _replace_job(self, job: AnnotationJob | None) -> None:
         former, self.job = self.job, job
         if former is not None:
+            former.labels_layer.events.data.disconnect(self._check_labels)
             former.leave()
             former.layers.clear_preview()
+        if job is not None:
+            job.labels_layer.events.data.connect(self._check_labels)
         if job is None or former is None:
             self.pixels_changed.emit()
         self.job_changed.emit(former)
@@ -186,7 +222,8 @@ class Workspace:
         job = self.job
         if job is None or event.value is not job.labels_layer:
             return
-        labels_layer = make_objects_layer(job.image, job.planes)
+        labels_layer = self._make_labels(job.layers)
+        note_use(labels_layer, job.image)
         self._replace_job(start_job(self._viewer, job.layers, labels_layer, is_new=True))
         QTimer.singleShot(0, self._insert_missing_labels)
 
@@ -196,3 +233,10 @@ class Workspace:
             return
         if job.image in self._viewer.layers:
             self._insert(job.labels_layer, job.image)
+
+    def _check_labels(self, _event: Any = None) -> None:
+        """Continue in a new labels layer if new data made ours unusable."""
+        job = self.job
+        if job is not None and not is_labels_layer_for(job.labels_layer, job.planes):
+            labels_layer = self._use_labels(job.layers, None)
+            self.labels_lost.emit(job.labels_layer.name, labels_layer.name)

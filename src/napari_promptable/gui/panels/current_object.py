@@ -10,9 +10,9 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSpinBox,
     QWidget,
 )
+from superqt import QLargeIntSpinBox
 
 from napari_promptable.gui.panels.candidates import CandidatePanel
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
@@ -30,7 +30,7 @@ _ARROW_WIDTH = 32
 class CurrentObjectPanel(QWidget):
     """The object that prompts belong to, and what the user can do with it."""
 
-    object_selected = Signal(int)
+    object_selected = Signal(object)  # ids of 64 bits do not fit an int of Qt
     tool_requested = Signal(str)
     new_object_requested = Signal()
     segment_requested = Signal()
@@ -39,6 +39,7 @@ class CurrentObjectPanel(QWidget):
     undo_requested = Signal()
     redo_requested = Signal()
     boxes_to_objects_requested = Signal()
+    clear_requested = Signal()
     save_prompts_requested = Signal(str)  # path
     refine_requested = Signal()
 
@@ -54,9 +55,11 @@ class CurrentObjectPanel(QWidget):
 
     def _make_identity(self) -> QHBoxLayout:
         self._id = name_widget(
-            QSpinBox(), "object_id", "Id of the object; choosing one brings back its prompts"
+            QLargeIntSpinBox(),
+            "object_id",
+            "Id of the object; choosing one brings back its prompts",
         )
-        self._id.setRange(1, 2**31 - 1)
+        self._id.setRange(1, 2**64 - 1)
         self._id.setKeyboardTracking(False)
         self._id.valueChanged.connect(self.object_selected)
         new = make_button("New (N)", "new_object", "Start another object (N)")
@@ -94,16 +97,25 @@ class CurrentObjectPanel(QWidget):
             "Boxes → objects", "boxes_to_objects", "Save one object for each box you drew"
         )
         many.clicked.connect(self.boxes_to_objects_requested)
-        return row_of(segment, self._live, many)
+        clear = make_button(
+            "✕",
+            "clear_prompts",
+            "Remove all prompts of this object (Shift+C)",
+        )
+        clear.setMaximumWidth(_ARROW_WIDTH)
+        clear.clicked.connect(self.clear_requested)
+        return row_of(segment, self._live, clear, many)
 
     def _make_commits(self) -> QHBoxLayout:
         self._commit = make_button(
             "Commit (C)", "commit", "Save the object to the labels layer (C)"
         )
         self._commit.clicked.connect(self.commit_requested)
-        self._undo = make_button("↶", "undo", "Undo the last change of the labels")
+        self._undo = make_button(
+            "↶", "undo", "Undo the last change of the labels (Ctrl+Z: newest prompt first)"
+        )
         self._undo.clicked.connect(self.undo_requested)
-        self._redo = make_button("↷", "redo", "Redo the change you undid last")
+        self._redo = make_button("↷", "redo", "Redo the change you undid last (Ctrl+Shift+Z)")
         self._redo.clicked.connect(self.redo_requested)
         for button in (self._undo, self._redo):
             button.setMaximumWidth(_ARROW_WIDTH)

@@ -61,7 +61,7 @@ class ObjectRow:
 class _ObjectTable(QAbstractTableModel):
     """Rows for Qt's table; the first column shows the colour and hides the object."""
 
-    visibility_changed = Signal(int, bool)
+    visibility_changed = Signal(object, bool)
 
     def __init__(self, color_of: Callable[[int], QColor], parent: QWidget) -> None:
         super().__init__(parent)
@@ -115,12 +115,12 @@ class ObjectList(QWidget):
         Returns the colour of an object id.
     """
 
-    object_chosen = Signal(int)
+    object_chosen = Signal(object)  # ids of 64 bits do not fit an int of Qt
     delete_requested = Signal(list)
     merge_requested = Signal(list)
-    id_chosen = Signal(int, int)
+    id_chosen = Signal(object, object)
     class_name_chosen = Signal(list, str)
-    visibility_changed = Signal(int, bool)
+    visibility_changed = Signal(object, bool)
     policy_chosen = Signal(str)
     count_changed = Signal(int)
 

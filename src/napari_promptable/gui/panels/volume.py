@@ -156,11 +156,11 @@ class VolumePanel(QWidget):
         return bool(self._all.isChecked())
 
     def set_axes(self, axes: Sequence[tuple[str, int]]) -> None:
-        """Offer (name, axis) pairs and choose the last one."""
+        """Offer (name, axis) pairs and choose the first one."""
         self._axis.clear()
         for text, axis in axes:
             self._axis.addItem(text, axis)
-        self._axis.setCurrentIndex(len(axes) - 1)
+        self._axis.setCurrentIndex(0)
         self._axis.setEnabled(len(axes) > 1)
 
     def set_length(self, length: int) -> None:

@@ -108,10 +108,10 @@ class Live:
             self._workspace.job.session.answers.accept(answer)
 
     def show_answer(self, index: Index) -> None:
-        """Show the current object's mask on a plane, or none."""
+        """Show what a commit would write of the current object on a plane, or nothing."""
         job = self._workspace.job
         if job is not None:
-            job.layers.show_mask(index, job.session.answers.mask(index))
+            job.show_mask(index, job.session.answers.mask(index))
 
     # on request
 

@@ -18,6 +18,7 @@ from napari_promptable.models.cpu.decoder import (
     TwoWayTransformerPlan,
 )
 from napari_promptable.models.cpu.hiera import HieraPlan
+from napari_promptable.models.cpu.memory_attention import RotaryAttentionPlan
 from napari_promptable.models.cpu.packed import (
     GeluConvolution,
     PackedBottleneck,
@@ -33,6 +34,7 @@ from napari_promptable.models.mask_decoder import MaskUpscaling, TwoWayTransform
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.fpn_neck import FpnNeck
 from napari_promptable.models.sam2.hiera import Hiera
+from napari_promptable.models.sam2.memory_attention import RotaryAttention
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.models.tiny_vit import InvertedBottleneck, Perceptron, Transition
 from napari_promptable.models.vit import ViTEncoder
@@ -71,7 +73,7 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     if isinstance(sam.image_encoder, ViTEncoder):
         sam.image_encoder = ViTPlan(sam.image_encoder, packed)
     elif isinstance(sam, Sam2):
-        _prepare_hiera(sam, packed)
+        _prepare_sam2(sam, packed)
     else:
         pack_layers(sam.image_encoder, packed)
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -89,18 +91,24 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     return sam
 
 
-def _prepare_hiera(sam: Sam2, packed: bool | None) -> None:
-    """Exchange SAM 2's image encoder; it takes over the decoder's view of the fine levels."""
-    trunk, neck = (
-        sam.image_encoder.get_submodule("trunk"),
-        sam.image_encoder.get_submodule("neck"),
-    )
+def _prepare_sam2(sam: Sam2, packed: bool | None) -> None:
+    """Exchange SAM 2's image encoder and memory attention.
+
+    The encoder takes over the decoder's view of the fine levels.
+    """
+    trunk, neck = (sam.image_encoder.get_submodule(part) for part in ("trunk", "neck"))
     assert isinstance(trunk, Hiera) and isinstance(neck, FpnNeck)
     decoder = sam.mask_decoder
     assert isinstance(decoder.conv_s0, nn.Conv2d) and isinstance(decoder.conv_s1, nn.Conv2d)
     details = (decoder.conv_s0, decoder.conv_s1)
     sam.image_encoder = HieraPlan(trunk, neck, details, sam.image_size, packed)
     decoder.conv_s0, decoder.conv_s1 = nn.Identity(), nn.Identity()
+    for layer in sam.memory_attention.layers:
+        for name in ("self_attn", "cross_attn_image"):
+            attention = layer.get_submodule(name)
+            assert isinstance(attention, RotaryAttention)
+            setattr(layer, name, RotaryAttentionPlan(attention, packed))
+    pack_layers(sam.memory_attention, packed)
 
 
 def pack_layers(network: nn.Module, packed: bool | None) -> None:

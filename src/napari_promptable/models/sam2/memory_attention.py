@@ -57,13 +57,19 @@ class RotaryAttention(nn.Module):
         Tensor, shape (N, K, C)
             What the cells have found.
         """
+        queries, keys = self.place(q, k, rotations, num_unplaced)
+        heads = [x[:, None] for x in (queries, keys, self.v_proj(v))]
+        attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2])
+        return self.out_proj(attended[:, 0])  # type: ignore[no-any-return]
+
+    def place(
+        self, q: Tensor, k: Tensor, rotations: Tensor, num_unplaced: int
+    ) -> tuple[Tensor, Tensor]:
+        """Project queries and keys, and rotate all that are on a grid; see `forward`."""
         queries, keys = self.q_proj(q), self.k_proj(k)
         num_placed = keys.shape[1] - num_unplaced
-        keys = torch.cat([rotate(keys[:, :num_placed], rotations), keys[:, num_placed:]], dim=1)
-        attended = F.scaled_dot_product_attention(
-            rotate(queries, rotations), keys, self.v_proj(v)
-        )
-        return self.out_proj(attended)  # type: ignore[no-any-return]
+        placed = rotate(keys[:, :num_placed], rotations)
+        return rotate(queries, rotations), torch.cat([placed, keys[:, num_placed:]], dim=1)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -77,8 +83,8 @@ class MemoryAttentionLayer(nn.Module):
 
     def __init__(self, embed_dim: int, memory_dim: int, mlp_dim: int) -> None:
         super().__init__()
-        self.self_attn = RotaryAttention(embed_dim, embed_dim)
-        self.cross_attn_image = RotaryAttention(embed_dim, memory_dim)
+        self.self_attn: nn.Module = RotaryAttention(embed_dim, embed_dim)
+        self.cross_attn_image: nn.Module = RotaryAttention(embed_dim, memory_dim)
         self.linear1 = nn.Linear(embed_dim, mlp_dim)
         self.linear2 = nn.Linear(mlp_dim, embed_dim)
         self.norm1 = nn.LayerNorm(embed_dim)

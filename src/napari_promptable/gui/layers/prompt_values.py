@@ -1,0 +1,136 @@
+"""Prompts as they lie on the prompt layers, and as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Layer, Points, Shapes
+
+from napari_promptable.gui.layers.adapters import (
+    NEGATIVE,
+    OFFERED,
+    POSITIVE,
+    next_click,
+    set_default_features,
+    set_next_click,
+    show_signs,
+)
+from napari_promptable.masks import ellipse_to_polygon
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import FOREGROUND, PlanePrompts
+
+
+def read_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
+    planes: PlaneAxes,
+    object_id: int,
+) -> dict[Index, PlanePrompts]:
+    """Read one object's prompts from the prompt layers.
+
+    Parameters
+    ----------
+    points, boxes : Points, Shapes or None
+        The prompt layers.
+    to_image : callable
+        Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
+    planes : PlaneAxes
+        Of the image.
+    object_id : int
+        Prompts of other objects are left out.
+
+    Returns
+    -------
+    dict of Index to PlanePrompts
+        By plane, planes outside the image left out; clicks in the layer's order.
+    """
+    clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
+    regions: dict[Index, tuple[list[Any], list[Any]]] = {}
+    if points is not None and len(points.data):
+        indices, positions = planes.split(to_image(points, np.asarray(points.data)))
+        for i in np.flatnonzero(_belongs(points, object_id)):
+            row = points.features.iloc[i]
+            label = int(row["label"] != NEGATIVE)
+            refined = None if int(row["refines"]) == OFFERED else int(row["refines"])
+            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
+    if boxes is not None and len(boxes.data):
+        for i in np.flatnonzero(_belongs(boxes, object_id)):
+            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
+            rectangles, outlines = regions.setdefault(indices[0], ([], []))
+            if boxes.shape_type[i] == "rectangle":
+                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
+            elif boxes.shape_type[i] == "ellipse":
+                outlines.append(ellipse_to_polygon(corners))
+            elif boxes.shape_type[i] == "polygon":
+                outlines.append(corners)
+    return {
+        index: PlanePrompts(
+            [position for position, _, _ in clicks.get(index, [])],
+            [label for _, label, _ in clicks.get(index, [])],
+            regions.get(index, ([], []))[0],
+            tuple(regions.get(index, ([], []))[1]),
+            tuple(refined for _, _, refined in clicks.get(index, [])),
+        )
+        for index in {**clicks, **regions}
+        if planes.contains(index)
+    }
+
+
+def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(layer.features["object_id"].astype(int) == object_id)
+
+
+def write_layers(
+    points: Points | None,
+    boxes: Shapes | None,
+    planes: PlaneAxes,
+    object_id: int,
+    prompts: Mapping[Index, PlanePrompts],
+) -> None:
+    """Show one object's prompts on the prompt layers instead of the ones there."""
+    if points is not None:
+        _write_points(points, planes, object_id, prompts)
+    if boxes is not None:
+        _write_boxes(boxes, planes, object_id, prompts)
+
+
+def _write_points(
+    layer: Points, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    positions = [planes.join(index, plane.points_yx) for index, plane in prompts.items()]
+    labels = [n for plane in prompts.values() for n in plane.point_labels]
+    refines = [n for plane in prompts.values() for n in plane.refines]
+    sign = next_click(layer)
+    layer.selected_data = set()
+    layer.data = np.concatenate([np.empty((0, len(planes.shape))), *positions])
+    layer.features = {
+        "label": np.array([POSITIVE if n == FOREGROUND else NEGATIVE for n in labels], object),
+        "object_id": np.full(len(labels), object_id),
+        "refines": np.array([OFFERED if n is None else n for n in refines], int),
+    }
+    layer.feature_defaults = {"label": sign, "object_id": object_id, "refines": OFFERED}
+    show_signs(layer)
+    set_next_click(layer, sign)
+
+
+def _write_boxes(
+    layer: Shapes, planes: PlaneAxes, object_id: int, prompts: Mapping[Index, PlanePrompts]
+) -> None:
+    layer.selected_data = set()
+    layer.data = []
+    layer.features = {"object_id": np.array([], int)}  # napari keeps old ones
+    set_default_features(layer, object_id=object_id)
+    for index, plane in prompts.items():
+        for top, left, bottom, right in plane.boxes_yxyx:
+            corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
+            _add_shape(layer, planes.join(index, corners), "rectangle")
+        for polygon in plane.polygons_yx:
+            _add_shape(layer, planes.join(index, polygon), "polygon")
+
+
+def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:
+    layer.add(vertices, shape_type=kind)

@@ -1,0 +1,141 @@
+"""What happens to clicks and shapes that go wrong, and how they are undone."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_promptable.gui.layers.prompt_layers import CLICKED_OUTSIDE, DREW_LINE, IN_3D
+
+pytestmark = pytest.mark.gui
+
+BIG = {"shape": (60, 80), "centres": [(30, 40)], "radius": 14.0}
+
+
+def press_with_control(user, key: str, shift: bool = False) -> None:
+    modifiers = Qt.KeyboardModifier.ControlModifier
+    if shift:
+        modifiers |= Qt.KeyboardModifier.ShiftModifier
+    user.qtbot.keyClick(user.canvas, getattr(Qt.Key, f"Key_{key}"), modifiers)
+    user.wait_idle()
+
+
+def test_control_z_undoes_clicks_before_labels(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    committed = user.labels
+    user.click(user.world(*disks.centres[1]))
+    user.click(user.world(41, 57))
+    press_with_control(user, "Z")
+    assert len(user.points.data) == 1
+    assert user.status == "Newest prompt undone."
+    press_with_control(user, "Z")
+    assert len(user.points.data) == 0
+    assert not user.preview_mask.any()
+    np.testing.assert_array_equal(user.labels, committed)
+    press_with_control(user, "Z", shift=True)
+    np.testing.assert_allclose(user.points.data, [disks.centres[1]], atol=0.3)
+    press_with_control(user, "Z")
+    press_with_control(user, "Z")
+    assert not user.labels.any()
+    assert user.status.startswith("Commit undone: ")
+
+
+def test_all_prompts_are_removed_at_once(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    user.click(user.world(32, 42))
+    user.push("clear_prompts")
+    assert len(user.points.data) == 0
+    assert not user.preview_mask.any()
+    press_with_control(user, "Z")
+    assert len(user.points.data) == 2
+    assert user.preview_mask.any()
+
+
+def test_a_click_outside_is_dropped_and_blocks_nothing(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.points.add([[-20.0, 40.0]])
+    user.wait_idle()
+    assert len(user.points.data) == 0
+    assert user.status == CLICKED_OUTSIDE
+    user.click(user.world(30, 40))
+    assert user.preview_mask.any()
+    user.press("C")
+    assert user.labels.any()
+
+
+def test_lines_are_said_to_be_no_prompts(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(**BIG).image)
+    user.boxes.add(np.array([[25.0, 40.0], [36.0, 40.0]]), shape_type="line")
+    user.wait_idle()
+    assert user.status == DREW_LINE
+
+
+def test_no_prompt_is_taken_in_3d(open_plugin, make_disks) -> None:
+    disks = make_disks(shape=(4, 60, 80), centres=[(1, 30, 40)])
+    user = open_plugin(disks.image)
+    user.viewer.dims.ndisplay = 3
+    user.points.add([[1.0, 30.0, 40.0]])
+    user.wait_idle()
+    assert len(user.points.data) == 0
+    assert user.status == IN_3D
+    user.viewer.dims.ndisplay = 2
+    user.viewer.dims.set_point(0, 1)
+    user.push("tool_positive")
+    user.click(user.on_plane(30, 40))
+    assert user.preview_mask.any()
+
+
+def test_the_next_object_begins_with_a_positive_click(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(**BIG).image)
+    user.click(user.world(30, 40))
+    user.press("T")
+    assert user.control("tool_negative").isChecked()
+    user.press("C")
+    assert user.control("tool_positive").isChecked()
+    user.click(user.world(30, 40))
+    assert list(user.points.features["label"]) == ["positive"]
+
+
+def test_a_click_with_control_excludes(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(**BIG).image)
+    user.click(user.world(30, 40))
+    pixel = user.pixel(user.world(36, 46))
+    user.qtbot.mouseMove(user.canvas, pixel)
+    user.qtbot.mouseClick(
+        user.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, pixel
+    )
+    user.wait_idle()
+    user.click(user.world(28, 38))
+    assert list(user.points.features["label"]) == ["positive", "negative", "positive"]
+
+
+def test_a_covered_commit_keeps_prompts_and_id(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.click(user.world(30, 40))
+    user.press("C")
+    before = user.labels
+    user.click(user.world(30, 40))
+    assert not user.preview_mask.any(), "the preview shows what a commit would write"
+    user.press("C")
+    np.testing.assert_array_equal(user.labels, before)
+    assert len(user.points.data) == 1
+    assert user.control("object_id").value() == 2
+    assert user.status.startswith("Object 2 was not saved: object 1 holds all of its pixels.")
+
+
+def test_napari_keeps_its_keys_on_labels_layers(open_plugin, make_disks) -> None:
+    disks = make_disks(**BIG)
+    user = open_plugin(disks.image)
+    user.viewer.layers.selection.active = user.objects
+    user.objects.selected_label = 1
+    user.press("P")
+    assert user.objects.mode == "paint"
+    user.objects.paint((30, 40), 1)
+    user.press("M")
+    assert user.objects.selected_label == 2
