@@ -1,24 +1,17 @@
 #!/usr/bin/env bash
-# Run the tests without a window, then those with real napari windows.
+# Run the tests in two processes, and end with one line: N passed, N failed[, N skipped].
 #
 #     scripts/run_tests.sh PYTHON [ARGUMENTS OF PYTEST]
 #
-# With arguments, pytest gets just these. The window tests run in a process of their own, which
-# is replaced when a graphics driver crashes it (src/napari_promptable/gui/canvas.py tells of one
-# way). Only the test that was running is then repeated, at most twice; a test that fails
+# With arguments, pytest gets just these. Each file runs in one process. A process that a
+# graphics driver crashes is replaced (src/napari_promptable/gui/layers/canvas.py describes one
+# way), and only the test that was running is repeated, at most twice; a test that fails
 # without a crash is not.
-set -uo pipefail
+set -euo pipefail
 python=$1
 shift
 
-if [ $# -gt 0 ]; then
-    exec "$python" -m pytest "$@"
+if [ $# -eq 0 ]; then
+    set -- -n 2 --dist loadfile --reruns 2 --only-rerun '^crash$'
 fi
-
-failed=()
-"$python" -m pytest src tests -m "not gui" || failed+=("tests without a window")
-"$python" -m pytest -n 1 --reruns 2 --only-rerun '^crash$' tests -m gui || failed+=("window tests")
-if [ ${#failed[@]} -gt 0 ]; then
-    printf 'failed: %s\n' "${failed[@]}" >&2
-    exit 1
-fi
+exec "$python" -m pytest "$@"

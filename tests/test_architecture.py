@@ -1,13 +1,21 @@
-"""What importing loads. `lint-imports` (pyproject.toml) checks which folder imports which."""
+"""What importing loads, and how long modules and classes are.
+
+`lint-imports` (pyproject.toml) checks which folder imports which.
+"""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 PACKAGE = "napari_promptable"
+SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
+
+MAX_LINES, MAX_METHODS = 400, 20
 
 QT_AND_NAPARI = {"magicgui", "napari", "qtpy", "superqt", "vispy", "PyQt5", "PyQt6", "PySide6"}
 HEAVY = QT_AND_NAPARI | {"torch", "numpy", "scipy", "skimage"}
@@ -20,6 +28,30 @@ def find_loaded(module: str, names: set[str]) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     return result.stdout.strip()
+
+
+def read_modules() -> dict[str, str]:
+    """Source text by path below the package."""
+    return {
+        path.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8")
+        for path in SOURCE.rglob("*.py")
+    }
+
+
+def test_modules_are_short() -> None:
+    lengths = {name: text.count("\n") for name, text in read_modules().items()}
+    assert {name for name, length in lengths.items() if length > MAX_LINES} == set()
+
+
+def test_classes_have_few_methods() -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    num_methods = {
+        f"{name} {node.name}": sum(isinstance(part, functions) for part in node.body)
+        for name, text in read_modules().items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name for name, num in num_methods.items() if num > MAX_METHODS} == set()
 
 
 def test_importing_the_package_is_light() -> None:

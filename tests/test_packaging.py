@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 
 import napari_promptable
 
+pytestmark = pytest.mark.slow
+
 NAME = "napari-promptable"
 ROOT = Path(__file__).parents[1]
 QT_BINDINGS = {"pyqt5", "pyqt6", "pyside2", "pyside6"}

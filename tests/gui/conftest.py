@@ -4,7 +4,7 @@
     The shared segmenter as a model that the plugin loads; it can be held up in mid-work.
 ``make_disks``
     Images, and stacks, of bright disks at known places, with the truth.
-``desk``
+``desk``, ``make_desk``
     A viewer without a window, and the plugin's widget on it; returns a `Desk`.
 ``open_plugin``
     Opens napari with an image and the plugin's widget; returns a `User`.
@@ -263,6 +263,10 @@ class User:
     def wait_idle(self) -> None:
         self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
 
+    def process_events(self) -> None:
+        """Deliver the events and the timers without delay that are due."""
+        QApplication.processEvents()
+
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
 
@@ -419,6 +423,9 @@ class Desk:
         scheduler = self.widget.controller.scheduler
         self._qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=20_000)
 
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        self._qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
+
     @property
     def job(self):
         return self.widget.controller.workspace.job
@@ -494,7 +501,20 @@ class Desk:
 
 
 @pytest.fixture
-def desk(qtbot, make_disks, fake_model) -> Iterator[Desk]:
-    desk = Desk(qtbot, make_disks().image)
-    yield desk
-    desk.close()
+def make_desk(qtbot, fake_model) -> Iterator[Callable[[np.ndarray], Desk]]:
+    """Factory of desks with an image."""
+    desks: list[Desk] = []
+
+    def make(image: np.ndarray) -> Desk:
+        desks.append(Desk(qtbot, image))
+        return desks[-1]
+
+    yield make
+    fake_model.open_gates()
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(make_desk, make_disks) -> Desk:
+    return make_desk(make_disks().image)

@@ -107,7 +107,7 @@ def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> Non
     size = user.widget.size()
     for message in LONG_MESSAGES:
         panel.status.set_status(message)
-        user.qtbot.wait(1)
+        user.process_events()
         [area] = panel.findChildren(QScrollArea)
         assert user.widget.size() == size, "no message moves or widens the panel"
         assert area.verticalScrollBar().maximum() == 0, "no need to scroll"

@@ -49,7 +49,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
     user, disks = held_user()
     deleted = user.viewer.layers[name]
     user.viewer.layers.remove(deleted)
-    user.qtbot.wait(1)
+    user.process_events()
     user.model.open_gates()
     user.wait_idle()
     assert user.notifications == []
@@ -208,7 +208,7 @@ def test_closing_the_dock_while_working(held_user) -> None:
     assert user.layer_names == ["image", "image objects"]
     user.model.open_gates()
     user.wait_idle()
-    user.qtbot.wait(1)
+    user.process_events()
     assert not objects.data.any()
     assert user.notifications == []
 
@@ -235,11 +235,12 @@ def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
     keys = dict(user.viewer.keymap)
     own = user.viewer.layers["own"]
     user.choose("labels", "own")
-    assert {str(key) for key in own.keymap} == {"C", "D", "M", "N", "P", "S", "T"}
+    ours = {"C", "D", "H", "N", "S", "Shift+C", "T", "Y"}
+    assert {str(key) for key in own.keymap} == ours, "M, P and undo stay napari's"
     user.choose("labels", "image objects")
     assert {str(key): action for key, action in own.keymap.items()} == {"C": keep}
     objects, image = user.objects, user.image
-    assert {str(key) for key in objects.keymap} == {"C", "D", "M", "N", "P", "S", "T"}
+    assert {str(key) for key in objects.keymap} == ours
     user.close_dock()
     assert user.layer_names == ["image", "image objects", "own"]
     assert objects.keymap == {}

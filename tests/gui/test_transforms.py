@@ -119,7 +119,7 @@ def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> N
     channels = np.stack([np.zeros_like(disks.image), disks.image])
     user = open_plugin(channels)  # channel 0, which is empty, is in view
     assert user.index() == (0,)
-    user.choose("channel", "channel 2 of 3")
+    user.choose("channel", "channel 2 of 2")
     user.click(user.on_plane(*disks.centres[0]))
     np.testing.assert_array_equal(user.model.planes[-1], to_rgb8(disks.image))
     user.push("commit")

@@ -61,7 +61,7 @@ def propagate_in_part(user) -> None:
 def rows(user) -> list[tuple[int, str]]:
     """Id and slices of the objects in the list."""
     user.wait_idle()
-    user.qtbot.wait(20)  # the list is filled after events
+    user.process_events()  # the list is filled after events
     model = user.control("object_list").model()
     return [(row.object_id, row.slices) for row in model.rows]
 
@@ -518,6 +518,19 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
     assert {index for index, _ in saved.folder.read_planes()} == {(3,), (4,)}
 
 
+def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch) -> None:
+    """The thread of the last save may not have begun when napari is closed."""
+    monkeypatch.setattr("napari_promptable.gui.saving.autosave.call_in_thread", lambda *_: None)
+    user = open_stack(open_plugin, columns)
+    autosave = user.widget.controller.autosave
+    click_disk(user, 1)
+    user.press("C")
+    user.wait_for(lambda: not autosave._is_due)
+    autosave.save_now()
+    [saved] = autosave._places[user.session].shelf.find_sessions()
+    assert saved.num_objects == 1
+
+
 def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
@@ -527,8 +540,11 @@ def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
     user.wait_for(lambda: user.control("restore_session").isVisible())
     user.push("discard_session")
     user.wait_for(lambda: not user.control("restore_session").isVisible())
+    found = []
     user.widget.controller.recovery.look()
-    user.qtbot.wait(100)
+    user.widget.controller.autosave.find_session(found.append)
+    user.wait_for(lambda: bool(found))
+    assert found == [None]
     assert not user.control("restore_session").isVisible()
 
 

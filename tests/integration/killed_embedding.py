@@ -2,7 +2,8 @@
 
     python tests/integration/killed_embedding.py FOLDER [--kills 60] [--full 40] [--seed 0]
 
-Each process is forked from this one, which never writes, so starting one takes a millisecond.
+Each process is forked from this one, which never writes, so starting one takes a millisecond;
+see killing.py for what a moment is.
 Exits with an error if a store cannot be opened, an entry is wrong, or work is lost.
 """
 
@@ -11,11 +12,11 @@ import os
 import random
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import zarr  # noqa: F401  # once, for all processes
+from killing import fork, kill_at
 
 from napari_promptable.errors import CacheError
 from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
@@ -23,7 +24,7 @@ from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
 
 NUM_PLANES = 400
 FRESH_EVERY = 6  # kills, after which a new store is begun
-LONGEST_LIFE_S = 0.05
+MAX_MOMENT = 300  # about ten planes
 
 
 class QuickEncoder:
@@ -51,17 +52,6 @@ def embed(path: Path):
     return embed_planes(QuickEncoder(), "quick", read_plane, indices, store, (0, 255))
 
 
-def fork(work) -> int:
-    """Run something in a new process."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return pid
-
-
 def check(path: Path) -> int:
     """Open a store, compare all entries; how many there are."""
     if not (path / "zarr.json").exists():  # killed before anything was written
@@ -86,10 +76,7 @@ def kill_at_random(folder: Path, num_kills: int, chance: random.Random) -> tuple
         if kill % FRESH_EVERY == 0:
             path, before = folder / f"{kill}.zarr", 0
         num_leftovers = len(list(path.glob(".tmp-*")))
-        child = fork(lambda path=path: list(embed(path)))
-        time.sleep(chance.uniform(0, LONGEST_LIFE_S))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        kill_at(chance.randrange(1, MAX_MOMENT), lambda path=path: list(embed(path)))
         after = check(path)
         assert after >= before, (before, after)
         num_torn += len(list(path.glob(".tmp-*"))) > num_leftovers

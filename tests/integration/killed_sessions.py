@@ -3,24 +3,23 @@
     python killed_sessions.py FOLDER NUMBER_OF_KILLS
 
 Run by test_crashes.py in a process without torch and Qt, which can be forked. Prints, as JSON,
-how many objects survived each kill. What a child does follows from its seed, so that the parent
-knows the labels after every commit.
+how many objects survived each kill; killing.py says what a moment is. What a child does follows
+from its seed, so that the parent knows the labels after every commit.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import zarr
+from killing import kill_at
 
 from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.annotation.session import SegmentationSession
@@ -30,7 +29,7 @@ from napari_promptable.planes import PlaneAxes
 
 SHAPE = (4, 64, 64)
 PLANES = PlaneAxes(SHAPE, (1, 2))
-MAX_DELAY_S = 0.25
+MAX_MOMENT = 400  # about ten commits
 NUM_COMMITS = 500
 
 
@@ -96,13 +95,8 @@ def main(folder: Path, num_kills: int) -> None:
     for seed in range(num_kills):
         place = folder / str(seed)
         place.mkdir()
-        child = os.fork()
-        if child == 0:
-            commit_and_save(place, seed)
-            os._exit(0)
-        time.sleep(random.Random(seed).uniform(0, MAX_DELAY_S))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        moment = random.Random(seed).randrange(1, MAX_MOMENT)
+        kill_at(moment, partial(commit_and_save, place, seed))
         counts.append(check(place, seed))
         shutil.rmtree(place)
     print(json.dumps(counts))

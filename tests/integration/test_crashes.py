@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NUM_KILLS = 60
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")

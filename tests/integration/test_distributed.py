@@ -26,6 +26,8 @@ from napari_promptable.transforms import to_rgb8
 
 distributed = pytest.importorskip("distributed")
 
+pytestmark = pytest.mark.slow
+
 NUM_PLANES = 16
 
 

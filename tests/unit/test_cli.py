@@ -72,6 +72,7 @@ def test_models_are_listed(capsys) -> None:
     assert "375 MB" in next(line for line in lines if line.startswith("vit_b "))
 
 
+@pytest.mark.slow
 def test_listing_models_does_not_import_torch() -> None:
     code = (
         "import sys; from napari_promptable.cli import main; main(['models', 'list']); "
@@ -341,6 +342,7 @@ def test_a_plot_without_matplotlib_is_refused_before_the_work(capsys, monkeypatc
     assert_is_mistake(capsys, arguments, "pip install 'napari-promptable[plot]'")
 
 
+@pytest.mark.slow
 def test_the_script_and_the_module_give_the_same_labels(tmp_path) -> None:
     name = "fluorescence_nuclei"
     prompts = sample_path(name).with_name(f"{name}.prompts.json")
@@ -355,6 +357,7 @@ def test_the_script_and_the_module_give_the_same_labels(tmp_path) -> None:
     assert set(np.unique(first)) <= {0, *sample_prompts(name).objects}
 
 
+@pytest.mark.slow
 def test_the_module_exits_with_the_code_of_the_command() -> None:
     command = [*AS_MODULE, "models", "path", "vit_x"]
     done = subprocess.run(command, capture_output=True, text=True)

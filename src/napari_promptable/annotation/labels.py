@@ -284,8 +284,11 @@ def find_extents(plane: Any) -> dict[int, Extent]:
     dict of int to (slice, slice)
         By id.
     """
-    ids, numbers = np.unique(np.asarray(plane), return_inverse=True)
-    places = ndimage.find_objects(numbers.reshape(np.shape(plane)) + 1)
+    pixels = np.asarray(plane)
+    if not pixels.any():
+        return {}
+    ids, numbers = np.unique(pixels, return_inverse=True)
+    places = ndimage.find_objects(numbers.reshape(pixels.shape) + 1)
     return {
         int(object_id): place
         for object_id, place in zip(ids.tolist(), places, strict=True)

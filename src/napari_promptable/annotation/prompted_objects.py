@@ -108,6 +108,17 @@ class PromptedObjects:
         """Set the prompts of some objects, as part of a verb that concerns labels too."""
         self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
 
+    def add(self, objects: Prompts) -> list[int]:
+        """Add objects with prompts, under free ids where theirs are taken; returns the ids."""
+        taken = {*self.objects, *self._labels.records.object_ids}
+        ids = []
+        for object_id, planes in objects.items():
+            free = object_id if object_id not in taken else max(*taken, *objects) + 1
+            taken.add(free)
+            ids.append(free)
+            self.assign({free: planes})
+        return ids
+
     def replace(self, planes: PromptsByPlane) -> None:
         """Set all prompts of the current object; planes without prompts are left out.
 

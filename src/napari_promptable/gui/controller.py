@@ -7,6 +7,7 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
+from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.messages import describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
@@ -19,6 +20,7 @@ from napari_promptable.gui.layers.canvas import CanvasGuard, LayerKeys, PointerW
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.model_names import is_bundled
 from napari_promptable.gui.panels.panel import Panel
+from napari_promptable.gui.reader import DROPS
 from napari_promptable.gui.saving.autosave import Autosave
 from napari_promptable.gui.saving.recovery import Recovery
 from napari_promptable.gui.work.scheduler import Scheduler
@@ -46,6 +48,8 @@ class PromptController:
         Verbs for the current object.
     object_actions : ObjectActions
         Verbs for objects in the labels layer.
+    file_actions : FileActions
+        Verbs for files.
     object_view : ObjectView
         Fills the list of objects.
     volume_actions : VolumeActions
@@ -72,6 +76,7 @@ class PromptController:
         self.choices = ChoiceActions(self._viewer, workspace, scheduler, offers, panel.choices)
         self.actions = PromptActions(workspace, scheduler)
         self.object_actions = ObjectActions(workspace, self.actions)
+        self.file_actions = FileActions(workspace, self.actions)
         self.object_view = ObjectView(workspace, panel.objects)
         self.volume_actions = VolumeActions(workspace, scheduler, self.actions, panel.volume)
         self.display = Display(
@@ -81,6 +86,7 @@ class PromptController:
         self.recovery = Recovery(self.autosave, panel.restore)
         self._connect_choices()
         self._connect_current_object()
+        self._connect_files()
         self._connect_objects()
         self._connect_volume()
         self._connect_work()
@@ -112,6 +118,7 @@ class PromptController:
         if self._is_closed:
             return
         self._is_closed = True
+        DROPS.dropped.disconnect(self.file_actions.load_prompts)
         self.display.close()
         self.scheduler.close()
         self.choices.close()
@@ -163,6 +170,12 @@ class PromptController:
         actions.failed.connect(self.display.show_error)
         actions.noted.connect(self.display.say)
         actions.acted.connect(self.display.refresh)
+
+    def _connect_files(self) -> None:
+        panel, actions = self.panel.files, self.file_actions
+        panel.load_prompts_requested.connect(actions.load_prompts)
+        panel.save_labels_requested.connect(actions.save_labels)
+        DROPS.dropped.connect(actions.load_prompts)
 
     def _connect_objects(self) -> None:
         panel, actions = self.panel.objects, self.object_actions
@@ -238,6 +251,7 @@ class PromptController:
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
             (session.history.changed, display.refresh),
+            (job.watch.due, self.scheduler.scan_soon),
             (session.records.changed, display.show_records),
         )
         for signal, slot in connections:

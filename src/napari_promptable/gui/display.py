@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari.utils.notifications import show_error
 
+from napari_promptable.annotation.patches import LabelPatch
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions.object_view import ObjectView
 from napari_promptable.gui.actions.review import ReviewActions
@@ -64,10 +65,11 @@ class Display:
         self._object_view.update(object_ids)
         self._review.show()
 
-    def show_labels(self, _patches: object) -> None:
+    def show_labels(self, patches: tuple[LabelPatch, ...]) -> None:
         """Redraw the labels layer after a change of its array."""
-        if self._workspace.job is not None:
-            self._workspace.job.labels_layer.refresh()
+        job = self._workspace.job
+        if job is not None:
+            job.watch.redraw(job.planes.index_of(patch.region) for patch in patches)
 
     def show_plane(self) -> None:
         """Follow the slice in view."""

@@ -64,6 +64,14 @@ def describe_saved_prompts(num_objects: int, path: str) -> str:
     return f"Prompts of {count_of(num_objects, 'object')} saved to {path}."
 
 
+def describe_loaded(object_ids: Sequence[int]) -> str:
+    """Say which objects came from a file."""
+    if not object_ids:
+        return "The file has no objects."
+    names = count_of(len(object_ids), "object")
+    return f"Prompts of {names} loaded. Object {object_ids[0]} is shown; commit it with C."
+
+
 def describe_refined(object_id: int) -> str:
     """Say how to correct an object that was picked."""
     return f"Object {object_id}: add + and − clicks where it is wrong, then commit (C)."

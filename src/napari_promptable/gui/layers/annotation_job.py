@@ -13,7 +13,7 @@ from napari.layers import Image, Labels
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.layers.adapters import visible_index
 from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
-from napari_promptable.gui.layers.labels_watch import LabelsWatch
+from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_at
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.masks import BoolArray
@@ -49,7 +49,7 @@ class AnnotationJob:
     session : SegmentationSession
         Of this labels layer and these plane axes.
     watch : LabelsWatch
-        Tracks which planes of the labels layer need a scan.
+        Finds the planes of the labels layer that changed.
     """
 
     viewer: ViewerModel
@@ -64,6 +64,20 @@ class AnnotationJob:
         self.watch.close()
         self.layers.keys.unbind(self.labels_layer)
         self.session.answers.forget()  # pixels or model may differ when the session resumes
+
+    def note_looks(self, looks: Looks) -> None:
+        """Update the records of planes that differ, and report them."""
+        for index, look in looks.planes.items():
+            is_changed = self.watch.accept(index, look)
+            if self.session.note_plane(index, look.extents) or is_changed:
+                self.watch.changed.emit(index)
+
+    def catch_up(self) -> None:
+        """Compare all planes of labels in memory at once."""
+        labels = self.labels_layer
+        if is_in_memory(labels) and labels.data.shape == self.planes.shape:
+            indices = self.planes.indices()
+            self.note_looks(look_at(LayerLabels(labels), self.planes, indices, self.watch.seen))
 
     @property
     def planes(self) -> PlaneAxes:
@@ -141,7 +155,7 @@ def start_job(
         Whether the labels layer is known to be empty.
     """
     layers.keys.bind(labels_layer, leave=_LABELS_KEYS)
-    watch = LabelsWatch(labels_layer, layers.planes, is_new=is_new)
+    watch = LabelsWatch(labels_layer, layers.planes, viewer.dims, is_new=is_new)
     session = _open_session(labels_layer, layers.planes)
     job = AnnotationJob(viewer, layers.image, layers, labels_layer, session, watch)
     watch.visible = job.visible_index()

@@ -12,7 +12,14 @@ from napari.layers import Labels, Layer
 from napari_promptable.errors import LabelError
 from napari_promptable.planes import PlaneAxes
 
-_ARRAY_ERRORS = (OSError, ValueError, TypeError, NotImplementedError, RuntimeError)
+_ARRAY_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    IndexError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What arrays raise where they cannot be read or written."""
 
 

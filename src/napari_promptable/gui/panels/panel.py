@@ -12,6 +12,7 @@ from napari_promptable.gui.panels.choices import ChoicePanel, Choices
 from napari_promptable.gui.panels.controls import STYLE, Section, column_in, make_line
 from napari_promptable.gui.panels.current_object import CurrentObjectPanel
 from napari_promptable.gui.panels.encoding import EncodingPanel
+from napari_promptable.gui.panels.files import FilePanel
 from napari_promptable.gui.panels.object_table import ObjectList
 from napari_promptable.gui.panels.restore import RestorePanel
 from napari_promptable.gui.panels.status import StatusPanel
@@ -43,6 +44,7 @@ class Panel(QWidget):
         self.restore = RestorePanel()
         self.choices = ChoicePanel(choices)
         self.object = CurrentObjectPanel()
+        self.files = FilePanel()
         self.volume = VolumePanel()
         self._volume_section = Section("Volume", "volume_fold", self.volume)
         self.objects = ObjectList(color_of)
@@ -65,6 +67,7 @@ class Panel(QWidget):
             self.choices,
             make_line(),
             self.object,
+            self.files,
             self._volume_section,
             self._objects_section,
             Section("Encoding", "encoding_fold", self.encoding),

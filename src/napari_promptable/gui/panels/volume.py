@@ -91,7 +91,7 @@ class VolumePanel(QWidget):
         grid.addWidget(self._all, 1, 0, 1, 2)
         return grid
 
-    def _make_review(self) -> QGridLayout:
+    def _make_review(self) -> QHBoxLayout:
         doubtful = make_button(
             "Next doubtful (D)", "next_doubtful", "Go to the next doubtful slice (D)"
         )
@@ -103,18 +103,13 @@ class VolumePanel(QWidget):
         )
         right.clicked.connect(self.looks_right_requested)
         absent = make_button(
-            "Not on this slice (H)",
+            "Not here",
             "not_here",
             "The object is not on this slice: remove it here and beyond, and stop "
             "propagation here (H)",
         )
         absent.clicked.connect(self.not_here_requested)
-        grid = QGridLayout()
-        grid.setSpacing(SPACING)
-        grid.addWidget(doubtful, 0, 0)
-        grid.addWidget(right, 0, 1)
-        grid.addWidget(absent, 1, 0, 1, 2)
-        return grid
+        return row_of(doubtful, right, absent)
 
     def _make_question(self) -> QWidget:
         question = QWidget()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -12,7 +13,6 @@ import numpy as np
 import xxhash
 from psygnal import Signal
 from qtpy.QtCore import QTimer
-from superqt.utils import create_worker
 
 from napari_promptable.annotation.patches import LabelPatch, LabelsArray
 from napari_promptable.annotation.session import SegmentationSession
@@ -30,6 +30,7 @@ from napari_promptable.annotation.session_json import (
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.planes import Index
 from napari_promptable.weights.checkpoints import cache_root
 
@@ -63,20 +64,23 @@ class Autosave:
         self._places: WeakKeyDictionary[SegmentationSession, _Place] = WeakKeyDictionary()
         self._job: AnnotationJob | None = None
         self._touched: set[Index] = set()
-        self._is_due = self._is_saving = False
+        self._is_due = False
+        self._running: _Save | None = None
         self._told = ""
         self._timer = QTimer(singleShot=True, interval=_PATIENCE_MS)
         self._timer.timeout.connect(self._save_soon)
 
     def follow(self, job: AnnotationJob | None) -> None:
         """Save another job's session from now on, after saving the changes of the last one."""
+        if self._job is not None:
+            self._job.catch_up()  # paint that no scan has seen yet
         self.save_now()
         if self._job is not None:
             session = self._job.session
             session.labels.changed.disconnect(self._note_patches)
             session.records.changed.disconnect(self._note_change)
             session.prompts.changed.disconnect(self._note_change)
-            self._job.watch.painted.disconnect(self._note_painted)
+            self._job.watch.changed.disconnect(self._note_plane)
         self._job = job
         if job is not None:
             session = job.session
@@ -84,7 +88,7 @@ class Autosave:
             session.labels.changed.connect(self._note_patches)
             session.records.changed.connect(self._note_change)
             session.prompts.changed.connect(self._note_change)
-            job.watch.painted.connect(self._note_painted)
+            job.watch.changed.connect(self._note_plane)
 
     def close(self) -> None:
         """Save pending changes, and stop."""
@@ -98,7 +102,7 @@ class Autosave:
         planes = self._job.planes
         self._note_planes(planes.index_of(patch.region) for patch in patches)
 
-    def _note_painted(self, index: Index) -> None:
+    def _note_plane(self, index: Index) -> None:
         self._note_planes([index])
 
     def _note_planes(self, indices: Iterable[Any]) -> None:
@@ -108,27 +112,24 @@ class Autosave:
 
     def _note_change(self, _about: object = None) -> None:
         self._is_due = True
-        self._timer.start()
+        if not self._timer.isActive():  # changes that never pause are saved, too
+            self._timer.start()
 
     # saving
 
     def _save_soon(self) -> None:
-        if self._is_saving:
+        if self._running is not None:
             self._timer.start()
             return
-        save = self._take_save()
-        if save is None:
-            return
-        self._is_saving = True
-        failed = partial(self._report, save)
-        create_worker(save, _connect={"finished": self._finish, "errored": failed})
+        save = self._running = self._take_save()
+        if save is not None:
+            call_in_thread(save, self._finish, partial(self._fail, save))
 
     def save_now(self) -> None:
         """Save pending changes, and wait for it."""
-        save = self._take_save()
-        if save is not None:
+        for save in filter(None, (self._running, self._take_save())):
             try:
-                save()
+                save()  # the running one may not even have begun
             except PromptableError as error:
                 self._report(save, error)
 
@@ -144,8 +145,12 @@ class Autosave:
             return None
         return _Save(place, state, self._model_name(), job.labels_layer.data, touched)
 
-    def _finish(self) -> None:
-        self._is_saving = False
+    def _finish(self, _result: None = None) -> None:
+        self._running = None
+
+    def _fail(self, save: _Save, error: Exception) -> None:
+        self._finish()
+        self._report(save, error)
 
     def _report(self, save: _Save, error: Exception) -> None:
         """Tell of a failure, once; the next save tries again."""
@@ -179,7 +184,7 @@ class Autosave:
                 found(others[0] if others else None)
 
         find = self._places[session].shelf.find_sessions
-        create_worker(find, _connect={"returned": deliver})
+        call_in_thread(find, deliver, _raise)
 
     def restore(self, saved: SavedSession) -> None:
         """Restore a saved session.
@@ -249,7 +254,7 @@ class _Place:
 
 
 class _Save:
-    """One save; called in a thread."""
+    """One save; written once, by whichever thread calls it first."""
 
     def __init__(
         self,
@@ -262,13 +267,21 @@ class _Save:
         self._folder, self._image_name = place.make_folder(), place.image_name
         self._state, self._model_name = state, model_name
         self._labels, self.touched = labels, touched
+        self._lock, self._is_written = Lock(), False
 
     def __call__(self) -> None:
         regions = {index: self._state.planes.region(index) for index in self.touched}
-        self._folder.save(
-            document_of(self._state, self._image_name, self._model_name),
-            {index: np.array(self._labels[region]) for index, region in regions.items()},
-        )
+        with self._lock:
+            if not self._is_written:
+                self._folder.save(
+                    document_of(self._state, self._image_name, self._model_name),
+                    {i: np.array(self._labels[region]) for i, region in regions.items()},
+                )
+                self._is_written = True
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _source_of(layer: Any) -> Path | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari_promptable.annotation.labels import find_extents
-from napari_promptable.annotation.patches import Extent
 from napari_promptable.errors import PromptableError
-from napari_promptable.gui.layers.labels_watch import LabelsWatch
+from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_at
+from napari_promptable.gui.layers.layer_labels import LayerLabels
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.worker import Task
-from napari_promptable.planes import Index
+from napari_promptable.planes import Index, PlaneAxes
+
+_PIXELS_AT_ONCE = 2**24  # so that a task takes a fraction of a second
 
 
 class LabelScan:
-    """Source of scans: each finds the objects on one plane of the labels layer.
+    """Source of scans: each compares some planes of the labels layer with the last scan.
 
     Parameters
     ----------
@@ -26,31 +27,32 @@ class LabelScan:
 
     def __init__(self, workspace: Workspace, report: Callable[[PromptableError], None]) -> None:
         self._workspace, self._report = workspace, report
-        self._unfinished: tuple[LabelsWatch, Index] | None = None
+        self._unfinished: tuple[LabelsWatch, list[Index]] | None = None
 
     def next_task(self) -> Task | None:
-        """Return the scan of the next plane whose labels may have changed."""
+        """Return the scan of the next planes whose labels may have changed."""
         job = self._workspace.job
-        index = None if job is None else self._take(job.watch)
-        if job is None or index is None:
+        if job is None:
             return None
-        labels, region = job.labels_layer.data, job.planes.region(index)
+        planes = job.planes
+        indices = self._take(job.watch, planes)
+        if not indices:
+            return None
+        labels, seen = LayerLabels(job.labels_layer), job.watch.seen
 
-        def done(extents: dict[int, Extent]) -> None:
+        def done(looks: Looks) -> None:
             self._unfinished = None
-            if job.session.note_plane(index, extents):
-                job.watch.painted.emit(index)
+            job.note_looks(looks)
+            if looks.error is not None:
+                self._report(looks.error)
 
-        def failed(error: PromptableError) -> None:
-            self._unfinished = None
-            self._report(error)
+        return Task("", lambda _: look_at(labels, planes, indices, seen), done, self._report)
 
-        return Task("", lambda _: find_extents(labels[region]), done, failed)
-
-    def _take(self, watch: LabelsWatch) -> Index | None:
-        """Return a plane to scan: again the last one if its scan was cancelled."""
+    def _take(self, watch: LabelsWatch, planes: PlaneAxes) -> list[Index]:
+        """Return the planes to scan: again the last ones if their scan was cancelled."""
         if self._unfinished is not None and self._unfinished[0] is watch:
             return self._unfinished[1]
-        index = watch.take()
-        self._unfinished = None if index is None else (watch, index)
-        return index
+        height, width = planes.plane_shape
+        indices = watch.take(max(1, _PIXELS_AT_ONCE // (height * width)))
+        self._unfinished = (watch, indices) if indices else None
+        return indices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.ahead import AllPlanes, PlaneInView, PlanesNearby
@@ -14,14 +15,17 @@ from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.propagation import Propagation
 from napari_promptable.gui.work.requests import Requests
 from napari_promptable.gui.work.scan import LabelScan
-from napari_promptable.gui.work.worker import Worker
+from napari_promptable.gui.work.worker import Worker, make_room_for_threads
 from napari_promptable.planes import Channel
+
+_SCAN_PATIENCE_MS = 100
 
 
 class Scheduler:
-    """Sources of work in order of urgency, and the two workers that serve them.
+    """Sources of work in order of urgency, and the workers that serve them.
 
-    Models are loaded by a worker of their own, so that labels are scanned during a download.
+    Models are loaded by a worker of their own, so that a download holds nothing up, and so are
+    labels scanned, so that paint is saved soon while planes are encoded.
 
     Parameters
     ----------
@@ -68,11 +72,14 @@ class Scheduler:
             self.live,
             self.propagation,
             self.in_view,
-            LabelScan(workspace, report),
             PlanesNearby(workspace, self._encoding, self.live),
             self._all_planes,
         )
-        for worker in (self._loader, self._worker):
+        self._scanner = Worker(LabelScan(workspace, report))
+        self._scan_timer = QTimer(singleShot=True, interval=_SCAN_PATIENCE_MS)
+        self._scan_timer.timeout.connect(self._scanner.wake)
+        make_room_for_threads()
+        for worker in self._workers:
             worker.started.connect(self.started.emit)
             worker.progressed.connect(self.progressed.emit)
             worker.stopped.connect(self._report_idle)
@@ -81,20 +88,31 @@ class Scheduler:
 
     def close(self) -> None:
         """Stop, and disconnect from a cluster in the background: that may take seconds."""
-        self._loader.close()
-        self._worker.close()
+        self._scan_timer.stop()
+        for worker in self._workers:
+            worker.close()
         embedder = self._encoding.embedder
         threading.Thread(target=embedder.close, daemon=True).start()
 
     @property
     def is_busy(self) -> bool:
         """Whether a task is running."""
-        return self._loader.is_busy or self._worker.is_busy
+        is_scan_due = self._scan_timer.isActive()
+        return is_scan_due or any(worker.is_busy for worker in self._workers)
 
     def wake(self) -> None:
         """Start the most urgent tasks, unless some are running."""
-        self._loader.wake()
-        self._worker.wake()
+        for worker in self._workers:
+            worker.wake()
+
+    def scan_soon(self) -> None:
+        """Scan the labels in a moment: a stroke changes them many times."""
+        if not self._scan_timer.isActive():
+            self._scan_timer.start()
+
+    @property
+    def _workers(self) -> tuple[Worker, ...]:
+        return self._loader, self._worker, self._scanner
 
     def demand(self) -> None:
         """Wake, and load the model even if that failed or was cancelled before."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from qtpy.QtCore import QObject, Signal
-from superqt.utils import create_worker
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_promptable.errors import CancelledError, PromptableError
+from napari_promptable.gui.work.threads import call_in_thread
+
+_MIN_THREADS = 6  # loading, encoding, scanning, saving, and some for napari
 
 
 class TaskControl(QObject):
@@ -118,13 +121,10 @@ class Worker(QObject):
         control.progressed.connect(self.progressed)
         if task.text:
             self.started.emit(task.text)
-        create_worker(
-            task.run,
-            control,
-            _connect={
-                "returned": lambda result: self._finish(control, lambda: task.done(result)),
-                "errored": lambda error: self._finish(control, lambda: _fail(task, error)),
-            },
+        call_in_thread(
+            partial(task.run, control),
+            lambda result: self._finish(control, lambda: task.done(result)),
+            lambda error: self._finish(control, lambda: _fail(task, error)),
         )
 
     def _finish(self, control: TaskControl, deliver: Callable[[], None]) -> None:
@@ -145,3 +145,9 @@ def _fail(task: Task, error: Exception) -> None:
     if not isinstance(error, PromptableError):
         raise error
     task.failed(error)
+
+
+def make_room_for_threads() -> None:
+    """Let Qt run more threads than there are cores, so that an encoder holds up no save."""
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(pool.maxThreadCount(), _MIN_THREADS))

@@ -251,6 +251,7 @@ class HieraPlan(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_embed = trunk.patch_embed
+        self.patch_embed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.grid_size = image_size // PATCH_STRIDE
         positions = trunk.positions(self.grid_size, self.grid_size)
         self.positions = positions.detach().flatten(0, 2)
@@ -279,7 +280,9 @@ class HieraPlan(nn.Module):
         return [torch.cat(maps) for maps in zip(*levels, strict=True)]
 
     def _encode(self, image: Tensor) -> list[Tensor]:
-        x = self.patch_embed(image).flatten(2)[0].T + self.positions
+        image = image.contiguous(memory_format=torch.channels_last)
+        x = self.patch_embed(image)[0].permute(1, 2, 0).flatten(0, 1)
+        x += self.positions
         sizes = [self.grid_size // POOL**stage for stage in range(len(self.laterals))]
         levels = [
             x.new_empty(size**2, width) for size, width in zip(sizes, self.dims, strict=True)

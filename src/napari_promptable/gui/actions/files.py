@@ -1,0 +1,81 @@
+"""Verbs for files: load prompts, save labels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from superqt.utils import create_worker
+
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.errors import PromptableError, PromptError
+from napari_promptable.files.label_images import write_labels
+from napari_promptable.files.prompts_json import PromptDocument, read_prompts
+from napari_promptable.gui.actions import messages
+from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.layers.workspace import Workspace
+
+
+class FileActions:
+    """Verbs for files.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds the annotation job.
+    actions : PromptActions
+        Reports success and errors.
+    """
+
+    def __init__(self, workspace: Workspace, actions: PromptActions) -> None:
+        self._workspace, self._actions = workspace, actions
+
+    def load_prompts(self, path: str) -> None:
+        """Add the objects of a prompts.json to the session."""
+        session = self._workspace.session
+        if session is None or not self._actions.can_write():
+            return
+        ids = self._actions.perform(_load, session, path)
+        if ids is not None:
+            self._actions.noted.emit(messages.describe_loaded(ids))
+
+    def save_labels(self, path: str) -> None:
+        """Write the labels layer to a file, in a thread."""
+        job = self._workspace.job
+        if job is None:
+            return
+
+        def fail(error: Exception) -> None:
+            if not isinstance(error, PromptableError):
+                raise error
+            self._actions.failed.emit(error)
+
+        def tell(_: None) -> None:
+            self._actions.noted.emit(f"Labels saved to {path}.")
+
+        write = partial(write_labels, path, job.labels_layer.data)
+        create_worker(write, _connect={"returned": tell, "errored": fail})
+
+
+def _load(session: SegmentationSession, path: str) -> list[int]:
+    """Read a file and add its objects; returns their ids in the session."""
+    document = read_prompts(path)
+    _check_image(document, session)
+    ids = session.prompts.add(document.objects)
+    if ids:
+        session.prompts.show(ids[0])
+    return ids
+
+
+def _check_image(document: PromptDocument, session: SegmentationSession) -> None:
+    """Refuse prompts of another image; PromptError."""
+    planes = session.planes
+    if document.image_shape != planes.shape:
+        raise PromptError(
+            f"these prompts belong to an image of shape {document.image_shape} "
+            f"({document.image_name!r}), not of {planes.shape}; open that image first"
+        )
+    if document.plane_axes != planes.axes:
+        raise PromptError(
+            f"these prompts lie on planes of the axes {document.plane_axes}, the viewer shows "
+            f"{planes.axes}; change the order of the axes first"
+        )
