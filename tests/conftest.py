@@ -65,7 +65,7 @@ class FakeSegmenter:
     batch_sizes : list of int
         How many were asked by each call of `predict_many`.
     carries_masks : bool
-        Whether it claims to be trained with masks of neighbouring slices.
+        Whether it claims to be better at masks of neighbouring slices than at boxes.
     """
 
     radii = (4.0, 6.0, 9.0)

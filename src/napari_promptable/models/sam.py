@@ -60,7 +60,7 @@ class Sam(nn.Module):
     instance_head : InstanceHead or None
         Maps of all objects at once; None for networks without.
     with_carried_masks : bool
-        Whether it is trained to find an object by its mask on a neighbouring slice alone.
+        Whether it finds an object better by its mask on a neighbouring slice than by a box.
     squashes_images : bool
         Whether images of any size are squashed to a square by `encode`; SAM keeps their sides'
         ratio, and is given resized ones.
@@ -226,7 +226,7 @@ def build_tiny_sam(
     with_details: bool = True,
     with_instance_maps: bool = True,
     with_quality_head: bool = True,
-    with_carried_masks: bool = True,
+    with_carried_masks: bool = False,
 ) -> Sam:
     """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
 
@@ -244,8 +244,9 @@ def build_tiny_sam(
         Whether there is a head that maps all objects at once.
     with_quality_head : bool, default True
         Whether predicted IoUs depend on features under the masks.
-    with_carried_masks : bool, default True
-        Whether it is trained with masks of neighbouring slices.
+    with_carried_masks : bool, default False
+        Whether propagation shows it masks of neighbouring slices; off until weights are shipped
+        with which that is better than boxes.
 
     Returns
     -------

@@ -167,7 +167,7 @@ class RemoteSegmenter:
 
     @property
     def carries_masks(self) -> bool:
-        """Whether the model can find an object by its mask on a neighbouring slice alone."""
+        """Whether it finds an object better by a neighbouring slice's mask than by a box."""
         return self._model.carries_masks
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class PromptableModel:
 
     @property
     def carries_masks(self) -> bool:
-        """Whether it can find an object by its mask on a neighbouring slice alone."""
+        """Whether it finds an object better by a neighbouring slice's mask than by a box."""
         return self.sam.with_carried_masks
 
     def look_closer(self, embedding: ImageEmbedding, prompts: PromptSet) -> None:

@@ -22,7 +22,7 @@ class Segmenter(Protocol):
 
     @property
     def carries_masks(self) -> bool:
-        """Whether it can find an object by its mask on a neighbouring slice alone."""
+        """Whether it finds an object better by a neighbouring slice's mask than by a box."""
         ...
 
     def encode(

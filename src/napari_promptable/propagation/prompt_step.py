@@ -151,7 +151,7 @@ class PromptStep:
 
 
 def _choose_kind(segmenter: Segmenter, kind: StepPrompt) -> StepPrompt:
-    """Give logits to a model that is trained for it, else a box, unless the user chose."""
+    """Give logits to a model that is better at them, else a box, unless the user chose."""
     if kind is not StepPrompt.AUTO:
         return kind
     return StepPrompt.LOGITS if segmenter.carries_masks else StepPrompt.BOX

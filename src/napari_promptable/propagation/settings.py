@@ -35,7 +35,7 @@ class StepKind(StrEnum):
 class StepPrompt(StrEnum):
     """How the previous slice's mask becomes a prompt for the next slice."""
 
-    AUTO = "auto"  #: its low-res logits with models trained for it, else its bounding box
+    AUTO = "auto"  #: its low-res logits if the model is better at that, else its box
     BOX = "box"  #: its bounding box
     BOX_AND_POINT = "box and point"  #: and its innermost point
     BOX_AND_LOGITS = "box and logits"  #: and its low-res logits

@@ -81,7 +81,7 @@ def test_the_mask_is_asked_about_as_chosen(
 
 
 @pytest.mark.parametrize("carries_masks", [False, True])
-def test_models_that_are_trained_for_it_are_shown_the_last_mask(
+def test_models_that_are_better_at_it_are_shown_the_last_mask(
     fake_segmenter, carries_masks: bool
 ) -> None:
     fake_segmenter.carries_masks = carries_masks
