@@ -248,7 +248,7 @@ def test_the_model_looks_closer_where_the_pointer_rests(
     assert not user.preview_mask.any()
     assert len(fake_model.planes) == 1
 
-    with user.qtbot.waitSignal(user.widget.controller.pointer._timer.timeout):
+    with user.qtbot.waitSignal(user.widget.controller._pointer._timer.timeout):
         user.qtbot.mouseMove(user.canvas, user.pixel(user.world(-3, 10)))
     user.wait_idle()
     assert is_expected([40, 58])
