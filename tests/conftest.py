@@ -10,10 +10,6 @@
     The bundled model.
 """
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,24 +23,6 @@ from napari_promptable.prompts import FOREGROUND, PromptSet
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # else two processes write one file
-    folder = tempfile.mkdtemp(prefix=f"napari-promptable-{worker}-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["NAPARI_CONFIG"] = f"{folder}/settings.yaml"
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End with the counts of all processes, alone on the last line."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:  # one of several processes
-        return
-    counts = {name: len(reports) for name, reports in reporter.stats.items()}
-    failed = counts.get("failed", 0) + counts.get("error", 0)
-    line = f"{counts.get('passed', 0)} passed, {failed} failed"
-    if "skipped" in counts:
-        line += f", {counts['skipped']} skipped"
-    reporter.write_line(line)
 
 
 DISK_CENTRE_YX, DISK_RADIUS = (30, 36), 12
