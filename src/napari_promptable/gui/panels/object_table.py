@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
 _MAX_ID = 2**31 - 1
-_ROW_HEIGHT, _MIN_ROWS = 19, 3  # px; the header counts as a row
+_ROW_HEIGHT, _MIN_ROWS = 18, 3  # px; the header counts as a row
 _COLUMNS = ("id", "class", "slices", "confidence")
 _POLICIES = (
     ("Keep existing", "keep"),

@@ -65,7 +65,6 @@ class Panel(QWidget):
         for part in (
             self.restore,
             self.choices,
-            make_line(),
             self.object,
             self.files,
             self._volume_section,
