@@ -428,6 +428,7 @@ def test_any_object_is_picked_and_refined(open_plugin, columns) -> None:
     user.objects.data[3, 30:40, 30:40] = 5
     user.objects.refresh()
     user.qtbot.mouseMove(user.canvas, user.pixel(user.on_plane(34, 34)))
+    user.wait_for(lambda: user.widget.controller._pointer.place() is not None)
     user.press("P")
     assert user.session.prompts.current_object == 5
     assert np.array_equal(user.preview_mask[3], user.labels[3] == 5)
