@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_promptable.learning.batches import make_batch
+from napari_promptable.learning.sampling import CropSampler
 from napari_promptable.models.sam import Sam, build_tiny_sam
-from training.batches import make_batch
 from training.dataset import load_split
-from training.sampling import CropSampler
 from training.synthetic import draw_images
 from training.train_tiny import Config, Stage, Trainer
 

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.evaluation.labelled_images import LabelledFile, read_manifest
+from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.transforms import to_rgb8
 
 MAX_DISTANCE = 3  # in planes, to the neighbour whose masks are carried over
 INCOMPLETE = "incomplete"  # in the manifest's note: visible objects without labels
 
-UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """One plane with its instance labels.
-
-    Attributes
-    ----------
-    dataset, name : str
-        Where it comes from.
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB after robust contrast, as the network sees it.
-    labels : ndarray of int32, shape (H, W)
-        0 background; an object of a stack has the same value on all planes.
-    source : str
-        File, the same for all planes of a stack.
-    is_complete : bool
-        Whether every visible object has a label.
-    neighbours : tuple of ndarray of int32
-        Labels of the planes at most `MAX_DISTANCE` away; none for a single image.
-    """
-
-    dataset: str
-    name: str
-    image: UInt8Array
-    labels: Int32Array
-    source: str = ""
-    is_complete: bool = True
-    neighbours: tuple[Int32Array, ...] = ()
 
 
 def load_split(root: Path, split: str) -> dict[str, list[LabelledImage]]:

@@ -19,7 +19,7 @@ from skimage.draw import line
 from skimage.segmentation import find_boundaries, relabel_sequential
 from skimage.transform import resize
 
-from training.dataset import LabelledImage
+from napari_promptable.learning.labelled_image import LabelledImage
 
 SIDE = 256  # pixels of a drawn image
 BACKGROUNDS = ("brick", "camera", "coins", "grass", "gravel", "moon", "astronaut", "coffee")

@@ -13,28 +13,29 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from napari_promptable.errors import CheckpointError
+from napari_promptable.learning.batches import Batch, make_batch
+from napari_promptable.learning.objective import (
+    Weights,
+    maps_loss,
+    prompts_loss,
+    update_average,
+)
+from napari_promptable.learning.sampling import CropSampler
 from napari_promptable.models.sam import Sam, build_tiny_sam
 from napari_promptable.weights.loading import read_state_dict
 from training import curve
-from training.batches import Batch, make_batch
 from training.dataset import load_split, manifest_sha256
-from training.losses import instance_loss, size_loss
-from training.rounds import answer_carried, answer_drawn, make_scene
-from training.sampling import CropSampler
 from training.synthetic import draw_images
 from training.weights import add_figures, describe_run, save_weights
 
-CARRIED_WEIGHT = 0.5  # of the loss of carried masks
 NEW_HEADS = ("instance_head.", "mask_decoder.quality_head.")
 """What SAM and the first generation of the model lack."""
 
@@ -133,36 +134,27 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.iteration += 1
-        self._update_average()
+        decay = min(self.config.ema_decay, (1 + self.iteration) / (10 + self.iteration))
+        update_average(self.average, self.model, decay)
         return {"loss": loss.item(), **figures}
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Loss of all tasks on a batch, and what the curve shows of it."""
-        config, model = self.config, self.model
+        config, is_first = self.config, self.iteration < self.config.pretrain_iterations
         embedding = self._encode(batch)
-        assert model.instance_head is not None
-        is_detached = self.iteration < config.detached_iterations
-        maps = model.instance_head(embedding.detach() if is_detached else embedding)
-        instances = instance_loss(maps, batch.dense)
-        sizes = self._size_loss(embedding, batch)
-        loss = instances + config.size_weight * sizes
-        figures = {"instance_loss": instances.item(), "size_error": sizes.item()}
-        if self.iteration >= config.pretrain_iterations:
-            scene = make_scene(model, embedding, rng, config.bfloat16)
-            with sdpa_kernel(SDPBackend.MATH):  # faster here than what torch takes on CPUs
-                drawn, drawn_figures = answer_drawn(scene, batch, rng)
-                carried, carried_figures = answer_carried(scene, batch, rng)
-            loss = config.instance_weight * instances + config.size_weight * sizes
-            loss = loss + drawn + CARRIED_WEIGHT * carried
-            figures |= drawn_figures | carried_figures
+        loss, figures = maps_loss(
+            self.model,
+            embedding,
+            batch,
+            Weights(1.0 if is_first else config.instance_weight, config.size_weight),
+            is_detached=self.iteration < config.detached_iterations,
+        )
+        if not is_first:
+            prompts, prompt_figures = prompts_loss(
+                self.model, embedding, batch, rng, bfloat16=config.bfloat16
+            )
+            loss, figures = loss + prompts, figures | prompt_figures
         return loss, figures
-
-    def _size_loss(self, embedding: Tensor, batch: Batch) -> Tensor:
-        """Loss of the estimated sizes at the centres of the embedding's cells."""
-        assert self.model.size_head is not None
-        cell = self.model.patch_stride // 2  # targets have half of the input's resolution
-        target = batch.dense[:, 4, cell // 2 :: cell, cell // 2 :: cell]
-        return size_loss(self.model.size_head(embedding), target)
 
     def _next_batch(self, rng: np.random.Generator) -> Batch:
         share = self.iteration / self.config.iterations
@@ -183,20 +175,6 @@ class Trainer:
                 image.contiguous(memory_format=torch.channels_last)
             )
         return embedding.float()
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.iteration) / (10 + self.iteration))
-        average, current = (
-            list(model.state_dict().values()) for model in (self.average, self.model)
-        )
-        is_float = [tensor.is_floating_point() for tensor in average]
-        torch._foreach_lerp_(
-            list(compress(average, is_float)), list(compress(current, is_float)), 1 - decay
-        )
-        for tensor, value in zip(average, current, strict=True):
-            if not tensor.is_floating_point():
-                tensor.copy_(value)
 
     def start_from(self, path: Path) -> None:
         """Copy weights; heads that the first generation lacks keep their initial values."""

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from napari_promptable.errors import CheckpointError
+from napari_promptable.learning import sampling
+from napari_promptable.learning.augmentation import augment
+from napari_promptable.learning.batches import make_batch
+from napari_promptable.learning.crops import choose_zoom, cut_crop
+from napari_promptable.learning.labelled_image import LabelledImage
+from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
 from napari_promptable.models.architectures import build_sam
-from training import curve, sampling
-from training.augmentation import augment
-from training.batches import make_batch
-from training.crops import choose_zoom, cut_crop
-from training.dataset import LabelledImage
-from training.sampling import MIN_OBJECT_AREA, CropSampler
+from training import curve
 from training.synthetic import OBJECTS, draw_images
 from training.train_tiny import Config, Stage, Trainer, learning_rate
 

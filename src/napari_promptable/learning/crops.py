@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from training.dataset import LabelledImage
+from napari_promptable.learning.labelled_image import LabelledImage
 
 USUAL_DIAMETERS = (36.0, 112.0)  # to which most crops bring their object: what `tiny` is shown
 RARE_DIAMETERS = (12.0, 180.0)  # for the others, because a click does not tell the size
@@ -38,6 +38,8 @@ class Crop:
         Whether every visible object has a label.
     neighbour : ndarray of int32, shape (S, S), or None
         Labels of the same window on a nearby plane of the stack.
+    hidden : ndarray of bool, shape (S, S), or None
+        Pixels of held-out objects, which have no labels here and are no background either.
     """
 
     image: FloatArray
@@ -45,13 +47,15 @@ class Crop:
     valid: npt.NDArray[np.bool_]
     is_complete: bool = True
     neighbour: Int32Array | None = None
+    hidden: npt.NDArray[np.bool_] | None = None
 
 
 def cut_crop(source: LabelledImage, size: int, rng: np.random.Generator) -> Crop:
     """Cut around a random object at a random zoom; half of the crops are turned and sheared."""
-    target = rng.choice(np.unique(source.labels[source.labels > 0]))
+    ids = np.unique(source.labels[source.labels > 0])
+    target = rng.choice(ids[~np.isin(ids, list(source.held_out))])
     rows, columns = np.nonzero(source.labels == target)
-    extent = 1 + max(np.ptp(rows), np.ptp(columns))
+    extent = 1 + int(max(np.ptp(rows), np.ptp(columns)))
     zoom = choose_zoom(len(rows), extent, size, rng)
     pick = rng.integers(len(rows))
     neighbour = None
@@ -152,7 +156,10 @@ def _place(position: int, side: float, length: int, rng: np.random.Generator) ->
 
 
 def _resize(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, ...], method: str
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    method: str,
 ) -> npt.NDArray[np.generic]:
     resampling = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
     return np.asarray(image.resize(size[::-1], resampling[method], box=box))

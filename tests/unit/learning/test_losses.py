@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import choice_regret, instance_loss, mask_losses, prompt_loss, size_loss
-from training.targets import dense_targets, known_region
+from napari_promptable.learning.losses import (
+    choice_regret,
+    instance_loss,
+    mask_losses,
+    prompt_loss,
+    size_loss,
+)
+from napari_promptable.learning.targets import dense_targets, known_region
 
 SIDE = 64
 

@@ -3,10 +3,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from napari_promptable.learning.carried import ABSENT_SHARE, choose_carried_masks, deform_mask
+from napari_promptable.learning.crops import Crop
+from napari_promptable.learning.prompts import (
+    simulate_correction,
+    simulate_first_prompt,
+    simulate_stroke,
+)
 from napari_promptable.models.prompt_encoder import FOREGROUND, PADDING
-from training.carried import ABSENT_SHARE, choose_carried_masks, deform_mask
-from training.crops import Crop
-from training.prompts import simulate_correction, simulate_first_prompt, simulate_stroke
 
 SIDE = 64
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import numpy as np
 
-from training.augmentation import augment
-from training.crops import Crop, cut_crop
-from training.dataset import LabelledImage
+from napari_promptable.learning.augmentation import augment
+from napari_promptable.learning.crops import Crop, cut_crop
+from napari_promptable.learning.labelled_image import LabelledImage
 
 BALANCE = 0.25  # a dataset of n images or stacks is drawn in proportion to n ** BALANCE
 MIN_OBJECT_AREA = 20  # in pixels of the crop; smaller objects are context, not targets
@@ -46,9 +49,23 @@ class CropSampler:
         while True:
             group = self._groups[rng.choice(len(self._groups), p=self._probabilities)]
             planes = group[rng.integers(len(group))]
-            crop = cut_crop(planes[rng.integers(len(planes))], size, rng)
+            plane = planes[rng.integers(len(planes))]
+            crop = hide(cut_crop(plane, size, rng), plane.held_out)
             if np.bincount(crop.labels.ravel())[1:].max(initial=0) >= MIN_OBJECT_AREA:
                 return augment(crop, rng)
+
+
+def hide(crop: Crop, held_out: Collection[int]) -> Crop:
+    """Take labels out of a crop and mark their pixels as unknown."""
+    if not held_out:
+        return crop
+    labels = list(held_out)
+    hidden = np.isin(crop.labels, labels)
+    neighbour = crop.neighbour
+    if neighbour is not None:
+        neighbour = np.where(np.isin(neighbour, labels), 0, neighbour)
+    shown = np.where(hidden, 0, crop.labels)
+    return replace(crop, labels=shown, neighbour=neighbour, hidden=hidden)
 
 
 def by_source(images: list[LabelledImage]) -> list[list[LabelledImage]]:

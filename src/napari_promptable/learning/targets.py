@@ -43,11 +43,35 @@ def interior_point_xy(mask: BoolArray) -> npt.NDArray[np.float32]:
     return interior_point_yx(mask)[::-1].copy()
 
 
-def known_region(labels: npt.NDArray[np.int32], is_complete: bool) -> BoolArray:
-    """Pixels whose label can be trusted: all, or objects and their immediate surroundings."""
-    if is_complete:
-        return np.ones(labels.shape, bool)
-    return ndimage.binary_dilation(labels > 0, iterations=KNOWN_BACKGROUND)
+def known_region(
+    labels: npt.NDArray[np.int32], is_complete: bool, hidden: BoolArray | None = None
+) -> BoolArray:
+    """Find the pixels whose label can be trusted.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        0 where nothing is labelled.
+    is_complete : bool
+        Whether every visible object has a label; if not, only objects and their immediate
+        surroundings are known.
+    hidden : ndarray of bool, shape (H, W), optional
+        Held-out objects.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        True where the label can be trusted.
+    """
+    known = np.ones(labels.shape, bool) if is_complete else _grow(labels > 0)
+    if hidden is not None:
+        known &= ~(_grow(hidden) & (labels == 0))
+    return known
+
+
+def _grow(mask: BoolArray) -> BoolArray:
+    grown: BoolArray = ndimage.binary_dilation(mask, iterations=KNOWN_BACKGROUND)
+    return grown
 
 
 def dense_targets(labels: npt.NDArray[np.int32], known: BoolArray) -> npt.NDArray[np.float32]:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_promptable.learning.carried import CarriedMask, choose_carried_masks
+from napari_promptable.learning.crops import Crop
+from napari_promptable.learning.prompts import choose_stroke_points, simulate_first_prompt
+from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
+from napari_promptable.learning.targets import dense_targets, known_region
 from napari_promptable.models.prompt_encoder import PADDING
-from training.carried import CarriedMask, choose_carried_masks
-from training.crops import Crop
-from training.prompts import choose_stroke_points, simulate_first_prompt
-from training.sampling import MIN_OBJECT_AREA, CropSampler
-from training.targets import dense_targets, known_region
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def make_batch(
 ) -> Batch:
     """Draw crops, choose objects in them and simulate their first prompts."""
     crops = [sampler.sample(size, rng) for _ in range(num_images)]
-    known = [crop.valid & known_region(crop.labels, crop.is_complete) for crop in crops]
+    known = [
+        crop.valid & known_region(crop.labels, crop.is_complete, crop.hidden) for crop in crops
+    ]
     dense = [dense_targets(crop.labels, k) for crop, k in zip(crops, known, strict=True)]
     return Batch(
         torch.from_numpy(np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)),

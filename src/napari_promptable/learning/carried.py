@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from training.crops import Crop
-from training.sampling import MIN_OBJECT_AREA
+from napari_promptable.learning.crops import Crop
+from napari_promptable.learning.sampling import MIN_OBJECT_AREA
 
 ABSENT_SHARE = 0.1  # of the carried masks, whose object is not on this slice
 NEIGHBOUR_SHARE = 0.7  # of the masks on planes of stacks, that come from a real neighbour
@@ -132,11 +132,14 @@ def _move_to_background(
     """Move a mask to where it covers hardly any object; None if no place was found."""
     rows, columns = ndimage.find_objects(mask.astype(np.int8))[0]
     shape = mask[rows, columns]
+    is_covered = crop.labels > 0
+    if crop.hidden is not None:
+        is_covered |= crop.hidden
     for _ in range(ABSENT_TRIES):
         top, left = rng.integers(0, np.array(mask.shape) - shape.shape + 1)
         moved = np.zeros_like(mask)
         moved[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
-        is_free = (crop.labels[moved] > 0).mean() <= MAX_COVERED
+        is_free = is_covered[moved].mean() <= MAX_COVERED
         if is_free and crop.valid[moved].all():
             return moved
     return None

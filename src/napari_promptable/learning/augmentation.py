@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from training.crops import Crop
+from napari_promptable.learning.crops import Crop
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating[Any]]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
 def augment(crop: Crop, rng: np.random.Generator) -> Crop:
     """Change orientation and intensities at random."""
-    maps = [crop.image / 255, crop.labels, crop.valid]
-    if crop.neighbour is not None:
-        maps.append(crop.neighbour)
-    if rng.random() < 0.5:
-        maps = [array.swapaxes(0, 1) for array in maps]
-    for axis in (0, 1):
-        if rng.random() < 0.5:
-            maps = [np.flip(array, axis) for array in maps]
-    image, labels, valid, *neighbour = (np.ascontiguousarray(array) for array in maps)
-    image = _augment_quality(_augment_colour(image, rng), rng)
-    image = (255 * np.clip(image, 0, 1)).astype(np.float32)
-    return Crop(image, labels, valid, crop.is_complete, *neighbour)
+    is_transposed = rng.random() < 0.5
+    flipped = tuple(axis for axis in (0, 1) if rng.random() < 0.5)
+
+    def turn(array: Array) -> Array:
+        if is_transposed:
+            array = array.swapaxes(0, 1)
+        return np.ascontiguousarray(np.flip(array, flipped))  # type: ignore[return-value]
+
+    image = _augment_quality(_augment_colour(turn(crop.image / 255), rng), rng)
+    return replace(
+        crop,
+        image=(255 * np.clip(image, 0, 1)).astype(np.float32),
+        labels=turn(crop.labels),
+        valid=turn(crop.valid),
+        neighbour=None if crop.neighbour is None else turn(crop.neighbour),
+        hidden=None if crop.hidden is None else turn(crop.hidden),
+    )
 
 
 def _augment_colour(image: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -7,6 +7,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_promptable.evaluation.evaluate import largest_part
+from napari_promptable.learning.targets import (
+    interior_point_xy,
+    jitter_box,
+    mask_box_xyxy,
+    random_point_xy,
+)
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -14,7 +20,6 @@ from napari_promptable.models.prompt_encoder import (
     FOREGROUND,
     PADDING,
 )
-from training.targets import interior_point_xy, jitter_box, mask_box_xyxy, random_point_xy
 
 BOX_SHARE = 0.4  # of first prompts that are boxes
 STROKE_SHARE = 0.15  # of batches, whose clicks are strokes

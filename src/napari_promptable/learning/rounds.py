@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_promptable.learning.batches import Batch, Prompted
+from napari_promptable.learning.losses import prompt_loss
+from napari_promptable.learning.prompts import choose_stroke_points, simulate_correction
 from napari_promptable.models.prompt_encoder import BOX_TOP_LEFT, FOREGROUND
 from napari_promptable.models.sam import Sam
-from training.batches import Batch, Prompted
-from training.losses import prompt_loss
-from training.prompts import choose_stroke_points, simulate_correction
 
 CORRECTION_SHARES = (0.35, 0.4, 0.15, 0.1)
 """Of the iterations, that answer once, twice, three and four times."""

@@ -1,0 +1,1 @@
+"""Better weights from labelled objects: crops, simulated prompts, losses, and the loop."""

@@ -1,0 +1,137 @@
+"""What a training step minimises, and the moving average of the weights that it moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from napari_promptable.learning.batches import Batch
+from napari_promptable.learning.losses import instance_loss, size_loss
+from napari_promptable.learning.rounds import (
+    Figures,
+    answer_carried,
+    answer_drawn,
+    make_scene,
+)
+from napari_promptable.models.sam import Sam
+
+CARRIED_WEIGHT = 0.5  # of the loss of carried masks
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much the tasks beside prompts count; a network without the head skips the task.
+
+    Attributes
+    ----------
+    instances : float
+        Weight of the maps of all objects.
+    sizes : float
+        Weight of the estimated object sizes.
+    """
+
+    instances: float = 0.5
+    sizes: float = 0.5
+
+
+def maps_loss(
+    model: Sam, embedding: Tensor, batch: Batch, weights: Weights, *, is_detached: bool = False
+) -> tuple[Tensor, Figures]:
+    """Loss of the maps of all objects and of their sizes, for the heads that there are.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    embedding : Tensor, shape (B, C, rows, columns)
+        Embedding of the batch's images.
+    batch : Batch
+        Its targets.
+    weights : Weights
+        Weight of each task.
+    is_detached : bool, default False
+        Whether the maps leave the encoder as it is.
+
+    Returns
+    -------
+    loss : Tensor, scalar
+        Weighted sum.
+    figures : dict of str to float
+        Unweighted losses, for the curve.
+    """
+    total, figures = embedding.new_zeros(()), Figures()
+    if model.instance_head is not None:
+        maps = model.instance_head(embedding.detach() if is_detached else embedding)
+        instances = instance_loss(maps, batch.dense)
+        total = total + weights.instances * instances
+        figures["instance_loss"] = instances.item()
+    if model.size_head is not None:
+        cell = model.patch_stride // 2  # targets have half of the input's resolution
+        target = batch.dense[:, 4, cell // 2 :: cell, cell // 2 :: cell]
+        sizes = size_loss(model.size_head(embedding), target)
+        total = total + weights.sizes * sizes
+        figures["size_error"] = sizes.item()
+    return total, figures
+
+
+def prompts_loss(
+    model: Sam,
+    embedding: Tensor,
+    batch: Batch,
+    rng: np.random.Generator,
+    *,
+    bfloat16: bool = False,
+) -> tuple[Tensor, Figures]:
+    """Loss of the answers to all prompts of a batch.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    embedding : Tensor, shape (B, C, rows, columns)
+        Embedding of the batch's images.
+    batch : Batch
+        Prompted objects.
+    rng : numpy.random.Generator
+        Source of the corrections.
+    bfloat16 : bool, default False
+        Whether the decoder computes in half precision.
+
+    Returns
+    -------
+    loss : Tensor, scalar
+        Sum over drawn prompts and, with `CARRIED_WEIGHT`, carried masks.
+    figures : dict of str to float
+        IoUs, for the curve.
+    """
+    scene = make_scene(model, embedding, rng, bfloat16)
+    with sdpa_kernel(SDPBackend.MATH):  # faster here than torch's own choice on CPUs
+        drawn, drawn_figures = answer_drawn(scene, batch, rng)
+        carried, carried_figures = answer_carried(scene, batch, rng)
+    return drawn + CARRIED_WEIGHT * carried, drawn_figures | carried_figures
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, current: nn.Module, decay: float) -> None:
+    """Move averaged weights towards the current ones; whole numbers are copied.
+
+    Parameters
+    ----------
+    average, current : torch.nn.Module
+        Two networks of one architecture; the first is changed.
+    decay : float
+        Share of its weights that the average keeps, 0 to 1.
+    """
+    kept, new = (list(model.state_dict().values()) for model in (average, current))
+    is_float = [tensor.is_floating_point() for tensor in kept]
+    torch._foreach_lerp_(
+        list(compress(kept, is_float)), list(compress(new, is_float)), 1 - decay
+    )
+    for tensor, value in zip(kept, new, strict=True):
+        if not tensor.is_floating_point():
+            tensor.copy_(value)
