@@ -17,6 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 _ELLIPSE_CORNERS = 48  # of the polygon
+_SMALL_HOLE = 0.01  # of the object's area with all holes filled
 _CERTAIN_LOGIT = 6.0  # logits of a drawn mask: + inside, − outside
 
 
@@ -133,6 +134,73 @@ def interior_point_yx(mask: BoolArray) -> FloatArray:
     distance = ndimage.distance_transform_edt(inside)
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
     return np.array([top + row - 1, left + column - 1], np.float32)
+
+
+def keep_clicked_part(
+    mask: BoolArray,
+    inside_yx: npt.NDArray[np.floating],
+    outside_yx: npt.NDArray[np.floating],
+    core: BoolArray | None = None,
+) -> BoolArray:
+    """Remove the specks of a mask and fill its small holes.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        Parts that only touch at a corner are separate.
+    inside_yx : ndarray of float, shape (P, 2)
+        Clicks inside the object. The parts that hold one are kept; the largest if none does.
+    outside_yx : ndarray of float, shape (Q, 2)
+        Clicks outside it; a hole that holds one stays open.
+    core : ndarray of bool, shape (H, W), optional
+        The object so far; parts that overlap it are kept too.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        Without holes smaller than 1 % of the object.
+    """
+    region = mask_region(mask)
+    if region is None:
+        return mask
+    crop = mask[region]
+    numbers, count = ndimage.label(crop)
+    if count > 1:
+        kept = _numbers_at(numbers, region, inside_yx)
+        if core is not None:
+            kept |= set(np.unique(numbers[core[region]]).tolist()) - {0}
+        areas = np.bincount(numbers.ravel())
+        crop = np.isin(numbers, list(kept) or [1 + int(areas[1:].argmax())])
+    tidy = np.zeros_like(mask)
+    tidy[region] = _fill_small_holes(crop, region, outside_yx)
+    return tidy
+
+
+def _fill_small_holes(
+    crop: BoolArray, region: tuple[slice, slice], open_yx: npt.NDArray[np.floating]
+) -> BoolArray:
+    """Fill the holes of a cropped mask that are small and hold none of the points."""
+    holes = ndimage.binary_fill_holes(crop)
+    limit = _SMALL_HOLE * np.count_nonzero(holes)
+    holes &= ~crop
+    if not holes.any():
+        return crop
+    numbers, _ = ndimage.label(holes)
+    is_filled = np.bincount(numbers.ravel()) < limit
+    is_filled[[0, *_numbers_at(numbers, region, open_yx)]] = False
+    filled: BoolArray = crop | is_filled[numbers]
+    return filled
+
+
+def _numbers_at(
+    numbers: npt.NDArray[np.integer],
+    region: tuple[slice, slice],
+    points_yx: npt.NDArray[np.floating],
+) -> set[int]:
+    """Numbers, 0 left out, at the pixels of those points that lie in the region."""
+    pixels = np.rint(points_yx).astype(int) - [region[0].start, region[1].start]
+    pixels = pixels[((pixels >= 0) & (pixels < numbers.shape)).all(axis=1)]
+    return set(numbers[tuple(pixels.T)].tolist()) - {0}
 
 
 def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:

@@ -109,6 +109,9 @@ class PlanePrompts:
         The same for each click.
     mask : array_like of bool, shape (H, W), optional
         Existing mask to correct; returned unchanged until there are clicks.
+    one_part : bool, default False
+        Whether the answer to clicks, boxes and outlines keeps only the connected part that
+        holds the foreground clicks, and has its small holes filled.
     """
 
     points_yx: FloatArray
@@ -120,6 +123,7 @@ class PlanePrompts:
     extra: Mapping[str, Any]
     point_extra: tuple[Mapping[str, Any], ...]
     mask: npt.NDArray[np.bool_] | None
+    one_part: bool
 
     def __init__(
         self,
@@ -132,6 +136,7 @@ class PlanePrompts:
         extra: Mapping[str, Any] | None = None,
         point_extra: Sequence[Mapping[str, Any]] = (),
         mask: npt.ArrayLike | None = None,
+        one_part: bool = False,
     ) -> None:
         points = as_points_yx(points_yx)
         per_point = {
@@ -150,6 +155,7 @@ class PlanePrompts:
             candidate=_as_candidate(candidate),
             extra=dict(extra or {}),
             mask=None if mask is None else _as_mask(mask),
+            one_part=bool(one_part),
             **per_point,
         )
 
@@ -170,6 +176,7 @@ class PlanePrompts:
             and len(self.polygons_yx) == len(other.polygons_yx)
             and all(map(np.array_equal, self.polygons_yx, other.polygons_yx))
             and self.refines == other.refines
+            and self.one_part == other.one_part
             and (self.mask is None) == (other.mask is None)
             and (self.mask is other.mask or np.array_equal(self.mask, other.mask))  # type: ignore[arg-type]
         )

@@ -93,6 +93,15 @@ def test_messages_leave_the_status_line_as_it_is(qtbot) -> None:
         assert line.text() == line.toolTip() == message
 
 
+def test_an_answer_leaves_the_panel_as_wide_as_it_was(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    before = user.widget.minimumSizeHint().width()
+    user.click(user.world(*disks.centres[0]))
+    assert [button.text() for button in user.candidates] != ["–"] * 3
+    assert user.widget.minimumSizeHint().width() == before
+
+
 def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> None:
     user = open_plugin(make_disks((5, 60, 80), [(2, 20, 24)]).image)
     panel = user.widget.controller.panel

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
     decode_mask,
     encode_mask,
     interior_point_yx,
+    keep_clicked_part,
     mask_iou,
     mask_region,
     mask_to_box_yxyx,
@@ -103,6 +105,62 @@ def test_interior_point_of_a_ring_is_on_the_ring() -> None:
 def test_an_empty_mask_is_refused(measure) -> None:
     with pytest.raises(PromptError, match="empty mask"):
         measure(np.zeros((5, 5), bool))
+
+
+def blank(*squares: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask of 40 × 40 pixels with these rectangles: top, left, bottom, right."""
+    mask = np.zeros((40, 40), bool)
+    for top, left, bottom, right in squares:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+NOWHERE = np.empty((0, 2))
+OBJECT = (5, 5, 25, 25)
+
+
+@pytest.mark.parametrize("clicks", [[[10, 10]], [[10, 10], [20, 5]]])
+def test_only_the_part_with_the_clicks_is_kept(clicks: list[list[int]]) -> None:
+    mask = blank(OBJECT, (0, 0, 2, 2), (25, 25, 39, 39), (30, 0, 39, 20))
+    kept = keep_clicked_part(mask, np.array(clicks), NOWHERE)
+    assert np.array_equal(kept, blank(OBJECT))
+
+
+def test_parts_that_hold_a_click_each_are_kept() -> None:
+    mask = blank(OBJECT, (30, 30, 32, 32), (35, 2, 38, 5))
+    kept = keep_clicked_part(mask, np.array([[10, 10], [31, 31]]), NOWHERE)
+    assert np.array_equal(kept, blank(OBJECT, (30, 30, 32, 32)))
+
+
+@pytest.mark.parametrize("clicks", [NOWHERE, [[39, 39]]])
+def test_the_largest_part_is_kept_where_no_click_is(clicks) -> None:
+    mask = blank((0, 0, 4, 4), OBJECT)
+    assert np.array_equal(keep_clicked_part(mask, np.array(clicks), NOWHERE), blank(OBJECT))
+
+
+def test_parts_of_the_corrected_object_are_kept() -> None:
+    core = blank(OBJECT, (30, 30, 34, 34))
+    mask = blank(OBJECT, (29, 29, 33, 33), (38, 0, 40, 2))
+    kept = keep_clicked_part(mask, np.array([[10, 10]]), NOWHERE, core)
+    assert np.array_equal(kept, blank(OBJECT, (29, 29, 33, 33)))
+
+
+def test_holes_below_one_percent_are_filled_unless_clicked() -> None:
+    mask = blank(OBJECT)  # 400 pixels
+    mask[8, 8:11] = mask[12, 8:12] = mask[15, 8:10] = False  # 3, 4 and 2 pixels
+    expected = mask.copy()
+    expected[8, 8:11] = True
+    kept = keep_clicked_part(mask, np.array([[20, 20]]), np.array([[15.2, 8.4]]))
+    assert np.array_equal(kept, expected)
+
+
+@given(hnp.arrays(bool, (12, 14)), st.integers(0, 11), st.integers(0, 13))
+def test_one_click_inside_gives_one_part(mask: np.ndarray, row: int, column: int) -> None:
+    kept = keep_clicked_part(mask, np.array([[row, column]]), NOWHERE)
+    assert ndimage.label(kept)[1] == int(mask.any())
+    assert kept[row, column] or not mask[row, column]
+    holes = np.bincount(ndimage.label(ndimage.binary_fill_holes(kept) & ~kept)[0].ravel())[1:]
+    assert (holes >= 0.01 * kept.sum()).all()
 
 
 def test_polygon_is_filled_and_cut_off_at_the_border() -> None:

@@ -117,14 +117,14 @@ class CurrentAnswers:
         """
         prompts = self._prompts
         boxes = [
-            (index, box)
+            (index, box, asked.one_part)
             for index, asked in sorted(prompts.of_current.items())
             for box in asked.boxes_yxyx
         ]
         free = range(prompts.highest_id + 1, prompts.highest_id + len(boxes))
         return [
-            Question(object_id, index, PlanePrompts(boxes_yxyx=[box]))
-            for object_id, (index, box) in zip(
+            Question(object_id, index, PlanePrompts(boxes_yxyx=[box], one_part=one_part))
+            for object_id, (index, box, one_part) in zip(
                 [prompts.current_object, *free], boxes, strict=False
             )
         ]

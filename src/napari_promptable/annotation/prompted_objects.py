@@ -176,7 +176,9 @@ class PromptedObjects:
             if before.mask is not None and (
                 index in planes or not records.is_propagated(self._current, index)
             ):
-                kept[index] = replace(kept.get(index, PlanePrompts()), mask=before.mask)
+                kept[index] = replace(
+                    kept.get(index, PlanePrompts(one_part=before.one_part)), mask=before.mask
+                )
         return kept
 
     def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan, nan
 from typing import Any
@@ -18,6 +18,7 @@ from napari_promptable.files.prompts_json import (
     parse_planes,
 )
 from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PlanePrompts
 
 ACTIONS = "actions"
 """Key of the file for the changes, the oldest first."""
@@ -134,6 +135,34 @@ def parse_changes(document: PromptDocument) -> list[Change]:
         return [_parse_change(entry) for entry in document.extra.get(ACTIONS, [])]
     except (KeyError, TypeError, ValueError) as error:
         raise PromptError(f"the list of actions cannot be read ({error})") from error
+
+
+def with_one_part(document: PromptDocument, one_part: bool) -> PromptDocument:
+    """Ask for one part of each object, or for all, wherever a document has prompts.
+
+    Parameters
+    ----------
+    document : PromptDocument
+        Of prompts or of a whole session.
+    one_part : bool
+        See `PlanePrompts`.
+
+    Returns
+    -------
+    PromptDocument
+        With changed prompts of the objects and of the actions.
+    """
+
+    def ask(planes: Mapping[Index, PlanePrompts]) -> dict[Index, PlanePrompts]:
+        return {index: replace(each, one_part=one_part) for index, each in planes.items()}
+
+    objects = {object_id: ask(planes) for object_id, planes in document.objects.items()}
+    changes = [
+        replace(change, asked={i: ask(planes) for i, planes in change.asked.items()})
+        for change in parse_changes(document)
+    ]
+    actions = {ACTIONS: [_format_change(change) for change in changes]} if changes else {}
+    return replace(document, objects=objects, extra={**document.extra, **actions})
 
 
 def _package_version() -> str:

@@ -80,6 +80,15 @@ def run(
         Literal["both", "forward", "backward"] | None,
         Option(help="where to go from a prompted slice", rich_help_panel=_PROPAGATION),
     ] = None,
+    one_part: Annotated[
+        bool | None,
+        Option(
+            "--one-part/--all-parts",
+            help="keep only the part of each object that holds its clicks, or all parts "
+            "(default: as the prompts say; one part for CSV files)",
+            show_default=False,
+        ),
+    ] = None,
     axes: Axes = None,
     channel: Channel = None,
     model: Annotated[
@@ -93,6 +102,7 @@ def run(
     precision: Precision = "float32",
 ) -> None:
     """Answer prompts on an image and write the labels."""
+    from napari_promptable.annotation.session_json import with_one_part
     from napari_promptable.batch.segment import room_for_labels
     from napari_promptable.files.label_images import check_label_path, write_labels
     from napari_promptable.predict.embedding_store import EmbeddingStore
@@ -100,6 +110,8 @@ def run(
 
     files = [prompts] if more is None else [prompts, more]
     document, opened = _open(files, image, axes, channel)
+    if one_part is not None:
+        document = with_one_part(document, one_part)
     changes = _propagation_options(propagate, axis, slices, direction)
     settings = _settings_of(document, changes) if propagate else None
     check_label_path(output, document.image_shape, max(document.objects, default=0))

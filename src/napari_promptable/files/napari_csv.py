@@ -85,6 +85,7 @@ def _unite(parts: Sequence[PlanePrompts]) -> PlanePrompts:
         [label for part in parts for label in part.point_labels],
         [box for part in parts for box in part.boxes_yxyx],
         [polygon for part in parts for polygon in part.polygons_yx],
+        one_part=True,
     )
 
 

@@ -186,6 +186,7 @@ def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
         plane.extra,
         [point.extra for point in plane.points],
         mask,
+        plane.one_part,
     )
 
 
@@ -235,5 +236,6 @@ def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
         **({"polygons": polygons} if polygons else {}),
         **({} if plane.mask is None else {"mask": encode_mask(plane.mask)}),
         "candidate": plane.candidate,
+        **({"one_part": True} if plane.one_part else {}),
         **plane.extra,
     }

@@ -56,6 +56,9 @@ class Plane(_Part):
     candidate: Count | None = Field(
         None, description="mask that was chosen, from 0; null: the offered one"
     )
+    one_part: bool = Field(
+        False, description="keep only the part that holds the clicks, and fill small holes"
+    )
 
 
 class PromptedObject(_Part):

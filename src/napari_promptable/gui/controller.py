@@ -164,6 +164,7 @@ class PromptController:
         )
         panel.candidates.chosen.connect(actions.choose_candidate)
         panel.candidates.hovered.connect(actions.preview_candidate)
+        panel.candidates.one_part_chosen.connect(self.scheduler.live.choose_one_part)
         panel.refine_requested.connect(
             lambda: self.object_actions.refine_selected(self.panel.objects.selected)
         )

@@ -57,7 +57,10 @@ class Display:
         self._review.show()
         job = self._workspace.job
         if job is not None:
-            job.layers.write(object_id, job.session.prompts.of(object_id))
+            prompts = job.session.prompts.of(object_id)
+            self._scheduler.live.adopt(prompts)
+            self._panel.object.candidates.set_one_part(self._scheduler.live.one_part)
+            job.layers.write(object_id, prompts)
         self.refresh()
 
     def show_records(self, object_ids: frozenset[int]) -> None:

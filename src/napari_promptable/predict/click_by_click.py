@@ -7,7 +7,7 @@ and computes the new ones only; a script that reads the same prompts gets the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
     BoolArray,
+    keep_clicked_part,
     mask_to_box_yxyx,
     mask_to_logits,
     polygon_to_mask,
@@ -122,6 +123,8 @@ def _replay(
         [prediction] = segmenter.predict_many(embedding, [question], None)
         if _is_removed(prefix, prediction):
             prediction = _nothing(prediction)
+        elif prefix.one_part:
+            prediction = _in_one_part(prediction, prefix)
         steps.append(Step(prefix, prediction))
     return tuple(steps)
 
@@ -132,6 +135,24 @@ def _is_removed(prompts: PlanePrompts, prediction: Prediction) -> bool:
         return False
     left = np.count_nonzero(prediction.mask(prediction.default))
     return bool(left < _MIN_LEFT * np.count_nonzero(prompts.mask))
+
+
+def _in_one_part(prediction: Prediction, prompts: PlanePrompts) -> Prediction:
+    """Draw each candidate as the part that holds the clicks, without small holes."""
+    is_inside = prompts.point_labels == FOREGROUND
+    inside, outside = prompts.points_yx[is_inside], prompts.points_yx[~is_inside]
+
+    def draw(candidates: Sequence[int]) -> BoolArray:
+        masks = map(prediction.mask, candidates)
+        return np.stack([keep_clicked_part(m, inside, outside, prompts.mask) for m in masks])
+
+    return Prediction(
+        draw,
+        prediction.predicted_iou,
+        prediction.low_res_logits,
+        prediction.default,
+        prediction.absence,
+    )
 
 
 def _nothing(prediction: Prediction) -> Prediction:

@@ -20,7 +20,7 @@ from napari_promptable.errors import (
     PromptError,
     UnknownModelError,
 )
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import BoolArray, keep_clicked_part
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.answers import Wanted, answer_all, to_prediction
@@ -334,7 +334,11 @@ def segment_boxes(
 
 
 def segment_points(
-    model: PromptableModel, image: npt.ArrayLike, points_yx: npt.ArrayLike
+    model: PromptableModel,
+    image: npt.ArrayLike,
+    points_yx: npt.ArrayLike,
+    *,
+    one_part: bool = True,
 ) -> npt.NDArray[np.int32]:
     """Segment one object per point.
 
@@ -346,6 +350,8 @@ def segment_points(
         As in `encode_image`.
     points_yx : array_like of float, shape (P, 2)
         A position inside each object, (row, col) in image pixels.
+    one_part : bool, default True
+        Keep only the connected part of a mask that holds its point, and fill small holes.
 
     Returns
     -------
@@ -359,7 +365,8 @@ def segment_points(
         If the image cannot be encoded or a point is malformed or outside.
     """
     points = as_points_yx(points_yx)
-    return _segment_each(model, image, [PromptSet(points_yx=[point]) for point in points], True)
+    prompts = [PromptSet(points_yx=[point]) for point in points]
+    return _segment_each(model, image, prompts, True, one_part=one_part)
 
 
 def _segment_each(
@@ -367,6 +374,8 @@ def _segment_each(
     image: npt.ArrayLike,
     prompts: Sequence[PromptSet],
     multimask_output: bool,
+    *,
+    one_part: bool = False,
 ) -> npt.NDArray[np.int32]:
     """Paint the best mask of each prompt, the most confident one on top."""
     embedding = encode_image(model, image)
@@ -376,8 +385,14 @@ def _segment_each(
         some = prompts[start : start + _NUM_AT_ONCE]
         predictions = predict_many(model, embedding, some, multimask_output=multimask_output)
         for label, prediction in enumerate(predictions, start + 1):
-            iou = prediction.predicted_iou[prediction.best]
-            is_on_top = prediction.mask(prediction.best) & (confidence < iou)
+            iou, mask = (
+                prediction.predicted_iou[prediction.best],
+                prediction.mask(prediction.best),
+            )
+            if one_part:
+                points_yx = prompts[label - 1].points_yx
+                mask = keep_clicked_part(mask, points_yx, points_yx[:0])
+            is_on_top = mask & (confidence < iou)
             labels[is_on_top], confidence[is_on_top] = label, iou
     return labels
 

@@ -42,6 +42,7 @@ def test_each_point_is_an_object_of_its_own(tmp_path: Path) -> None:
         [[30.5, 40]],
     ]
     assert list(document.objects) == [1, 2]
+    assert all(planes[()].one_part for planes in document.objects.values())
 
 
 def test_labels_and_ids_are_respected(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
             )
             plane |= {"polygons": polygons} if polygons else {}
             plane |= draw(st.sampled_from([{}, {"mask": {"size": [2, 3], "counts": [1, 5]}}]))
+            plane |= draw(st.sampled_from([{}, {"one_part": True}]))
             planes.append(plane | draw(EXTRAS))
         objects.append({"id": object_id, "planes": planes} | draw(EXTRAS))
     return {

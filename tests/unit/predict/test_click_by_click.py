@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import polygon_to_mask
@@ -313,3 +314,43 @@ def test_a_foreground_click_after_a_removal_starts_afresh(fake_segmenter) -> Non
     back = PlanePrompts([[5, 5], [9, 9]], [0, 1], mask=MASK)
     answer_prompts(fake_segmenter, embedding, back, known)
     assert fake_segmenter.questions[-1].mask_logits is None
+
+
+class _Specks:
+    """Segmenter whose masks are an object with a small hole, and specks."""
+
+    def predict_many(self, embedding, prompts, _multimask):
+        mask = MASK.copy()
+        mask[5, 6] = False
+        mask[[0, 20], [0, 20]] = True
+        logits = np.ones((1, *embedding.low_res_size), np.float32)
+        return [Prediction(mask[None], np.full(1, 0.5, np.float32), logits)] * len(prompts)
+
+
+def test_one_part_is_kept_where_the_prompts_say_so(fake_segmenter, monkeypatch) -> None:
+    monkeypatch.setattr("napari_promptable.masks._SMALL_HOLE", 0.05)  # 48 pixels are few
+    embedding = fake_segmenter.encode(IMAGE)
+    tidy, whole = (
+        answer_prompts(_Specks(), embedding, PlanePrompts([[4, 6]], one_part=one_part))[-1]
+        for one_part in (True, False)
+    )
+    assert np.array_equal(tidy.prediction.masks, MASK[None])
+    assert ndimage.label(whole.prediction.mask(0))[1] == 3
+    assert np.array_equal(tidy.prediction.low_res_logits, whole.prediction.low_res_logits)
+
+
+def test_another_wish_for_parts_is_another_question(fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(IMAGE)
+    clicks = PlanePrompts([[4, 6]]), PlanePrompts([[4, 6]], one_part=True)
+    assert clicks[0] != clicks[1]
+    known = answer_prompts(_Specks(), embedding, clicks[0])
+    again = answer_prompts(_Specks(), embedding, clicks[1], known)
+    assert not again[-1].prediction.mask(0)[0, 0]
+
+
+def test_a_mask_as_it_is_keeps_its_parts(fake_segmenter) -> None:
+    mask = MASK.copy()
+    mask[20, 20] = True
+    embedding = fake_segmenter.encode(IMAGE)
+    steps = answer_prompts(fake_segmenter, embedding, PlanePrompts(mask=mask, one_part=True))
+    assert np.array_equal(steps[-1].prediction.mask(0), mask)

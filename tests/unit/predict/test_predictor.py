@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy import ndimage
 
 from napari_promptable.errors import (
     CancelledError,
@@ -411,9 +412,13 @@ def test_points_are_segmented_as_by_predict_masks(
         expected[is_on_top], highest[is_on_top] = number, iou
     for at_once in (16, 2, 1):
         monkeypatch.setattr("napari_promptable.predict.predictor._NUM_AT_ONCE", at_once)
-        labels = segment_points(random_tiny_model, image, points)
+        labels = segment_points(random_tiny_model, image, points, one_part=False)
         assert labels.dtype == np.int32
         assert (labels != expected).mean() < 1e-3
+    row, column = points[0]
+    kept = segment_points(random_tiny_model, image, points[:1])
+    assert ndimage.label(kept)[1] == 1
+    assert kept[row, column] == answers[0].masks[answers[0].best][row, column]
     assert not segment_points(random_tiny_model, image, []).any()
     with pytest.raises(PromptError, match="points must be finite"):
         segment_points(random_tiny_model, image, [1, 2])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from psygnal import Signal
 
 from napari_promptable.annotation.answers import Answer, Question
+from napari_promptable.annotation.prompt_edits import PromptsByPlane
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder, describe_index
@@ -36,6 +38,8 @@ class Live:
         Emitted when the user changed prompts.
     is_live : bool
         Whether prompts are answered without being asked to.
+    one_part : bool
+        Whether the current object is to be one connected part.
     """
 
     edited = Signal()
@@ -50,6 +54,7 @@ class Live:
         self._is_requested = False
         self._unanswerable: list[PlanePrompts] = []
         self.is_live = True
+        self.one_part = self._prefers_one_part = True
 
     # the click path
 
@@ -59,12 +64,29 @@ class Live:
         if job is None:
             return
         try:
-            job.session.prompts.replace(job.layers.read())
+            prompts = job.layers.read()
+            job.session.prompts.replace(
+                {i: replace(each, one_part=self.one_part) for i, each in prompts.items()}
+            )
         except PromptableError as error:
             self._report(error)
         else:
             self.edited.emit()
         job.layers.set_refined(None)
+
+    def adopt(self, prompts: PromptsByPlane) -> None:
+        """Answer another object as its prompts say, a new one as the user prefers."""
+        asked = [
+            each.one_part
+            for each in prompts.values()
+            if len(each.points_yx) or each.mask is None
+        ]
+        self.one_part = all(asked) if asked else self._prefers_one_part
+
+    def choose_one_part(self, one_part: bool) -> None:
+        """Make this object, and new ones, one connected part, or keep all parts."""
+        self.one_part = self._prefers_one_part = one_part
+        self.read_prompts()
 
     def next_task(self) -> Task | None:
         """Return the task that answers the most urgent open question."""
