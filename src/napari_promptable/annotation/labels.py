@@ -30,6 +30,8 @@ from napari_promptable.annotation.records import Key, ObjectOnSlice, ObjectRecor
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
+_MOSTLY = 0.9
+
 
 @dataclass(frozen=True, eq=False)
 class Written:
@@ -92,13 +94,34 @@ class ObjectLabels:
         return mask
 
     def clip(self, object_id: int, index: Index, mask: BoolArray) -> BoolArray:
-        """Leave of a mask, (H, W), the pixels that the policy lets an object take."""
-        region = mask_region(mask)
-        clipped = np.zeros_like(mask)
-        if region is not None:
-            pixels = np.asarray(self.array[self.planes.region(index, *region)])
-            clipped[region] = mask[region] & self.policy.free_pixels(pixels, object_id)
-        return clipped
+        """Leave of a mask, (H, W), the pixels that `write` would write."""
+        return self._split(object_id, index, mask)[0]
+
+    def _split(
+        self, object_id: int, index: Index, mask: BoolArray
+    ) -> tuple[BoolArray, Counter[int]]:
+        """Split a mask, (H, W), into pixels to write and pixels that other objects keep.
+
+        Where the others keep nine tenths or more, nothing is to be written: the rest would be
+        specks along their borders.
+
+        Returns
+        -------
+        free : ndarray of bool, shape (H, W)
+            The pixels to write.
+        covered : Counter of int
+            The pixels that others keep, by their ids.
+        """
+        free, region = np.zeros_like(mask), mask_region(mask)
+        if region is None:
+            return free, Counter()
+        pixels, part = np.asarray(self.array[self.planes.region(index, *region)]), mask[region]
+        part_free = part & self.policy.free_pixels(pixels, object_id)
+        ids, counts = np.unique(pixels[part & ~part_free], return_counts=True)
+        covered = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+        if not is_mostly(covered.total(), int(np.count_nonzero(part))):
+            free[region] = part_free
+        return free, covered
 
     def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
         """Write masks in their order; the objects' former pixels on these planes go.
@@ -128,8 +151,12 @@ class ObjectLabels:
                 mask = found.mask.unpack()
                 num_asked += int(np.count_nonzero(mask))
                 num_before = len(patches)
-                extent, kept = self._write_one(object_id, index, mask, patches)
+                free, kept = self._split(object_id, index, mask)
                 covered += kept
+                if kept and not free.any():
+                    after[object_id, index] = self.records.get(object_id, index)
+                    continue
+                extent = self._write_one(object_id, index, free, patches)
                 after[object_id, index] = replace(found, extent=extent, mask=None)
                 for patch in patches[num_before:]:
                     after |= self._overwritten(object_id, index, patch, after)
@@ -137,21 +164,13 @@ class ObjectLabels:
 
     def _write_one(
         self, object_id: int, index: Index, mask: BoolArray, patches: list[LabelPatch]
-    ) -> tuple[Extent | None, Counter[int]]:
-        """Write one mask.
-
-        Returns
-        -------
-        extent : (slice, slice) or None
-            Extent of the object's pixels afterwards.
-        covered : Counter of int
-            Pixels of the mask that other objects kept, by their ids.
-        """
+    ) -> Extent | None:
+        """Write one mask; returns the extent of the object's pixels afterwards."""
         record = self.records.get(object_id, index)
         former = None if record is None else record.extent
         extent = join_extents(mask_region(mask), former)
         if extent is None:
-            return None, Counter()
+            return None
         patch = plan_commit(
             self.array, self.planes, index, mask, object_id, self.policy, former
         )
@@ -160,10 +179,7 @@ class ObjectLabels:
         else:
             after = patch.after
             self._apply(patch, patches)
-        is_object = after == object_id
-        ids, counts = np.unique(after[mask[extent] & ~is_object], return_counts=True)
-        covered = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-        return _shift(mask_region(is_object), extent), covered
+        return _shift(mask_region(after == object_id), extent)
 
     def _overwritten(
         self, object_id: int, index: Index, patch: LabelPatch, after: Records
@@ -258,6 +274,11 @@ class ObjectLabels:
             num_asked,
             covered or Counter(),
         )
+
+
+def is_mostly(part: int, whole: int) -> bool:
+    """Whether a part is nine tenths of a whole or more; never for no pixels."""
+    return part > 0 and part >= _MOSTLY * whole
 
 
 def _shift(part: Extent | None, extent: Extent) -> Extent | None:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from napari_promptable.annotation.history import Change, Verb
-from napari_promptable.annotation.labels import Written
+from napari_promptable.annotation.labels import Written, is_mostly
 from napari_promptable.planes import Index
-
-_MOSTLY = 0.9
 
 
 class Reason(StrEnum):
@@ -18,7 +16,7 @@ class Reason(StrEnum):
 
     NO_ANSWER = "no answer"  #: there is no mask yet
     EMPTY = "empty"  #: the masks have no pixel
-    COVERED = "covered"  #: other objects hold all pixels, and the policy lets them
+    COVERED = "covered"  #: other objects keep nine tenths of the pixels or more
     UNCHANGED = "unchanged"  #: everything is as asked for already
 
 
@@ -76,7 +74,7 @@ class Outcome:
     @property
     def is_mostly_covered(self) -> bool:
         """Whether other objects kept nine tenths of the masks or more."""
-        return self.num_covered > 0 and self.num_covered >= _MOSTLY * self.num_asked
+        return is_mostly(self.num_covered, self.num_asked)
 
 
 def outcome_of_writing(verb: Verb, object_ids: tuple[int, ...], written: Written) -> Outcome:
@@ -86,7 +84,7 @@ def outcome_of_writing(verb: Verb, object_ids: tuple[int, ...], written: Written
     if not written.num_pixels:
         if written.num_asked == 0:
             reason = Reason.EMPTY
-        elif num_covered == written.num_asked:
+        elif is_mostly(num_covered, written.num_asked):
             reason = Reason.COVERED
         else:
             reason = Reason.UNCHANGED
@@ -218,7 +216,10 @@ def _describe_reason(outcome: Outcome) -> str:
         return f"{names} {was} not saved: {its} empty. Add a + click inside it."
     if outcome.reason is Reason.COVERED:
         its = "its" if was == "was" else "their"
-        others = _describe_cover(outcome, f"all of {its} pixels")
+        pixels = f"all of {its} pixels"
+        if outcome.num_covered < outcome.num_asked:
+            pixels = f"{outcome.num_covered:,} of {its} {outcome.num_asked:,} pixels"
+        others = _describe_cover(outcome, pixels)
         return f"{names} {was} not saved: {others}"
     if outcome.verb in (Verb.COMMIT, Verb.PROPAGATE):
         return f"Nothing to save: the labels already hold {names.lower()} exactly like this."

@@ -111,21 +111,40 @@ def test_an_unchanged_object_is_not_committed_twice(fake_segmenter) -> None:
     assert len(session.history.changes) == 1
 
 
-def test_an_object_that_gets_hardly_a_pixel_stays_to_be_corrected(fake_segmenter) -> None:
+def test_an_object_that_would_get_hardly_a_pixel_is_not_committed(fake_segmenter) -> None:
     labels = np.full(SHAPE, 9, np.uint8)
     session = make_session(labels, first_id=10)
     click(session, fake_segmenter)
     mask = session.answers.mask((0,))
     row, column = np.argwhere(mask)[0]
     labels[0, row, column] = 0
+    before = labels.copy()
+    assert not session.labels.clip(10, (0,), mask).any(), "the preview shows what is written"
     outcome = session.commit()
-    assert (outcome.num_pixels, outcome.is_mostly_covered) == (1, True)
+    assert (outcome.num_pixels, outcome.reason) == (0, Reason.COVERED)
+    assert np.array_equal(labels, before)
     assert session.prompts.current_object == 10
     assert session.prompts.of_current == {(0,): CLICK}
+    assert session.history.changes == []
     assert describe_outcome(outcome) == (
-        f"Only 1 of {mask.sum()} pixels of object 10 saved: object 9 holds the others. "
+        f"Object 10 was not saved: object 9 holds {mask.sum() - 1} of its {mask.sum()} pixels. "
         "This is object 9: press P to correct it."
     )
+
+
+def test_a_covered_correction_leaves_the_object_as_it_was(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    session = make_session(labels, first_id=10)
+    click(session, fake_segmenter)
+    session.commit()
+    labels[labels == 10] = 9
+    labels[0, 0, 0] = 10
+    before, record = labels.copy(), session.records.get(10, (0,))
+    session.prompts.select(10)
+    click(session, fake_segmenter, PlanePrompts([[5, 6], [6, 7]]))
+    assert session.commit().reason is Reason.COVERED
+    assert np.array_equal(labels, before)
+    assert session.records.get(10, (0,)) == record
 
 
 def test_covered_boxes_stay_prompts(fake_segmenter) -> None:
@@ -350,3 +369,21 @@ def test_an_overwritten_object_leaves_the_records_and_comes_back(fake_segmenter)
     session.undo()
     assert session.records.object_ids == [1]
     assert session.records.of(1) == former
+
+
+def test_an_object_that_is_mostly_covered_stays_to_be_corrected(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1] = 9
+    session = make_session(labels, first_id=10)
+    boxes = {
+        (0,): PlanePrompts(boxes_yxyx=[[1, 1, 2, 2]]),
+        (1,): PlanePrompts(boxes_yxyx=[[1, 1, 18, 22]]),
+    }
+    session.prompts.replace(boxes)
+    answer_open_questions(session, fake_segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+    outcome = session.commit()
+    assert outcome.has_changed and outcome.is_mostly_covered
+    assert session.prompts.current_object == 10
+    assert session.prompts.of_current == boxes
+    text = describe_outcome(outcome)
+    assert text.startswith(f"Only {outcome.num_pixels} of {outcome.num_asked} pixels of object")
