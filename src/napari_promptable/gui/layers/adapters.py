@@ -160,3 +160,12 @@ def show_signs(layer: Points) -> None:
 def refines_code(candidate: int | None) -> int:
     """Return the value of the feature column `refines` for a chosen candidate."""
     return OFFERED if candidate is None else candidate
+
+
+def drop_orphaned_features(layer: Shapes) -> None:
+    """Remove the features of a shape that is gone.
+
+    napari (0.9.2) keeps the features of the newest shape when its drawing is abandoned.
+    """
+    if len(layer.features) > layer.nshapes:
+        layer.features = layer.features.iloc[: layer.nshapes].reset_index(drop=True)

@@ -16,6 +16,7 @@ from qtpy.QtCore import QTimer
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     POSITIVE,
+    drop_orphaned_features,
     make_boxes_layer,
     make_points_layer,
     make_preview_layer,
@@ -191,7 +192,8 @@ class PromptLayers:
 
     def _follow_boxes(self, event: Any) -> None:
         """Say what is no prompt among new shapes, then report the edit."""
-        is_new = event.action == "added" and not self._is_silent
+        drop_orphaned_features(event.source)
+        is_new = event.action == "added" and not self._is_silent and event.source.nshapes > 0
         if is_new and str(event.source.shape_type[-1]) in ("line", "path"):
             self.refused.emit(DREW_LINE)
         self._report_edit(event)

@@ -22,6 +22,8 @@ from napari_promptable.masks import ellipse_to_polygon
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
 
+_LEVEL_PX = 0.5
+
 
 def read_layers(
     points: Points | None,
@@ -61,11 +63,12 @@ def read_layers(
         for i in np.flatnonzero(_belongs(boxes, object_id)):
             indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
             rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            if boxes.shape_type[i] == "rectangle":
+            kind = boxes.shape_type[i]
+            if kind == "rectangle" and _is_upright(corners):
                 rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
-            elif boxes.shape_type[i] == "ellipse":
+            elif kind == "ellipse":
                 outlines.append(ellipse_to_polygon(corners))
-            elif boxes.shape_type[i] == "polygon":
+            elif kind in ("polygon", "rectangle"):  # a turned one is no box
                 outlines.append(corners)
     return {
         index: PlanePrompts(
@@ -78,6 +81,12 @@ def read_layers(
         for index in {**clicks, **regions}
         if planes.contains(index)
     }
+
+
+def _is_upright(corners: npt.NDArray[np.floating]) -> bool:
+    """Whether the sides of a rectangle lie along the axes, to half a pixel."""
+    sides = np.abs(np.diff(corners, axis=0, append=corners[:1]))
+    return bool((sides.min(axis=1) < _LEVEL_PX).all())
 
 
 def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
