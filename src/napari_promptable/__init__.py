@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from napari_promptable.files.prompts_json import PromptDocument as PromptDocument
     from napari_promptable.files.prompts_json import read_prompts as read_prompts
     from napari_promptable.files.prompts_json import write_prompts as write_prompts
+    from napari_promptable.instances.automatic import AutomaticResult as AutomaticResult
+    from napari_promptable.instances.automatic import find_objects as find_objects
+    from napari_promptable.instances.generate import generate_labels as generate_labels
+    from napari_promptable.instances.settings import AutomaticSettings as AutomaticSettings
+    from napari_promptable.instances.stack import StackResult as StackResult
+    from napari_promptable.instances.stack import (
+        find_objects_in_stack as find_objects_in_stack,
+    )
     from napari_promptable.predict.cluster import RemoteSegmenter as RemoteSegmenter
     from napari_promptable.predict.cluster import embed_volume as embed_volume
     from napari_promptable.predict.embedding_store import EmbeddingStore as EmbeddingStore
@@ -61,6 +69,10 @@ _MODULES = {
         "PromptableError",
         "UnknownModelError",
     ),
+    "instances.automatic": ("AutomaticResult", "find_objects"),
+    "instances.generate": ("generate_labels",),
+    "instances.settings": ("AutomaticSettings",),
+    "instances.stack": ("StackResult", "find_objects_in_stack"),
     "predict.load_model": ("load_model",),
     "predict.prediction": ("Prediction",),
     "predict.predictor": (

@@ -364,3 +364,34 @@ def test_the_module_exits_with_the_code_of_the_command() -> None:
     assert done.returncode == cli.MISTAKE
     assert done.stderr.count("\n") == 1
     assert "vit_x" in done.stderr
+
+
+def test_auto_labels_an_image_beside_what_is_kept(
+    tmp_path, image_path, capsys, random_tiny_model, monkeypatch
+) -> None:
+    monkeypatch.setattr("napari_promptable.cli.auto.load_model", lambda *_: random_tiny_model)
+    kept = np.zeros((40, 50), np.uint8)
+    kept[:6, :6] = 3
+    tifffile.imwrite(tmp_path / "kept.tif", kept)
+    output = tmp_path / "labels.tif"
+    arguments = ["auto", image_path, "-o", output, "--seeds", "grid", "--points-per-side", 3]
+    arguments += ["--min-confidence", 0.0, "--min-area", 1, "--region", "0,0,19,49"]
+    arguments += ["--keep", tmp_path / "kept.tif"]
+    assert cli.main([str(argument) for argument in arguments]) == 0
+    labels = read_image(output)
+    assert (labels[:6, :6] == 3).all()
+    assert (labels[20:] == 0).all()
+    assert "new object" in capsys.readouterr().out
+
+
+def test_auto_refuses_what_cannot_be_meant(tmp_path, image_path, capsys) -> None:
+    output = ["-o", tmp_path / "labels.tif"]
+    assert_is_mistake(
+        capsys, ["auto", image_path, *output, "--region", "over there"], "--region over there"
+    )
+    assert_is_mistake(
+        capsys, ["auto", image_path, "-o", tmp_path / "labels.jpg"], "choose one of these"
+    )
+    assert_is_mistake(
+        capsys, ["auto", image_path, *output, "--keep", tmp_path / "none.tif"], "no file"
+    )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from napari_promptable.cli import demo, embed, evaluate, models, segment
+from napari_promptable.cli import auto, demo, embed, evaluate, models, segment
 from napari_promptable.errors import PromptableError
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("demo")(demo.run)
 app.add_typer(models.app, name="models")
 app.command("segment")(segment.run)
+app.command("auto")(auto.run)
 app.command("embed")(embed.run)
 app.command("evaluate")(evaluate.run)
 

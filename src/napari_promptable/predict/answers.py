@@ -66,7 +66,7 @@ def answer_all(
     for i in unsure:
         at_other_zooms = [next(others) for _ in frames[i][1:]]
         answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i])
-    return _look_again(sam, answers, wanted) if sam.with_second_look else answers
+    return look_again(sam, answers, wanted) if sam.with_second_look else answers
 
 
 def _sureness(answer: FrameMasks, wanted: Wanted) -> float:
@@ -81,7 +81,7 @@ def _choose_zoom(first: FrameMasks, others: Sequence[FrameMasks], wanted: Wanted
     return best if is_surer else first
 
 
-def _look_again(
+def look_again(
     sam: Sam, answers: Sequence[FrameMasks], wanted: Sequence[Wanted]
 ) -> list[FrameMasks]:
     """Ask the same about the surest wanted mask, showing it as the network's earlier answer."""

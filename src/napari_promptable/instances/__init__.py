@@ -1,0 +1,1 @@
+"""All objects of an image at once, without a prompt."""

@@ -1,0 +1,252 @@
+"""All objects of an image at once: the public functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import UnknownModelError
+from napari_promptable.instances.by_maps import answer_seeds
+from napari_promptable.instances.by_prompts import answer_grid, answer_seeds_by
+from napari_promptable.instances.found import FoundObject, IntArray, choose_objects
+from napari_promptable.instances.place import Place, check_place
+from napari_promptable.instances.seeds import Seed, find_seeds
+from napari_promptable.instances.settings import AutomaticSettings, Seeds
+from napari_promptable.instances.views import (
+    View,
+    choose_zooms,
+    count_views,
+    look_everywhere,
+)
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.transforms import to_rgb8
+
+Progress = Callable[[int, int], None]
+"""Called with how much of the total is done, in no particular unit."""
+
+_STEPS_PER_VIEW = 100  # of progress
+
+
+@dataclass(frozen=True, eq=False)
+class AutomaticResult:
+    """All answers of the decoder on one plane, and the objects chosen from them.
+
+    Attributes
+    ----------
+    objects : tuple of FoundObject
+        All answers, before any threshold; several may show the same object.
+    settings : AutomaticSettings
+        Thresholds of the choice.
+    place : Place
+        Where objects may lie, and the labels that were there before.
+    rejected : frozenset of FoundObject
+        Objects that the user does not want. They still stand in the way of less sure answers
+        that show the same.
+    """
+
+    objects: tuple[FoundObject, ...]
+    settings: AutomaticSettings
+    place: Place
+    rejected: frozenset[FoundObject] = frozenset()
+
+    @cached_property
+    def _choice(self) -> tuple[IntArray, dict[int, FoundObject]]:
+        """Labels of the new objects from 1, and the objects by label."""
+        labels, chosen = choose_objects(self.objects, self.settings, self.place.taken)
+        kept = [number for number, each in enumerate(chosen, 1) if each not in self.rejected]
+        renumbered = np.zeros(len(chosen) + 1, np.int32)
+        renumbered[kept] = np.arange(1, len(kept) + 1)
+        return renumbered[labels], {
+            label: chosen[number - 1] for label, number in enumerate(kept, start=1)
+        }
+
+    @property
+    def new_labels(self) -> IntArray:
+        """The new objects alone, ndarray of int32, shape (H, W): 1 is the surest."""
+        return self._choice[0]
+
+    @property
+    def chosen(self) -> dict[int, FoundObject]:
+        """The new objects by their label in `new_labels`."""
+        return self._choice[1]
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.integer[Any]]:
+        """The labels that were there before, and the new objects numbered after them."""
+        return self.place.add(self.new_labels)
+
+    @property
+    def confidence(self) -> dict[int, float]:
+        """Confidence of the new objects by their label in `labels`, the surest first."""
+        first = self.place.first_id
+        return {first + n: found.confidence for n, found in enumerate(self.chosen.values())}
+
+    def with_settings(self, settings: AutomaticSettings) -> AutomaticResult:
+        """Choose from the same answers by other thresholds; nothing is decoded again."""
+        return replace(self, settings=settings)
+
+    def without(self, label: int) -> AutomaticResult:
+        """Reject the object that has this label in `new_labels`."""
+        return replace(self, rejected=self.rejected | {self.chosen[label]})
+
+
+def find_objects(
+    model: PromptableModel,
+    image: npt.ArrayLike,
+    settings: AutomaticSettings | None = None,
+    *,
+    region: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike | None = None,
+    progress: Progress | None = None,
+) -> AutomaticResult:
+    """Find all objects of a plane, and keep the answers to choose from.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        From `load_model`; it answers the prompts.
+    image : array_like, shape (H, W), (H, W, 3) or (H, W, 4), any real dtype
+        As in `encode_image`.
+    settings, region, labels, progress
+        As in `generate_labels`.
+
+    Returns
+    -------
+    AutomaticResult
+        Labels, confidence of each object, and all answers.
+
+    Raises
+    ------
+    ImageFormatError, PromptError, LabelError, UnknownModelError
+        As in `generate_labels`.
+    """
+    settings = default_settings(model) if settings is None else settings
+    rgb = to_rgb8(image)
+    place = check_place((rgb.shape[0], rgb.shape[1]), region, labels)
+    seeding = choose_seeding_model(model, settings.seeds)
+    report = _ignore if progress is None else progress
+    if seeding is None:
+        embedding = model.encode(rgb, (0, 255))
+        found = answer_grid(model, embedding, settings, ~place.taken, report)
+    elif seeding is model:
+        found = _answer_views(model, rgb, place, report)
+    else:
+        found = _answer_with_other(model, seeding, rgb, place, report)
+    return AutomaticResult(tuple(found), settings, place)
+
+
+def default_settings(
+    model: PromptableModel, seeds: Seeds = Seeds.AUTO, **changes: Any
+) -> AutomaticSettings:
+    """Return the thresholds that suit a model and its seeds.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        The one that answers.
+    seeds : Seeds, default "auto"
+        Where the prompts come from.
+    **changes
+        Other values of `AutomaticSettings`.
+
+    Returns
+    -------
+    AutomaticSettings
+        SAM's own for a grid of clicks.
+    """
+    is_grid = seeds is Seeds.GRID or (seeds is Seeds.AUTO and not has_maps(model))
+    make = AutomaticSettings.for_grid if is_grid else AutomaticSettings
+    return make(**{"seeds": seeds, **changes})
+
+
+def choose_seeding_model(model: PromptableModel, seeds: Seeds) -> PromptableModel | None:
+    """Choose the model whose instance maps give the seeds.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        The one that answers.
+    seeds : Seeds
+        What the user wants.
+
+    Returns
+    -------
+    PromptableModel or None
+        None for a grid of clicks.
+
+    Raises
+    ------
+    UnknownModelError
+        If that model has no instance maps.
+    """
+    if seeds is Seeds.GRID or (seeds is Seeds.AUTO and not has_maps(model)):
+        return None
+    if seeds is not Seeds.TINY or has_maps(model):
+        seeding = model
+    else:
+        seeding = load_model("tiny", device=model.sam.device.type)
+    if not has_maps(seeding):
+        raise UnknownModelError(
+            f"model {seeding.name} has no instance maps to find objects by; choose the seeds "
+            "'grid', or a model that has them"
+        )
+    return seeding
+
+
+def has_maps(model: PromptableModel) -> bool:
+    """Whether a model can map all objects of an image at once."""
+    return model.sam.instance_head is not None and model.sam.size_head is not None
+
+
+def _answer_views(
+    model: PromptableModel, rgb: npt.NDArray[np.uint8], place: Place, progress: Progress
+) -> Iterator[FoundObject]:
+    """Find and answer seeds view by view."""
+    for number, total, view in _views(model, rgb, place):
+        start = _STEPS_PER_VIEW * number
+
+        def report(done: int, count: int, start: int = start, total: int = total) -> None:
+            progress(start + _STEPS_PER_VIEW * done // count, _STEPS_PER_VIEW * total)
+
+        yield from answer_seeds(model.sam, _seeds(view, place), place.shape, report)
+        progress(start + _STEPS_PER_VIEW, _STEPS_PER_VIEW * total)
+
+
+def _answer_with_other(
+    model: PromptableModel,
+    seeding: PromptableModel,
+    rgb: npt.NDArray[np.uint8],
+    place: Place,
+    progress: Progress,
+) -> Iterator[FoundObject]:
+    """Find all seeds with one model, and answer them with another."""
+    seeds = [seed for _, _, view in _views(seeding, rgb, place) for seed in _seeds(view, place)]
+    yield from answer_seeds_by(model, model.encode(rgb, (0, 255)), seeds, progress)
+
+
+def _views(
+    model: PromptableModel, rgb: npt.NDArray[np.uint8], place: Place
+) -> Iterator[tuple[int, int, View]]:
+    """View the place at the zooms that suit its objects: number, total, view."""
+    part, corner = place.cut(rgb)
+    look = partial(look_everywhere, model.sam, model.model_id, part, corner=corner)
+    zooms = choose_zooms(model.sam, model.model_id, part)
+    total = sum(int(np.prod(count_views(part, zoom))) for zoom in zooms)
+    views = (view for zoom in zooms for view in look(zoom=zoom))
+    for number, view in enumerate(views):
+        yield number, total, view
+
+
+def _seeds(view: View, place: Place) -> list[Seed]:
+    """Seeds of a view whose points lie where an object may be."""
+    return [seed for seed in find_seeds(view) if place.is_free(seed.point_in_image)]
+
+
+def _ignore(done: int, total: int) -> None:
+    """Take no notice of progress."""

@@ -1,0 +1,159 @@
+"""Objects that were found without a prompt, and the choice among them (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_promptable.instances.settings import AutomaticSettings
+from napari_promptable.masks import BoolArray, PackedMask, mask_region
+
+IntArray = npt.NDArray[np.int32]
+
+_TAKEN = -1  # label of pixels that stay empty
+_MIN_FREE = 0.5  # of an object's pixels that are its own in the end
+
+
+@dataclass(frozen=True, eq=False)
+class FoundObject:
+    """One answer of the decoder to a prompt that no user gave.
+
+    Attributes
+    ----------
+    mask : PackedMask
+        In pixels of the plane, one piece without holes.
+    area : int
+        Its pixels.
+    predicted_iou : float
+        The model's own estimate of the mask's IoU with the object.
+    agreement : float, 0 to 1
+        IoU with the region that the instance maps give to the object; 1 for answers to a grid
+        of clicks, which no maps can confirm.
+    stability : float, 0 to 1
+        IoU of the masks at a higher and at a lower threshold.
+    """
+
+    mask: PackedMask
+    area: int
+    predicted_iou: float
+    agreement: float = 1.0
+    stability: float = 1.0
+
+    @property
+    def confidence(self) -> float:
+        """How far the model trusts the mask, 0 to 1."""
+        return min(max(self.predicted_iou * self.agreement, 0.0), 1.0)
+
+
+def tidy_mask(crop: BoolArray) -> BoolArray:
+    """Keep the largest piece of a mask and fill its holes.
+
+    Parameters
+    ----------
+    crop : ndarray of bool, shape (h, w)
+        A mask, or its bounding box.
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
+        One piece; empty only if `crop` is.
+    """
+    pieces, count = ndimage.label(crop)
+    if count > 1:
+        crop = pieces == 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+    filled: BoolArray = ndimage.binary_fill_holes(crop)
+    return filled
+
+
+def pack_crop(crop: BoolArray, corner: tuple[int, int], shape: tuple[int, int]) -> PackedMask:
+    """Pack a mask that is given as a part of its plane.
+
+    Parameters
+    ----------
+    crop : ndarray of bool, shape (h, w)
+        Part of the mask; the rest is empty.
+    corner : (int, int)
+        First row and column of the part.
+    shape : (int, int)
+        Height and width of the plane.
+
+    Returns
+    -------
+    PackedMask
+        Only the bounding box of its pixels is held.
+    """
+    inner = mask_region(crop)
+    if inner is None:
+        return PackedMask(shape, None, np.empty(0, np.uint8))
+    rows, columns = (
+        slice(part.start + start, part.stop + start)
+        for part, start in zip(inner, corner, strict=True)
+    )
+    return PackedMask(shape, (rows, columns), np.packbits(crop[inner]))
+
+
+def choose_objects(
+    objects: Iterable[FoundObject],
+    settings: AutomaticSettings,
+    taken: BoolArray,
+) -> tuple[IntArray, list[FoundObject]]:
+    """Choose the objects that are sure enough and do not repeat surer ones.
+
+    Parameters
+    ----------
+    objects : iterable of FoundObject
+        Of one plane; several may show the same object.
+    settings : AutomaticSettings
+        Thresholds.
+    taken : ndarray of bool, shape (H, W)
+        Pixels that stay empty: existing labels, and what lies outside the region.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (H, W)
+        Object k of the list is k + 1; a pixel of two objects belongs to the surer one.
+    chosen : list of FoundObject
+        The surest first.
+    """
+    labels = np.where(taken, np.int32(_TAKEN), np.int32(0))
+    chosen: list[FoundObject] = []
+    ranked = sorted(objects, key=lambda found: -found.confidence)
+    for found in ranked:
+        if not _is_sure(found, settings) or found.mask.region is None:
+            continue
+        under = labels[found.mask.region]
+        mask = found.mask.crop()
+        if _is_new(under[mask], found.area, chosen, settings):
+            chosen.append(found)
+            under[mask & (under == 0)] = len(chosen)
+    labels[labels == _TAKEN] = 0
+    return labels, chosen
+
+
+def _is_sure(found: FoundObject, settings: AutomaticSettings) -> bool:
+    """Whether an object passes all thresholds that concern it alone."""
+    return (
+        found.confidence >= settings.min_confidence
+        and found.stability >= settings.min_stability
+        and settings.min_area <= found.area <= settings.max_area
+    )
+
+
+def _is_new(
+    under: IntArray, area: int, chosen: Sequence[FoundObject], settings: AutomaticSettings
+) -> bool:
+    """Whether a mask with these labels under it shows something that is not there yet."""
+    free = np.count_nonzero(under == 0)
+    if free < max(settings.min_area, _MIN_FREE * area):
+        return False
+    ids, shared = np.unique(under[under > 0], return_counts=True)
+    others = np.array([chosen[number - 1].area for number in ids], int)
+    iou = shared / np.maximum(others + area - shared, 1)
+    contained = shared / np.maximum(np.minimum(others, area), 1)
+    return bool(
+        (iou <= settings.max_overlap).all() and (contained <= settings.max_containment).all()
+    )

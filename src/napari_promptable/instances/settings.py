@@ -1,0 +1,151 @@
+"""Settings of automatic segmentation: every rule that a user can see and change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from napari_promptable.errors import PromptError
+from napari_promptable.validation import raises_prompt_errors
+
+_NO_LIMIT = float("inf")  # None in JSON
+_OF_SAM = {"min_confidence": 0.88, "min_stability": 0.95, "max_overlap": 0.7}
+
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+MaxArea = Annotated[
+    Number,
+    Field(ge=1),
+    BeforeValidator(
+        lambda v: _NO_LIMIT if v is None else v, json_schema_input_type=float | None
+    ),
+    PlainSerializer(lambda v: None if v == _NO_LIMIT else v),
+]
+
+
+class Seeds(StrEnum):
+    """Where the prompts come from that the decoder answers."""
+
+    AUTO = "auto"  #: the model's own instance maps if it has them, otherwise a grid
+    MAPS = "maps"  #: the model's own instance maps
+    TINY = "tiny"  #: the instance maps of the bundled model, whichever model answers
+    GRID = "grid"  #: a grid of clicks, as in SAM
+
+
+@raises_prompt_errors
+@dataclass(frozen=True)
+class AutomaticSettings:
+    """Seeds and thresholds of automatic segmentation.
+
+    Attributes
+    ----------
+    seeds : Seeds or str, default "auto"
+        Where the prompts come from: "auto", "maps", "tiny" or "grid".
+    min_confidence : float, 0 to 1
+        Minimum confidence of an object: its predicted IoU, times its agreement with the
+        instance maps if the seeds come from maps.
+    min_stability : float, 0 to 1
+        Minimum IoU of an object's masks at a higher and at a lower threshold.
+    max_overlap : float, 0 to 1
+        Maximum IoU of an object with a more confident one; 1 keeps both.
+    max_containment : float, 0 to 1
+        Maximum share of the smaller of two objects that they have in common.
+    min_area, max_area : float
+        Minimum and maximum area of an object in pixels.
+    points_per_side : int, 1 to 256
+        Clicks along the longer side of the grid.
+
+    Raises
+    ------
+    PromptError
+        If a value is not allowed.
+
+    Notes
+    -----
+    "Segment Anything" (arXiv 2304.02643), appendix B, takes 32 points per side, a predicted IoU
+    of 0.88 and a stability of 0.95; see `AutomaticSettings.for_grid`. The other defaults were
+    chosen on validation images, for seeds from instance maps.
+
+    Examples
+    --------
+    >>> AutomaticSettings(min_confidence=0.5).to_dict()["seeds"]
+    'auto'
+    """
+
+    seeds: Annotated[
+        Seeds,
+        Field(title="Find objects by", description="Where the prompts come from"),
+    ] = Seeds.AUTO
+    min_confidence: Annotated[
+        Share,
+        Field(title="Min. confidence", description="Leave out objects that are less certain"),
+    ] = 0.5
+    min_stability: Annotated[
+        Share,
+        Field(
+            title="Min. stability",
+            description="Leave out objects whose outline depends more on the threshold",
+        ),
+    ] = 0.0
+    max_overlap: Annotated[
+        Share,
+        Field(
+            title="Max. overlap",
+            description="Leave out objects whose IoU with a more certain one is higher",
+        ),
+    ] = 0.5
+    max_containment: Annotated[
+        Share,
+        Field(
+            title="Max. containment",
+            description="Leave out objects that lie with a larger share in another",
+        ),
+    ] = 0.7
+    min_area: Annotated[
+        Annotated[Number, Field(ge=1)],
+        Field(title="Min. area", description="Leave out smaller objects, in pixels"),
+    ] = 25.0
+    max_area: Annotated[
+        MaxArea,
+        Field(title="Max. area", description="Leave out larger objects, in pixels"),
+    ] = _NO_LIMIT
+    points_per_side: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=256)],
+        Field(title="Clicks per side", description="Of the grid, along the longer side"),
+    ] = 32
+
+    @classmethod
+    def for_grid(cls, **changes: Any) -> AutomaticSettings:
+        """Return SAM's own thresholds for a grid of clicks, with some changes."""
+        return cls(**{"seeds": Seeds.GRID, **_OF_SAM, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make plain data for JSON; infinity becomes None."""
+        values: dict[str, Any] = _PLAIN.dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AutomaticSettings:
+        """Undo `to_dict`; missing values get their defaults.
+
+        Raises
+        ------
+        PromptError
+            If a name is unknown or a value is not allowed.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise PromptError(
+                f"automatic settings hold {', '.join(map(repr, unknown))}; known are "
+                f"{', '.join(known)}"
+            )
+        return cls(**values)
+
+
+_PLAIN = TypeAdapter(AutomaticSettings)
