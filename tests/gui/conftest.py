@@ -223,7 +223,7 @@ class User:
 
     @property
     def preview_mask(self) -> np.ndarray:
-        return np.asarray(self.preview.data) == 1
+        return np.asarray(self.preview.data) > 0
 
     @property
     def labels(self) -> np.ndarray:

@@ -15,7 +15,6 @@ from napari_promptable.gui.layers.adapters import (
     make_boxes_layer,
     make_objects_layer,
     make_points_layer,
-    make_preview_layer,
     next_click,
     plane_axes_of,
     set_next_click,
@@ -24,6 +23,7 @@ from napari_promptable.gui.layers.adapters import (
 from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
 from napari_promptable.gui.layers.following import copy_transform, transform_of
 from napari_promptable.gui.layers.layer_labels import LayerLabels, is_labels_layer_for
+from napari_promptable.gui.layers.preview import make_preview_layer
 from napari_promptable.gui.layers.prompt_layers import read_layers, write_layers
 from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts

@@ -131,7 +131,7 @@ def test_another_image_takes_over(open_plugin, make_disks) -> None:
 def test_the_newest_prompts_win(held_user) -> None:
     user, disks = held_user()
     shown = []
-    user.preview.events.set_data.connect(lambda: shown.append(user.preview_mask.any()))
+    user.preview.events.labels_update.connect(lambda: shown.append(user.preview_mask.any()))
     user.click(user.world(21, 24), wait=False)
     user.click(user.world(*disks.centres[1]), wait=False)
     assert user.status == "Preparing this slice… your clicks are kept."

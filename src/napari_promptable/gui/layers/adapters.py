@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.components import Dims
+from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
-from napari.utils import DirectLabelColormap
 
 from napari_promptable.gui.layers.following import transform_of
 from napari_promptable.planes import Index, PlaneAxes
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
-PREVIEW_NAME = "preview"
 POSITIVE, NEGATIVE = "positive", "negative"
 SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
 # tell apart; the symbol differs as well.
 _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
-_BOX_COLOR, _PREVIEW_COLOR = "#F0E442", "#CC79A7"
+_BOX_COLOR = "#F0E442"
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 
@@ -28,6 +26,11 @@ OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 def unwrap(layer: Any) -> Any:
     """Return the layer inside napari's proxy for plugins, or the layer itself."""
     return getattr(layer, "__wrapped__", layer)
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return a viewer's camera, which newer versions of napari keep elsewhere."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 # geometry
@@ -97,22 +100,6 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
         opacity=1.0,
         **transform_of(image),
     )
-
-
-def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for the current candidate, 0 or 1; only touched planes use memory."""
-    colormap = DirectLabelColormap(
-        color_dict={None: "transparent", 0: "transparent", 1: _PREVIEW_COLOR}
-    )
-    layer = Labels(
-        np.zeros(planes.shape, np.uint8),
-        name=PREVIEW_NAME,
-        colormap=colormap,
-        opacity=0.55,
-        **transform_of(image),
-    )
-    layer.editable = False
-    return layer
 
 
 def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:

@@ -19,7 +19,6 @@ from napari_promptable.gui.layers.adapters import (
     drop_orphaned_features,
     make_boxes_layer,
     make_points_layer,
-    make_preview_layer,
     next_click,
     refines_code,
     set_default_features,
@@ -28,8 +27,9 @@ from napari_promptable.gui.layers.adapters import (
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
 from napari_promptable.gui.layers.following import Following
+from napari_promptable.gui.layers.preview import Preview
 from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
-from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -86,10 +86,9 @@ class PromptLayers:
         self.keys = keys
         self._object_id = 1
         self._is_silent = self._is_negative_once = False
-        self._shown: dict[Index, tuple[slice, slice]] = {}
         self.points: Points | None = None
         self.boxes: Shapes | None = None
-        self.preview: Labels | None = None
+        self._preview = Preview(viewer, image, planes, self._add)
         self._following = Following(image, lambda _: self._layers())
         viewer.layers.events.removed.connect(self._forget_removed)
 
@@ -97,9 +96,7 @@ class PromptLayers:
 
     def ensure_layers(self) -> None:
         """Make the layers that are missing, the preview lowest."""
-        if self.preview is None:
-            self.preview = make_preview_layer(self.image, self.planes)
-            self._add(self.preview)
+        self._preview.ensure_layer()
         if self.boxes is None:
             self.boxes = make_boxes_layer(self.image, self.planes, self._object_id)
             self._add(self.boxes)
@@ -120,7 +117,8 @@ class PromptLayers:
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         self._following.close()
         layers = self._layers()
-        self.points = self.boxes = self.preview = None
+        self.points = self.boxes = None
+        self._preview.close()
         for layer in layers:
             self._release(layer)
             if layer in self._viewer.layers:
@@ -137,8 +135,7 @@ class PromptLayers:
         if event.value in self._layers():
             self._release(event.value)
         if event.value is self.preview:
-            self.preview = None
-            self._shown.clear()
+            self._preview.forget_layer()
         elif event.value is self.points:
             self.points = None
             self._report_edit()
@@ -280,24 +277,15 @@ class PromptLayers:
 
     # preview
 
+    @property
+    def preview(self) -> Labels | None:
+        """The layer that shows the current object's mask."""
+        return self._preview.layer
+
     def show_mask(self, index: Index, mask: BoolArray | None) -> None:
         """Show a candidate's mask on a plane, or none."""
-        former = self._shown.pop(index, None)
-        if self.preview is None:
-            if mask is None:
-                return
-            self.ensure_layers()
-        assert self.preview is not None
-        if former is not None:
-            self.preview.data[self.planes.region(index, *former)] = 0
-        extent = None if mask is None else mask_region(mask)
-        if mask is not None and extent is not None:
-            self.preview.data[self.planes.region(index, *extent)] = mask[extent]
-            self._shown[index] = extent
-        is_empty = not self._shown  # the thumbnail costs too much while masks come and go
-        self.preview.refresh(thumbnail=is_empty, highlight=False, extent=False)
+        self._preview.show(index, mask)
 
     def clear_preview(self) -> None:
         """Remove the masks from all planes."""
-        for index in list(self._shown):
-            self.show_mask(index, None)
+        self._preview.clear()

@@ -1,0 +1,197 @@
+"""The current object's mask on the canvas: a double outline, lightly filled.
+
+One line is light and one is dark: the mask shows on images of any brightness and colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils import CyclicLabelColormap
+
+from napari_promptable.gui.layers.adapters import camera_of, visible_index
+from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.planes import Index, PlaneAxes
+
+PREVIEW_NAME = "preview"
+FILL, LIGHT, DARK = 1, 2, 3
+"""Values of the preview layer in an object; 0 outside."""
+
+_LINE_PX = 1.5  # of each line, on the screen
+_COLORS = [
+    (0.0, 0.0, 0.0, 0.0),
+    (0.2, 1.0, 1.0, 0.2),  # fill
+    (0.6, 1.0, 1.0, 1.0),  # light line
+    (0.0, 0.15, 0.25, 1.0),  # dark line
+]
+
+Region = tuple[slice, slice]
+
+
+def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
+    """Make the layer for the current candidate; only touched planes use memory."""
+    layer = Labels(
+        np.zeros(planes.shape, np.uint8),
+        name=PREVIEW_NAME,
+        # napari compiles a direct colormap at its first use, for more than a second
+        colormap=CyclicLabelColormap(colors=_COLORS),
+        opacity=1.0,
+        **transform_of(image),
+    )
+    layer.editable = False
+    return layer
+
+
+class Preview:
+    """Shows masks in the preview layer, which is made when it is first needed.
+
+    Only the bounding box of what changes is drawn and sent to the graphics card.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layer is shown.
+    image : Image
+        The image under it.
+    planes : PlaneAxes
+        The image's planes.
+    add : callable
+        Puts a new layer into the viewer.
+
+    Attributes
+    ----------
+    layer : Labels or None
+        None until it is needed, and after the user has deleted it.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        planes: PlaneAxes,
+        add: Callable[[Labels], None],
+    ) -> None:
+        self._viewer, self._image, self._planes, self._add = viewer, image, planes, add
+        self.layer: Labels | None = None
+        self._shown: dict[Index, Region] = {}
+        self._line_width = 1
+        camera_of(viewer).events.zoom.connect(self._follow_zoom)
+
+    def close(self) -> None:
+        """Disconnect from the viewer; the layer stays."""
+        camera_of(self._viewer).events.zoom.disconnect(self._follow_zoom)
+        self.forget_layer()
+
+    def forget_layer(self) -> None:
+        """React to the layer having left the viewer."""
+        self.layer = None
+        self._shown.clear()
+
+    def ensure_layer(self) -> Labels:
+        """Make the layer if it is missing."""
+        if self.layer is None:
+            self.layer = make_preview_layer(self._image, self._planes)
+            self._add(self.layer)
+        return self.layer
+
+    def show(self, index: Index, mask: BoolArray | None) -> None:
+        """Show a mask on a plane, or none."""
+        region = None if mask is None else mask_region(mask)
+        former = self._shown.pop(index, None)
+        if mask is not None and region is not None:
+            self._shown[index] = region
+            self._draw(index, former, mask[region])
+        elif former is not None:
+            self._draw(index, former, None)
+
+    def clear(self) -> None:
+        """Remove the masks from all planes."""
+        for index in list(self._shown):
+            self.show(index, None)
+
+    def _draw(self, index: Index, former: Region | None, crop: BoolArray | None) -> None:
+        """Draw the mask that is to be shown on a plane instead of the former one."""
+        layer, region = self.ensure_layer(), self._shown.get(index)
+        if former is not None:
+            layer.data[self._planes.region(index, *former)] = 0
+        if region is not None and crop is not None:
+            self._line_width = self._fitting_width()
+            values = outline_values(crop, self._line_width)
+            layer.data[self._planes.region(index, *region)] = values
+        self._redraw(layer, index, unite_regions([each for each in (former, region) if each]))
+
+    def _redraw(self, layer: Labels, index: Index, region: Region) -> None:
+        """Have napari show the changed part of a plane, if the plane is in view."""
+        dims = self._viewer.dims
+        if dims.ndisplay != 2:
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+        elif index == visible_index(self._image, self._planes, dims):
+            values = layer.data[self._planes.region(index, *region)]
+            offset = [part.start for part in region]
+            if dims.order[-2] > dims.order[-1]:  # rows are displayed along the horizontal
+                values, offset = values.T, offset[::-1]
+            layer.events.labels_update(data=np.ascontiguousarray(values), offset=offset)
+
+    def _fitting_width(self) -> int:
+        """Width of a line in pixels of the image, so that it can be seen at this zoom."""
+        pixel_size = float(np.abs(np.asarray(self._image.scale)[list(self._planes.axes)]).min())
+        on_screen = camera_of(self._viewer).zoom * pixel_size
+        return max(1, round(_LINE_PX / on_screen)) if on_screen > 0 else 1
+
+    def _follow_zoom(self, _event: object = None) -> None:
+        """Draw the lines again where another width fits."""
+        if self.layer is None or self._fitting_width() == self._line_width:
+            return
+        for index, region in self._shown.items():
+            mask = np.asarray(self.layer.data[self._planes.region(index, *region)]) > 0
+            self._draw(index, None, mask)
+
+
+def outline_values(mask: BoolArray, width: int) -> npt.NDArray[np.uint8]:
+    """Draw a mask with a light line along its border and a dark one inside it.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        What lies beyond the array is outside.
+    width : int
+        Of each line, in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        `LIGHT`, `DARK` or `FILL` in the mask, 0 outside.
+    """
+    inner = shrink_mask(mask, width)
+    innermost = shrink_mask(inner, width)
+    values = mask.astype(np.uint8) * LIGHT
+    values[inner] = DARK
+    values[innermost] = FILL
+    return values
+
+
+def shrink_mask(mask: BoolArray, width: int) -> BoolArray:
+    """Remove the pixels of a mask that are less than some pixels away from its border."""
+    inner = mask.copy()
+    for axis in (0, 1):
+        line = np.moveaxis(inner, axis, 0)
+        before = line.copy()
+        line[:width] = line[-width:] = False
+        for step in range(1, width + 1):
+            line[step:] &= before[:-step]
+            line[:-step] &= before[step:]
+    return inner
+
+
+def unite_regions(regions: list[Region]) -> Region:
+    """Find the smallest rectangle that holds all of some."""
+    rows, columns = zip(*regions, strict=True)
+    return (
+        slice(min(part.start for part in rows), max(part.stop for part in rows)),
+        slice(min(part.start for part in columns), max(part.stop for part in columns)),
+    )
