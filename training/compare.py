@@ -27,8 +27,9 @@ from napari_promptable.learning.batches import make_batch
 from napari_promptable.learning.sampling import CropSampler
 from napari_promptable.models.sam import Sam, build_tiny_sam
 from training.dataset import load_split
+from training.loader import Stage
 from training.synthetic import draw_images
-from training.train_tiny import Config, Stage, Trainer
+from training.train_tiny import Config, Trainer
 
 STAGE = Stage(0.0, 128, 6, 4)
 TIMED_STEPS = 7
@@ -95,7 +96,7 @@ def seconds_per_iteration(data: CropSampler) -> dict[str, float]:
         for name, trainer in trainers.items():
             trainer.iteration = CONFIG.pretrain_iterations + turn
             started = time.perf_counter()
-            trainer.step()
+            trainer.step(trainer.batches[trainer.iteration])
             times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     return {name: medians.get(name, medians["as bundled"]) for name in VARIANTS}
@@ -106,7 +107,8 @@ def train(variant: Variant, iterations: int, data: CropSampler) -> Trainer:
     config = replace(variant.config, iterations=iterations)
     trainer = make_trainer(replace(variant, config=config), data)
     while trainer.iteration < iterations:
-        trainer.step()
+        trainer.step(trainer.batches[trainer.iteration])
+        trainer.share = trainer.iteration / iterations
     return trainer
 
 
@@ -120,7 +122,7 @@ def validate(trainer: Trainer, data: CropSampler, without: Collection[str]) -> d
         rng = np.random.default_rng(index)
         batch = make_batch(data, STAGE.window, STAGE.num_images, STAGE.objects_per_image, rng)
         for name, value in trainer.loss(batch, rng)[1].items():
-            figures.setdefault(name, []).append(value)
+            figures.setdefault(name, []).append(float(value))
     return {name: float(np.nanmean(values)) for name, values in figures.items()}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +16,9 @@ NAMES = (*LOSSES, *IOUS)
 """Columns after the iteration and its seconds; not every iteration has all of them."""
 
 
-def append(path: Path, iteration: int, seconds: float, recent: list[dict[str, float]]) -> None:
+def append(
+    path: Path, iteration: int, seconds: float, recent: Sequence[Mapping[str, SupportsFloat]]
+) -> None:
     """Append the means of the last iterations to the table and redraw it.
 
     Parameters
@@ -25,10 +29,12 @@ def append(path: Path, iteration: int, seconds: float, recent: list[dict[str, fl
         How many are done.
     seconds : float
         Per iteration.
-    recent : list of dict
+    recent : sequence of dict of str to number
         Figures of the last iterations.
     """
-    table = np.array([[figures.get(name, np.nan) for name in NAMES] for figures in recent])
+    table = np.array(
+        [[float(figures.get(name, np.nan)) for name in NAMES] for figures in recent]
+    )
     columns = [column[np.isfinite(column)] for column in table.T]
     means = [f"{column.mean():.4f}" if len(column) else "" for column in columns]
     is_new = not path.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,26 @@ import numpy.typing as npt
 
 from napari_promptable.evaluation.labelled_images import LabelledFile, read_manifest
 from napari_promptable.learning.labelled_image import LabelledImage
+from napari_promptable.learning.sampling import BALANCE, by_source
 from napari_promptable.transforms import to_rgb8
 
 MAX_DISTANCE = 3  # in planes, to the neighbour whose masks are carried over
 INCOMPLETE = "incomplete"  # in the manifest's note: visible objects without labels
+
+FIRST_DATASETS = (
+    "dsb2018",
+    "bbbc039",
+    "usiigaci",
+    "axon_sem",
+    "codex_tissue",
+    "neuronal_cells",
+    "baby_yeast",
+    "plant_nuclei_3d",
+)
+"""Those that all generations of the model are validated on."""
+
+FIRST_SHARE = 0.74  # of the crops, so that many small new datasets do not displace the first
+COUNTED_BY_PLANE = ("plant_nuclei_3d",)  # one stack; as one image it was drawn too rarely
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -26,6 +42,22 @@ def load_split(root: Path, split: str) -> dict[str, list[LabelledImage]]:
         if row["split"] == split:
             images.setdefault(row["dataset"], []).extend(_load_row(root, row))
     return images
+
+
+def dataset_shares(images: Mapping[str, list[LabelledImage]]) -> dict[str, float]:
+    """Share of the crops from each dataset, by its number of images; see `FIRST_SHARE`."""
+    sizes = {
+        name: (len(group) if name in COUNTED_BY_PLANE else len(by_source(group))) ** BALANCE
+        for name, group in images.items()
+    }
+    first = sum(size for name, size in sizes.items() if name in FIRST_DATASETS)
+    others = sum(sizes.values()) - first
+    return {
+        name: FIRST_SHARE * size / first
+        if name in FIRST_DATASETS
+        else (1 - FIRST_SHARE) * size / others
+        for name, size in sizes.items()
+    }
 
 
 def manifest_sha256(root: Path) -> str:

@@ -3,13 +3,15 @@
     python -m training.train_tiny --data DATA --run RUN_FOLDER --start WEIGHTS
 
 From scratch, the image encoder starts with the maps of all objects; prompts follow, on windows
-of the network's 512-pixel input. The learning rate is constant after a warm-up and falls to
-zero over the last part, so that a run can be lengthened before it falls.
+of the network's 512-pixel input. The learning rate rises during a warm-up and falls to zero
+along a cosine. A run ends after a number of iterations, or after a time: then everything that
+changes during a run follows the time spent, so that it ends complete on any machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,18 +23,20 @@ import torch
 from torch import Tensor, nn
 
 from napari_promptable.errors import CheckpointError
-from napari_promptable.learning.batches import Batch, make_batch
+from napari_promptable.learning.batches import Batch
 from napari_promptable.learning.objective import (
     Weights,
     maps_loss,
     prompts_loss,
     update_average,
 )
+from napari_promptable.learning.rounds import Figures
 from napari_promptable.learning.sampling import CropSampler
 from napari_promptable.models.sam import Sam, build_tiny_sam
 from napari_promptable.weights.loading import read_state_dict
 from training import curve
-from training.dataset import load_split, manifest_sha256
+from training.dataset import dataset_shares, load_split, manifest_sha256
+from training.loader import Batches, Stage, load_batches
 from training.synthetic import draw_images
 from training.weights import add_figures, describe_run, save_weights
 
@@ -40,19 +44,10 @@ NEW_HEADS = ("instance_head.", "mask_decoder.quality_head.")
 """What SAM and the first generation of the model lack."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Size of the batches from some share of the iterations on."""
+STAGES = (Stage(0.0, 192, 8, 4), Stage(0.6, 256, 5, 4))
 
-    start: float
-    window: int
-    num_images: int
-    objects_per_image: int
-
-
-STAGES = (Stage(0.0, 192, 8, 3), Stage(0.9, 256, 6, 4))
-
-SAVED_EVERY = 50  # iterations
+WARM_UP = 0.03  # share of a run, over which the learning rate rises
+SAVED_EVERY = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,8 @@ class Config:
     """Settings of a run; what is not on the command line stays as here."""
 
     iterations: int = 6000
+    minutes: float = 0.0  # that a run takes instead of so many iterations
     pretrain_iterations: int = 200
-    decay_share: float = 0.6
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     ema_decay: float = 0.999
@@ -72,9 +67,12 @@ class Config:
     carried_per_image: int = 1
     synthetic_images: int = 300
     synthetic_share: float = 0.2
+    batch_scale: int = 1  # images of a batch, relative to the stages'
     seed: int = 0
     bfloat16: bool = False  # pays on CPUs with avx512_bf16 or AMX, costs on others
     threads: int = 1
+    workers: int = 0  # processes that draw batches ahead
+    device: str = "cpu"
 
 
 class Trainer:
@@ -101,12 +99,14 @@ class Trainer:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        self.sampler = sampler
-        self.stages = stages
+        self.device = torch.device(config.device)
+        self.batches = Batches(
+            sampler, stages, config.seed, config.carried_per_image, config.batch_scale
+        )
         self.iteration = 0
-        self.model = build()
+        self.model = build().to(self.device)
         self.model.image_encoder.to(memory_format=torch.channels_last)
-        self.average = build().requires_grad_(False)
+        self.average = build().to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(
             self._parameter_groups(),
@@ -123,12 +123,21 @@ class Trainer:
         rates = (1.0, self.config.head_rate)
         return [{"params": p, "rate": r} for p, r in zip(groups, rates, strict=True)]
 
-    def step(self) -> dict[str, float]:
-        """Run one iteration and return what the curve shows of it."""
-        rng = np.random.default_rng([self.config.seed, self.iteration])
-        loss, figures = self.loss(self._next_batch(rng), rng)
+    @property
+    def share(self) -> float:
+        """Of the run, that is done; batches and learning rate follow it."""
+        return self.batches.share.value
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self.batches.share.value = share
+
+    def step(self, batch: Batch) -> Figures:
+        """Learn from a batch and return what the curve shows of it."""
+        rng = np.random.default_rng([self.config.seed, self.iteration, 1])
+        loss, figures = self.loss(batch, rng)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * learning_rate(self.config, self.iteration)
+            group["lr"] = group["rate"] * learning_rate(self.config, self.share)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -136,9 +145,9 @@ class Trainer:
         self.iteration += 1
         decay = min(self.config.ema_decay, (1 + self.iteration) / (10 + self.iteration))
         update_average(self.average, self.model, decay)
-        return {"loss": loss.item(), **figures}
+        return {"loss": loss.detach(), **figures}
 
-    def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Figures]:
         """Loss of all tasks on a batch, and what the curve shows of it."""
         config, is_first = self.config, self.iteration < self.config.pretrain_iterations
         embedding = self._encode(batch)
@@ -156,21 +165,9 @@ class Trainer:
             loss, figures = loss + prompts, figures | prompt_figures
         return loss, figures
 
-    def _next_batch(self, rng: np.random.Generator) -> Batch:
-        share = self.iteration / self.config.iterations
-        stage = [stage for stage in self.stages if stage.start <= share][-1]
-        return make_batch(
-            self.sampler,
-            stage.window,
-            stage.num_images,
-            stage.objects_per_image,
-            rng,
-            self.config.carried_per_image,
-        )
-
     def _encode(self, batch: Batch) -> Tensor:
         image = self.model.normalise(batch.images) * batch.validity
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             embedding = self.model.image_encoder(
                 image.contiguous(memory_format=torch.channels_last)
             )
@@ -190,6 +187,7 @@ class Trainer:
         torch.save(
             {
                 "iteration": self.iteration,
+                "share": self.share,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -200,25 +198,31 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Continue from what `save` wrote."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        self.iteration = state["iteration"]
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        self.iteration, self.share = state["iteration"], state["share"]
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
 
-def learning_rate(config: Config, iteration: int) -> float:
-    """Linear warm-up, constant, linear fall to zero."""
-    warm_up = min(1.0, (iteration + 1) / 100)
-    left = (config.iterations - iteration) / (config.decay_share * config.iterations)
-    return config.learning_rate * min(warm_up, left, 1.0)
+def learning_rate(config: Config, share: float) -> float:
+    """Linear warm-up, then a cosine that falls to zero at the end of a run."""
+    if share < WARM_UP:
+        return config.learning_rate * share / WARM_UP
+    angle = math.pi * (share - WARM_UP) / (1 - WARM_UP)
+    return config.learning_rate * (1 + math.cos(angle)) / 2
 
 
 def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> Sam:
-    """Train until `config.iterations`, saving and logging now and then, and write weights."""
+    """Train to the end, saving and logging now and then, and write and measure weights."""
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
-    synthetic = draw_images(config.synthetic_images, config.seed)
-    sampler = CropSampler(load_split(data, "train"), synthetic, config.synthetic_share)
+    images = load_split(data, "train")
+    sampler = CropSampler(
+        images,
+        draw_images(config.synthetic_images, config.seed),
+        config.synthetic_share,
+        dataset_shares(images),
+    )
     trainer = Trainer(config, sampler)
     checkpoint, weights = folder / "checkpoint.pt", folder / "tiny.safetensors"
     if checkpoint.exists():
@@ -227,16 +231,23 @@ def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> 
         trainer.start_from(start)
     metadata = describe_run(asdict(config), data)
     print(f"data {manifest_sha256(data)[:12]}, from iteration {trainer.iteration}", flush=True)
-    recent: list[dict[str, float]] = []
-    started = time.perf_counter()
-    while trainer.iteration < config.iterations:
-        recent.append(trainer.step())
-        if trainer.iteration % SAVED_EVERY == 0 or trainer.iteration == config.iterations:
-            seconds = (time.perf_counter() - started) / len(recent)
+    batches = load_batches(trainer.batches, trainer.iteration, config.workers, trainer.device)
+    recent: list[Figures] = []
+    saved = time.perf_counter()
+    started = saved - 60 * config.minutes * trainer.share
+    while trainer.share < 1:
+        recent.append(trainer.step(next(batches)))
+        now = time.perf_counter()
+        if config.minutes:
+            trainer.share = (now - started) / (60 * config.minutes)
+        else:
+            trainer.share = trainer.iteration / config.iterations
+        if trainer.share >= 1 or now - saved > SAVED_EVERY:
+            seconds = (now - saved) / len(recent)
             curve.append(folder / "curve.csv", trainer.iteration, seconds, recent)
             trainer.save(checkpoint)
             save_weights(trainer.average, weights, metadata)
-            recent, started = [], time.perf_counter()
+            recent, saved = [], time.perf_counter()
     add_figures(weights, data)
     return trainer.average
 

@@ -28,6 +28,7 @@ from napari_promptable.evaluation.evaluate import (
 from napari_promptable.evaluation.labelled_images import find_labelled_files
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.predictor import PromptableModel
+from training.dataset import FIRST_DATASETS
 
 PROTOCOLS = {
     "box": Protocol("box"),
@@ -35,17 +36,6 @@ PROTOCOLS = {
     "click": Protocol("point", corrections=3),
 }
 FIGURES = ("box", "jittered box", "click", "best of three", "+1", "+3", "IoU error")
-FIRST_DATASETS = (
-    "dsb2018",
-    "bbbc039",
-    "usiigaci",
-    "axon_sem",
-    "codex_tissue",
-    "neuronal_cells",
-    "baby_yeast",
-    "plant_nuclei_3d",
-)
-"""Those that the first generation was validated on."""
 
 
 @dataclass(frozen=True)

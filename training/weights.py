@@ -20,8 +20,7 @@ from napari_promptable.evaluation.report import draw_plot, format_table, summari
 from napari_promptable.files.writing import write_png
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.load_model import load_model
-from training.dataset import manifest_sha256
-from training.validate import FIRST_DATASETS
+from training.dataset import FIRST_DATASETS, manifest_sha256
 
 PROTOCOLS = {
     "box": Protocol("box"),
@@ -46,7 +45,7 @@ def describe_run(config: dict[str, Any], data: Path) -> dict[str, str]:
 def save_weights(model: Sam, path: Path, metadata: dict[str, str]) -> None:
     """Write weights in half precision, complete or not at all."""
     tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
     temporary = path.with_suffix(".tmp")

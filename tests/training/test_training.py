@@ -15,8 +15,9 @@ from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
 from napari_promptable.models.architectures import build_sam
 from training import curve
+from training.loader import Stage, load_batches
 from training.synthetic import OBJECTS, draw_images
-from training.train_tiny import Config, Stage, Trainer, learning_rate
+from training.train_tiny import WARM_UP, Config, Trainer, learning_rate
 
 SIDE = 64
 
@@ -35,33 +36,37 @@ def make_trainer(drawn: list[LabelledImage]):
     return lambda: Trainer(config, CropSampler({"drawn": drawn}), stages=stages)
 
 
+def take_steps(trainer: Trainer, count: int) -> None:
+    """Train some iterations of 50."""
+    for _ in range(count):
+        trainer.share = (1 + trainer.iteration) / 50
+        trainer.step(trainer.batches[trainer.iteration])
+
+
 # the training step
 
 
 def test_a_step_lowers_the_loss_on_a_fixed_batch(make_trainer) -> None:
     trainer = make_trainer()
-    trainer.iteration = 10  # prompts are trained, the learning rate is warming up
-    batch = make_batch(trainer.sampler, SIDE, 2, 2, np.random.default_rng(0))
-    trainer._next_batch = lambda rng: batch
+    trainer.iteration = 10  # prompts are trained
+    batch = trainer.batches[0]
+    trainer.share = 0.01
     seed = [trainer.config.seed, trainer.iteration]
     before, _ = trainer.loss(batch, np.random.default_rng(seed))
-    trainer.step()
+    trainer.step(batch)
     after, _ = trainer.loss(batch, np.random.default_rng(seed))
     assert after < before
 
 
 def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path) -> None:
     whole = make_trainer()
-    for _ in range(4):
-        whole.step()
+    take_steps(whole, 4)
     first = make_trainer()
-    for _ in range(2):
-        first.step()
+    take_steps(first, 2)
     first.save(tmp_path / "checkpoint.pt")
     second = make_trainer()
     second.load(tmp_path / "checkpoint.pt")
-    for _ in range(2):
-        second.step()
+    take_steps(second, 2)
     assert second.iteration == whole.iteration == 4
     for name in ("model", "average"):
         expected, found = (getattr(run, name).state_dict() for run in (whole, second))
@@ -72,8 +77,8 @@ def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path) -> None:
 def test_the_average_lags_behind(make_trainer) -> None:
     trainer = make_trainer()
     start = trainer.model.mask_decoder.iou_token.weight.clone()
-    trainer.iteration = 20
-    trainer.step()
+    trainer.iteration, trainer.share = 20, 0.5
+    take_steps(trainer, 1)
     now, average = (
         model.mask_decoder.iou_token.weight for model in (trainer.model, trainer.average)
     )
@@ -81,9 +86,20 @@ def test_the_average_lags_behind(make_trainer) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    config = Config(iterations=1000, decay_share=0.5, learning_rate=1.0)
-    rates = [learning_rate(config, i) for i in (0, 99, 400, 750, 999)]
-    assert rates == pytest.approx([0.01, 1, 1, 0.5, 0.002])
+    config = Config(learning_rate=1.0)
+    middle = (1 + WARM_UP) / 2
+    rates = [learning_rate(config, share) for share in (0, WARM_UP / 2, WARM_UP, middle, 1)]
+    assert rates == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def test_batches_drawn_ahead_are_those_of_their_iterations(make_trainer) -> None:
+    batches = make_trainer().batches
+    ahead = load_batches(batches, 3, workers=2, device=torch.device("cpu"))
+    for iteration in (3, 4, 5):
+        expected, found = batches[iteration], next(ahead)
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.drawn.points_xy, expected.drawn.points_xy)
+        assert torch.equal(found.carried.mask_logits, expected.carried.mask_logits)
 
 
 def test_the_curve_is_a_table_and_a_picture(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ from napari_promptable.learning.prompts import choose_stroke_points, simulate_fi
 from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
 from napari_promptable.learning.targets import dense_targets, known_region
 from napari_promptable.models.prompt_encoder import PADDING
+
+Part = TypeVar("Part", "Prompted", "Batch")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,26 @@ class Batch:
     dense: Tensor
     drawn: Prompted
     carried: Prompted
+
+    def pin_memory(self) -> Batch:
+        """Copy to memory that a GPU reads directly; called by torch's DataLoader."""
+        return _map_tensors(self, Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _map_tensors(part: Part, function: Callable[[Tensor], Tensor]) -> Part:
+    """Apply a function to all tensors of a batch."""
+
+    def apply(value: Tensor | Prompted | None) -> Tensor | Prompted | None:
+        if isinstance(value, Prompted):
+            return _map_tensors(value, function)
+        return None if value is None else function(value)
+
+    changed: dict[str, Any] = {f.name: apply(getattr(part, f.name)) for f in fields(part)}
+    return type(part)(**changed)
 
 
 def make_batch(

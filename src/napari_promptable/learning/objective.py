@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import compress
 
@@ -69,13 +70,13 @@ def maps_loss(
         maps = model.instance_head(embedding.detach() if is_detached else embedding)
         instances = instance_loss(maps, batch.dense)
         total = total + weights.instances * instances
-        figures["instance_loss"] = instances.item()
+        figures["instance_loss"] = instances.detach()
     if model.size_head is not None:
         cell = model.patch_stride // 2  # targets have half of the input's resolution
         target = batch.dense[:, 4, cell // 2 :: cell, cell // 2 :: cell]
         sizes = size_loss(model.size_head(embedding), target)
         total = total + weights.sizes * sizes
-        figures["size_error"] = sizes.item()
+        figures["size_error"] = sizes.detach()
     return total, figures
 
 
@@ -110,7 +111,8 @@ def prompts_loss(
         IoUs, for the curve.
     """
     scene = make_scene(model, embedding, rng, bfloat16)
-    with sdpa_kernel(SDPBackend.MATH):  # faster here than torch's own choice on CPUs
+    is_cpu = embedding.device.type == "cpu"  # where this is faster than torch's own choice
+    with sdpa_kernel(SDPBackend.MATH) if is_cpu else nullcontext():
         drawn, drawn_figures = answer_drawn(scene, batch, rng)
         carried, carried_figures = answer_carried(scene, batch, rng)
     return drawn + CARRIED_WEIGHT * carried, drawn_figures | carried_figures

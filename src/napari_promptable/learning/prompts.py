@@ -1,4 +1,4 @@
-"""Simulated prompts of users: boxes, clicks, strokes, and the clicks that correct an answer."""
+"""Simulated first prompts of users: boxes, clicks and strokes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_promptable.evaluation.evaluate import largest_part
 from napari_promptable.learning.targets import (
     interior_point_xy,
     jitter_box,
@@ -14,7 +13,6 @@ from napari_promptable.learning.targets import (
     random_point_xy,
 )
 from napari_promptable.models.prompt_encoder import (
-    BACKGROUND,
     BOX_BOTTOM_RIGHT,
     BOX_TOP_LEFT,
     FOREGROUND,
@@ -98,39 +96,3 @@ def simulate_stroke(
     )
     rows, columns = nearest[:, line[:, 1], line[:, 0]]
     return np.stack([columns, rows], axis=1).astype(np.float32)
-
-
-def simulate_correction(
-    mask: BoolArray, predicted: BoolArray, stroke_points: int, rng: np.random.Generator
-) -> Points:
-    """Draw a click or a stroke in the error region; padding where there is no error.
-
-    Half of them lie where a person would click and `evaluate` does: in the largest error.
-
-    Parameters
-    ----------
-    mask, predicted : ndarray of bool, shape (S, S)
-        The object and the answer.
-    stroke_points : int
-        1 for a click, more for a stroke of so many.
-    rng : numpy.random.Generator
-        Source of chance.
-
-    Returns
-    -------
-    Points
-        As many as `stroke_points`, all of one sign.
-    """
-    error = mask != predicted
-    if not error.any():
-        return np.zeros((stroke_points, 2), np.float32), np.full(stroke_points, PADDING)
-    is_largest = rng.random() < 0.5
-    if is_largest or stroke_points > 1:
-        error = largest_part(error)
-    if stroke_points > 1:
-        column, row = random_point_xy(error, rng).astype(int)
-        points = simulate_stroke(error & (mask == mask[row, column]), stroke_points, rng)
-    else:
-        points = (interior_point_xy(error) if is_largest else random_point_xy(error, rng))[None]
-    column, row = points[0].astype(int)
-    return points, np.full(stroke_points, FOREGROUND if mask[row, column] else BACKGROUND)

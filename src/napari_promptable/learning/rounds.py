@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_promptable.learning.batches import Batch, Prompted
+from napari_promptable.learning.corrections import choose_corrections
 from napari_promptable.learning.losses import prompt_loss
-from napari_promptable.learning.prompts import choose_stroke_points, simulate_correction
+from napari_promptable.learning.prompts import choose_stroke_points
 from napari_promptable.models.prompt_encoder import BOX_TOP_LEFT, FOREGROUND
 from napari_promptable.models.sam import Sam
 
@@ -24,7 +25,8 @@ SECOND_LOOK_SHARE = 0.4
 CARRIED_LOOK_SHARE = 0.5
 """Of the carried masks, that are followed by a second look."""
 
-Figures = dict[str, float]
+Figures = dict[str, Tensor]
+"""Numbers for the curve, left on the device so that nothing waits for them."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class Scene:
 
     def answer(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, S / 2, S / 2) and predicted IoU (N, 4) of prompted objects."""
-        stride = self.model.patch_stride
-        origin_xy = stride * torch.tensor([self.left, self.top])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        stride, device = self.model.patch_stride, self.embedding.device
+        origin_xy = stride * torch.tensor([self.left, self.top]).to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             logits, predicted_iou = self.model.decode(
-                self.embedding[prompted.image_index],
+                self.embedding.index_select(0, prompted.image_index),
                 prompted.points_xy + origin_xy,
                 prompted.point_labels,
                 prompted.mask_logits,
@@ -83,6 +85,7 @@ def answer_drawn(
     is_box = prompted.point_labels[:, 0] == BOX_TOP_LEFT
     is_click = (prompted.point_labels == FOREGROUND).sum(dim=1) == 1
     corrections = int(rng.choice(len(CORRECTION_SHARES), p=CORRECTION_SHARES))
+    generator = torch.Generator(target.device).manual_seed(int(rng.integers(2**31)))
     total = scene.embedding.new_zeros(())
     figures: Figures = {}
     for step in range(1 + corrections):
@@ -91,16 +94,16 @@ def answer_drawn(
         loss, iou = prompt_loss(logits, predicted_iou, target, is_click if step == 0 else None)
         total = total + loss
         best = chosen_candidate(predicted_iou, ~is_ambiguous)
-        every = torch.arange(len(best))
+        every = torch.arange(len(best), device=best.device)
         if step == 0:
             figures |= _first_figures(iou, predicted_iou, best, is_box, is_click)
         else:
-            figures["corrected_iou"] = iou[:, 0].mean().item()
+            figures["corrected_iou"] = iou[:, 0].mean()
         if step < corrections:
             previous = logits.detach()[every, best][:, None]
             prompted = replace(prompted, mask_logits=previous)
             if rng.random() >= SECOND_LOOK_SHARE:
-                prompted = _correct(prompted, rng)
+                prompted = _correct(prompted, target, choose_stroke_points(rng), generator)
     return total, figures
 
 
@@ -108,14 +111,19 @@ def _first_figures(
     iou: Tensor, predicted_iou: Tensor, best: Tensor, is_box: Tensor, is_click: Tensor
 ) -> Figures:
     """IoU of boxes and clicks, of the best candidates, and the error of the predicted IoU."""
-    every = torch.arange(len(best))
-    error = (iou - predicted_iou)[every, best].abs()
+    every = torch.arange(len(best), device=best.device)
+    error = (iou - predicted_iou.detach())[every, best].abs()
     return {
-        "box_iou": iou[is_box, 0].mean().item(),
-        "point_iou": iou[every, best][is_click].mean().item(),
-        "best_of_three": iou[:, 1:].max(dim=1).values[is_click].mean().item(),
-        "iou_error": error[is_click].mean().item(),
+        "box_iou": _mean_of(iou[:, 0], is_box),
+        "point_iou": _mean_of(iou[every, best], is_click),
+        "best_of_three": _mean_of(iou[:, 1:].max(dim=1).values, is_click),
+        "iou_error": _mean_of(error, is_click),
     }
+
+
+def _mean_of(values: Tensor, is_selected: Tensor) -> Tensor:
+    """Mean of the selected values (N,), without asking the device how many there are."""
+    return (values * is_selected).sum() / is_selected.sum()
 
 
 def answer_carried(
@@ -133,8 +141,9 @@ def answer_carried(
         loss, iou = prompt_loss(logits, predicted_iou, target, None)
         total = total + loss
         if look == 0:
-            figures["carried_iou"] = iou[is_present, 0].mean().item()
-            figures["absent_area"] = (logits[~is_present, 0] > 0).float().mean().item()
+            figures["carried_iou"] = _mean_of(iou[:, 0], is_present)
+            area = (logits[:, 0] > 0).float().mean((1, 2))
+            figures["absent_area"] = _mean_of(area, ~is_present)
         prompted = replace(prompted, mask_logits=logits.detach()[:, :1])
     return total, figures
 
@@ -150,20 +159,17 @@ def chosen_candidate(predicted_iou: Tensor, is_single: Tensor) -> Tensor:
     return torch.where(is_single, torch.zeros_like(best), best)
 
 
-def _correct(prompted: Prompted, rng: np.random.Generator) -> Prompted:
+def _correct(
+    prompted: Prompted, target: Tensor, stroke_points: int, generator: torch.Generator
+) -> Prompted:
     """Add a click or a stroke in each object's error region."""
     assert prompted.mask_logits is not None
-    size = prompted.masks.shape[-2:]
-    predicted = F.interpolate(prompted.mask_logits, size, mode="bilinear")[:, 0] > 0
-    stroke_points = choose_stroke_points(rng)
-    added = [
-        simulate_correction(mask, answer, stroke_points, rng)
-        for mask, answer in zip(prompted.masks.numpy(), predicted.numpy(), strict=True)
-    ]
-    points = torch.from_numpy(np.stack([points for points, _ in added]))
-    labels = torch.from_numpy(np.stack([labels for _, labels in added]))
+    answer = prompted.mask_logits[:, 0] > 0
+    points, labels = choose_corrections(target > 0.5, answer, stroke_points, generator)
+    scale = prompted.masks.shape[-1] // target.shape[-1]
+    shift = torch.randint(0, scale, points.shape, generator=generator, device=points.device)
     return replace(
         prompted,
-        points_xy=torch.cat([prompted.points_xy, points], dim=1),
+        points_xy=torch.cat([prompted.points_xy, points * scale + shift], dim=1),
         point_labels=torch.cat([prompted.point_labels, labels], dim=1),
     )

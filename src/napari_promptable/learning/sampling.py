@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,8 @@ class CropSampler:
         Drawn images.
     synthetic_share : float, default 0
         Of the crops, that are cut from drawn images.
+    shares : dict of str to float, optional
+        Relative to each other, how often datasets are drawn; by default see `BALANCE`.
     """
 
     def __init__(
@@ -33,10 +35,14 @@ class CropSampler:
         images: dict[str, list[LabelledImage]],
         synthetic: list[LabelledImage] | None = None,
         synthetic_share: float = 0.0,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self.images, self.synthetic = images, synthetic
         self._groups = [by_source(group) for group in images.values()]
-        weights = np.array([len(group) for group in self._groups]) ** BALANCE
+        if shares is None:
+            weights = np.array([len(group) for group in self._groups]) ** BALANCE
+        else:
+            weights = np.array([shares[name] for name in images])
         self._probabilities = weights / weights.sum()
         if synthetic:
             self._groups.append([[image] for image in synthetic])

@@ -2,11 +2,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from napari_promptable.learning.carried import ABSENT_SHARE, choose_carried_masks, deform_mask
+from napari_promptable.learning.corrections import choose_corrections
 from napari_promptable.learning.crops import Crop
 from napari_promptable.learning.prompts import (
-    simulate_correction,
     simulate_first_prompt,
     simulate_stroke,
 )
@@ -79,14 +80,27 @@ def test_strokes_stay_in_their_region() -> None:
 
 @pytest.mark.parametrize("stroke_points", [1, 5])
 def test_corrections_lie_in_the_error(bar: np.ndarray, stroke_points: int) -> None:
-    predicted = np.roll(bar, 10, axis=0)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        points, labels = simulate_correction(bar, predicted, stroke_points, rng)
-        columns, rows = points.astype(int).T
-        assert (bar[rows, columns] != predicted[rows, columns]).all()
-        assert (labels == bar[rows, columns]).all()
-    assert (simulate_correction(bar, bar, stroke_points, rng)[1] == PADDING).all()
+    objects = torch.from_numpy(np.stack([bar] * 20))
+    answers = torch.from_numpy(np.stack([np.roll(bar, 10, axis=0)] * 20))
+    generator = torch.Generator().manual_seed(0)
+    points, codes = choose_corrections(objects, answers, stroke_points, generator)
+    assert points.shape == (20, stroke_points, 2)
+    assert (codes[:, 0] != PADDING).all()
+    for (column, row), code in zip(points.reshape(-1, 2).int(), codes.ravel(), strict=True):
+        if code != PADDING:
+            assert objects[0, row, column] == (code == FOREGROUND)
+            assert objects[0, row, column] != answers[0, row, column]
+    nothing_wrong = choose_corrections(objects, objects, stroke_points, generator)
+    assert (nothing_wrong[1] == PADDING).all()
+
+
+def test_half_of_the_corrections_are_as_deep_in_the_error_as_possible() -> None:
+    error = torch.zeros(200, SIDE, SIDE, dtype=torch.bool)
+    error[:, 10:31, 10:31] = True
+    generator = torch.Generator().manual_seed(0)
+    points, _ = choose_corrections(error, torch.zeros_like(error), 1, generator)
+    is_central = (points[:, 0] == 20).all(dim=1)
+    assert 0.4 < is_central.float().mean() < 0.6
 
 
 # carried masks
