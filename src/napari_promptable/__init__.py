@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from napari_promptable.errors import PromptableError as PromptableError
     from napari_promptable.errors import PromptError as PromptError
     from napari_promptable.errors import UnknownModelError as UnknownModelError
+    from napari_promptable.files.formats.exchange import export_objects as export_objects
+    from napari_promptable.files.formats.exchange import import_objects as import_objects
+    from napari_promptable.files.formats.label_files import open_labels as open_labels
+    from napari_promptable.files.formats.labelled_objects import (
+        LabelledObjects as LabelledObjects,
+    )
     from napari_promptable.files.prompts_json import PromptDocument as PromptDocument
     from napari_promptable.files.prompts_json import read_prompts as read_prompts
     from napari_promptable.files.prompts_json import write_prompts as write_prompts
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from napari_promptable.instances.stack import (
         find_objects_in_stack as find_objects_in_stack,
     )
+    from napari_promptable.measurement.measure import measure_objects as measure_objects
     from napari_promptable.predict.cluster import RemoteSegmenter as RemoteSegmenter
     from napari_promptable.predict.cluster import embed_volume as embed_volume
     from napari_promptable.predict.embedding_store import EmbeddingStore as EmbeddingStore
@@ -83,6 +90,10 @@ _MODULES = {
         "segment_boxes",
         "segment_points",
     ),
+    "files.formats.exchange": ("export_objects", "import_objects"),
+    "files.formats.label_files": ("open_labels",),
+    "files.formats.labelled_objects": ("LabelledObjects",),
+    "measurement.measure": ("measure_objects",),
     "files.prompts_json": ("PromptDocument", "read_prompts", "write_prompts"),
     "prompts": ("PromptSet",),
     "propagation.settings": ("PropagationSettings",),

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from napari_promptable.cli import auto, demo, embed, evaluate, models, segment
+from napari_promptable.cli import (
+    auto,
+    demo,
+    embed,
+    evaluate,
+    exchange,
+    measure,
+    models,
+    segment,
+)
 from napari_promptable.errors import PromptableError
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130  # exit codes
@@ -27,6 +36,9 @@ app.command("segment")(segment.run)
 app.command("auto")(auto.run)
 app.command("embed")(embed.run)
 app.command("evaluate")(evaluate.run)
+app.command("export")(exchange.run_export)
+app.command("import")(exchange.run_import)
+app.command("measure")(measure.run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 BUNDLED_MODEL = "tiny"
 
 ImagePath = Annotated[Path, Argument(metavar="IMAGE", help="image file or zarr folder")]
+LabelsPath = Annotated[Path, Argument(metavar="LABELS", help="label image or zarr folder")]
+PromptsPath = Annotated[
+    Path | None,
+    Option(
+        metavar="PROMPTS.json",
+        help="prompts saved with the labels; they hold classes and confidences",
+    ),
+]
 Axes = Annotated[
     str | None,
     Option(metavar="ZCYX", help="name the image's axes: T, C, Z, Y, X, and S for RGB"),

@@ -9,6 +9,9 @@ CHANNEL, SAMPLES = "C", "S"
 UNIT_SYMBOLS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "second": "s"}
 """Units as OME-Zarr writes them, and as this package does."""
 
+UNIT_WORDS = {symbol: word for word, symbol in UNIT_SYMBOLS.items()}
+"""The other way round."""
+
 _NAMES = "FEDBATZYX"  # of unnamed axes; the last ones belong to the last axes
 MAX_AXES = len(_NAMES)
 _MIN_RGB_SIDE = 31  # pixels; napari takes smaller (Y, X, 3) arrays for stacks

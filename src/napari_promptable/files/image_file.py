@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_promptable.errors import ImageFormatError, PromptError
-from napari_promptable.files.axes import CHANNEL, MAX_AXES, SAMPLES, check_axes, guess_axes
+from napari_promptable.files.axes import (
+    CHANNEL,
+    MAX_AXES,
+    SAMPLES,
+    UNIT_WORDS,
+    check_axes,
+    guess_axes,
+)
 from napari_promptable.files.lazy_view import fix_axis, move_to_end
 from napari_promptable.planes import PlaneAxes
 
@@ -61,6 +68,11 @@ class ImageFile:
     def num_channels(self) -> int:
         """Length of the channel axis; 1 without one."""
         return self.data.shape[self.axes.index(CHANNEL)] if CHANNEL in self.axes else 1
+
+    def unit_word(self, axis: str) -> str:
+        """Unit of an axis in a full word, such as "micrometer"; "pixel" if it is unknown."""
+        unit = self.units.get(axis, "pixel")
+        return UNIT_WORDS.get(unit, unit)
 
     def renamed(self, axes: str) -> ImageFile:
         """Use the axes that a user names; ImageFormatError if they do not fit."""

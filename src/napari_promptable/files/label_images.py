@@ -10,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.files.axes import SAMPLES, UNIT_SYMBOLS, name_stack_axes
+from napari_promptable.files.axes import SAMPLES, name_stack_axes
 from napari_promptable.files.image_file import ImageFile
+from napari_promptable.files.ngff_labels import (
+    LABELS_NAME,
+    Level,
+    add_to_list,
+    describe_axes,
+    fill_label_group,
+)
 from napari_promptable.files.writing import (
     check_that_it_can_be_written,
     complete_file,
@@ -22,9 +29,6 @@ from napari_promptable.files.writing import (
 _ENDINGS = (".tif", ".tiff", ".zarr", ".png", ".npy")
 _OME_AXES = "TCZYX"
 _MAX_TIFF_BYTES = 2**32 - 2**25  # larger files need the 64-bit form
-_CHUNK = 1024  # rows and columns of a zarr chunk
-_NGFF_UNITS = {word: long for long, word in UNIT_SYMBOLS.items()}
-_LABELS_NAME = "objects"  # of the label image in an OME-Zarr
 
 Plane = npt.NDArray[np.integer[Any]]
 
@@ -164,41 +168,9 @@ def _write_zarr(path: Path, labels: Any, dtype: np.dtype[Any], grid: _Grid) -> N
     """Write a group with the one label image labels/objects."""
     import zarr
 
-    shape = tuple(labels.shape)
     group = zarr.open_group(path, mode="w").create_group("labels")
-    group.attrs["ome"] = {"version": "0.5", "labels": [_LABELS_NAME]}
-    image = group.create_group(_LABELS_NAME)
-    target = image.create_array(
-        "0",
-        shape=shape,
-        dtype=dtype,
-        chunks=(*[1] * (len(shape) - 2), *(min(side, _CHUNK) for side in shape[-2:])),
-        dimension_names=[axis.lower() for axis in grid.axes],
-    )
-    for index in np.ndindex(*shape[:-2]):
-        target[index] = np.asarray(labels[index])
     scale = [float(grid.scale.get(axis, 1.0)) for axis in grid.axes]
-    level: dict[str, Any] = {
-        "path": "0",
-        "coordinateTransformations": [{"type": "scale", "scale": scale}],
-    }
-    described: dict[str, Any] = {
-        "version": "0.5",
-        "image-label": {},
-        "multiscales": [
-            {
-                "name": _LABELS_NAME,
-                "axes": [_ngff_axis(axis, grid.units) for axis in grid.axes],
-                "datasets": [level],
-            }
-        ],
-    }
-    image.attrs["ome"] = described
-
-
-def _ngff_axis(axis: str, units: Mapping[str, str]) -> dict[str, str]:
-    """Describe an axis as OME-Zarr does, with units in full words."""
-    kind = {"T": "time", "C": "channel"}.get(axis, "space" if axis in "XYZ" else None)
-    unit = units.get(axis)
-    parts = {"name": axis.lower(), "type": kind, "unit": _NGFF_UNITS.get(unit or "", unit)}
-    return {key: value for key, value in parts.items() if value}
+    level = Level("0", tuple(labels.shape), [{"type": "scale", "scale": scale}])
+    axes = describe_axes(grid.axes, grid.units)
+    fill_label_group(group.create_group(LABELS_NAME), labels, dtype, axes, [level], {})
+    add_to_list(group, LABELS_NAME)

@@ -39,12 +39,18 @@ def read_zarr(path: Path) -> ImageFile:
     return _read_node(zarr.open(path, mode="r"), path, "")
 
 
+def read_attributes(node: Any) -> Mapping[str, Any]:
+    """Return the OME-Zarr metadata of a node: beside others in 0.4, under "ome" in 0.5."""
+    attributes: Mapping[str, Any] = node.attrs.get("ome", node.attrs)
+    return attributes
+
+
 def _read_node(node: Any, path: Path, remark: str) -> ImageFile:
     import zarr
 
     if isinstance(node, zarr.Array):
         return describe_array(node, _dimension_names(node), path.name, remark=remark)
-    attributes: Mapping[str, Any] = node.attrs.get("ome", node.attrs)
+    attributes = read_attributes(node)
     if "multiscales" in attributes:
         return _read_multiscales(node, attributes, path, remark)
     _refuse_several(attributes, path)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from skimage.measure import regionprops_table
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.files.formats.labelled_objects import LabelledObjects, as_objects
 from napari_promptable.planes import Index
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _INTENSITY = ("intensity_mean", "intensity_std", "intensity_min", "intensity_max
 
 
 def measure_objects(
-    objects: LabelledObjects,
+    objects: LabelledObjects | npt.NDArray[Any],
     image: Any = None,
     channel_axis: int | None = None,
     per_slice: bool = False,
@@ -39,8 +39,8 @@ def measure_objects(
 
     Parameters
     ----------
-    objects : LabelledObjects
-        Labels with axes, pixel sizes, classes and confidences.
+    objects : LabelledObjects, or ndarray of int, shape (..., Y, X)
+        Labels; those with axes, pixel sizes, classes and confidences are measured in these.
     image : array of any kind, optional
         Where intensities are measured: the shape of the labels, with one more axis if there are
         channels.
@@ -73,6 +73,7 @@ def measure_objects(
     """
     import pandas as pd
 
+    objects = as_objects(objects)
     channels = _split_channels(image, channel_axis, tuple(objects.labels.shape))
     tables = [
         _measure_block(objects, index, num_spatial, channels)

@@ -70,6 +70,7 @@ def write_coco(path: Path, objects: LabelledObjects, *, with_polygons: bool = Fa
                 for annotation_id, part in enumerate(slices, start=1)
             ],
         },
+        indent=None,
     )
 
 
@@ -188,9 +189,18 @@ def _read_mask(
     counts = segmentation["counts"]
     if isinstance(counts, str):
         counts = decompress_counts(counts)
-    values = np.arange(len(counts)) % 2 == 1
-    mask = np.repeat(values, counts).reshape(segmentation["size"][::-1]).T
-    return (slice(0, mask.shape[0]), slice(0, mask.shape[1])), mask
+    height, width = segmentation["size"]
+    bounds = np.cumsum([0, *counts])
+    if bounds[-1] != height * width:
+        raise ImageFormatError(
+            f"run lengths add up to {bounds[-1]} pixels in a mask of {height} × {width}"
+        )
+    first = int(bounds[1]) // height  # only the columns of the object are drawn
+    last = max(first, -(-int(bounds[2 * ((len(bounds) - 1) // 2)]) // height))
+    lengths = np.diff(np.clip(bounds, first * height, last * height))
+    values = np.arange(len(lengths)) % 2 == 1
+    mask = np.repeat(values, lengths).reshape(last - first, height).T
+    return (slice(0, height), slice(first, last)), mask
 
 
 def decompress_counts(text: str) -> list[int]:

@@ -1,11 +1,15 @@
-"""Which format a path stands for, and writing and reading it."""
+"""Carry objects out to other programs and back: which format a path stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.coco import read_coco, write_coco
@@ -13,7 +17,9 @@ from napari_promptable.files.formats.ctc import read_ctc, write_ctc
 from napari_promptable.files.formats.geff_tracks import write_geff
 from napari_promptable.files.formats.geojson import read_geojson, write_geojson
 from napari_promptable.files.formats.imagej_rois import read_imagej_rois, write_imagej_rois
-from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.files.formats.label_files import read_label_image, write_label_image
+from napari_promptable.files.formats.labelled_objects import LabelledObjects, as_objects
+from napari_promptable.files.formats.ngff import read_ngff, write_ngff
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,20 @@ def _read_ctc(path: Path, _shape: tuple[int, ...], _axes: str) -> LabelledObject
     return read_ctc(path)
 
 
+def _read_ngff(path: Path, _shape: tuple[int, ...], _axes: str) -> LabelledObjects:
+    found = read_ngff(path)
+    return replace(found, labels=np.asarray(found.labels))
+
+
 FORMATS = {
     "coco": Format("COCO instances", (".json",), write_coco, _read_coco, "class colors, scale"),
+    "coco-polygons": Format(
+        "COCO polygons",
+        (),
+        partial(write_coco, with_polygons=True),
+        _read_coco,
+        "holes, class colors, scale",
+    ),
     "geojson": Format(
         "GeoJSON (QuPath)",
         (".geojson",),
@@ -65,6 +83,14 @@ FORMATS = {
         write_imagej_rois,
         read_imagej_rois,
         "class colors, confidence, scale",
+    ),
+    "ngff": Format("OME-Zarr labels", (".zarr",), write_ngff, _read_ngff, ""),
+    "tiff": Format(
+        "Label image",
+        (".tif", ".tiff", ".png", ".npy"),
+        write_label_image,
+        read_label_image,
+        "classes, class colors, confidence",
     ),
     "ctc": Format(
         "Cell Tracking Challenge",
@@ -93,27 +119,64 @@ def find_format(path: Path, name: str = "") -> Format:
     for candidate in FORMATS.values():
         if path.name.lower().endswith(candidate.suffixes):
             return candidate
-    endings = ", ".join(f"{f.suffixes[0]} ({name})" for name, f in FORMATS.items())
+    endings = ", ".join(
+        f"{f.suffixes[0]} ({name})" for name, f in FORMATS.items() if f.suffixes
+    )
     raise ImageFormatError(
         f"the format of {path.name} is unknown; end the name with {endings}, or give --format"
     )
 
 
-def export_objects(path: Path, objects: LabelledObjects, format_name: str = "") -> Format:
-    """Write objects in another program's format; returns the format."""
-    chosen = find_format(path, format_name)
-    chosen.write(path, objects)
+def export_objects(
+    path: str | Path, objects: LabelledObjects | npt.NDArray[Any], format_name: str = ""
+) -> Format:
+    """Write objects in another program's format.
+
+    Parameters
+    ----------
+    path : str or Path
+        File or folder to make; .zarr may also be an OME-Zarr image that gets the labels.
+    objects : LabelledObjects, or ndarray of int, shape (..., Y, X)
+        Labels, 0 is background; an array has the last axes of CTZYX.
+    format_name : str, optional
+        A key of `FORMATS`; by default, the path's ending decides.
+
+    Returns
+    -------
+    Format
+        The format; its `loss` says what the file does not hold.
+
+    Raises
+    ------
+    ImageFormatError
+        If the format is unknown or cannot hold the labels, or the file cannot be written.
+    MissingPackageError
+        If the format needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> labels = np.zeros((20, 30), np.uint16)
+    >>> labels[3:9, 4:12] = 5
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = export_objects(f"{folder}/cells.geojson", labels)
+    ...     found = import_objects(f"{folder}/cells.geojson", labels.shape)
+    >>> written.title, bool((found.labels == labels).all())
+    ('GeoJSON (QuPath)', True)
+    """
+    chosen = find_format(Path(path), format_name)
+    chosen.write(Path(path), as_objects(objects))
     return chosen
 
 
 def import_objects(
-    path: Path, shape: tuple[int, ...], axes: str = "", format_name: str = ""
+    path: str | Path, shape: tuple[int, ...], axes: str = "", format_name: str = ""
 ) -> LabelledObjects:
     """Read objects in another program's format as labels for an image.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         File or folder.
     shape : tuple of int
         Shape of the image, (..., Y, X), without an RGB axis.
@@ -122,11 +185,17 @@ def import_objects(
     format_name : str, optional
         A key of `FORMATS`; by default, the path's ending decides.
 
+    Returns
+    -------
+    LabelledObjects
+        Labels of the shape `shape`, with the classes and confidences that the file holds.
+
     Raises
     ------
     ImageFormatError
         If the file cannot be read, or belongs to an image of another shape.
     """
+    path = Path(path)
     if not path.exists():
         raise ImageFormatError(f"there is no file {path}; check the path")
     chosen = find_format(path, format_name)
@@ -142,5 +211,5 @@ def import_objects(
     return found
 
 
-def _shape_of(objects: LabelledObjects) -> tuple[Any, ...]:
+def _shape_of(objects: LabelledObjects) -> tuple[int, ...]:
     return tuple(objects.labels.shape)

@@ -56,7 +56,7 @@ def write_geojson(
             f"{objects.axes}; export one channel"
         )
     features = [_feature(part, objects, object_type) for part in objects.slices()]
-    write_json(path, {"type": "FeatureCollection", "features": features})
+    write_json(path, {"type": "FeatureCollection", "features": features}, indent=None)
 
 
 def _feature(

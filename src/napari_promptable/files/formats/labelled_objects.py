@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_promptable.errors import ImageFormatError
 from napari_promptable.planes import Index, PlaneAxes
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 
 DEFAULT_CLASS = "object"
+_DEFAULT_AXES = "CTZYX"
 _DEFAULT_COLOR: Color = (255, 200, 0)
 
 
@@ -54,8 +56,18 @@ class LabelledObjects:
 
     def __post_init__(self) -> None:
         num_axes = len(self.labels.shape)
+        if not 2 <= num_axes <= len(_DEFAULT_AXES):
+            raise ImageFormatError(
+                f"labels have the shape {tuple(self.labels.shape)}; give an array of 2 to "
+                f"{len(_DEFAULT_AXES)} axes, rows and columns last"
+            )
         if not self.axes:
-            object.__setattr__(self, "axes", "CTZYX"[-num_axes:])
+            object.__setattr__(self, "axes", _DEFAULT_AXES[-num_axes:])
+        if len(self.axes) != num_axes or not self.axes.endswith("YX"):
+            raise ImageFormatError(
+                f"axes {self.axes!r} do not fit labels of the shape "
+                f"{tuple(self.labels.shape)}; name each axis by a letter, Y and X last"
+            )
         if not self.scale:
             object.__setattr__(self, "scale", (1.0,) * num_axes)
 
@@ -76,6 +88,13 @@ class LabelledObjects:
     def position(self, index: Index) -> dict[str, int]:
         """Map the axis letters that are not in the plane to positions, such as {"Z": 3}."""
         return dict(zip(self.axes[:-2], index, strict=True))
+
+    def find_ids(self) -> list[int]:
+        """Ids of all objects in ascending order; reads all pixels."""
+        ids: set[int] = set()
+        for index in self.planes.indices():
+            ids.update(np.unique(np.asarray(self.labels[index])).tolist())
+        return sorted(ids - {0})
 
     def slices(self) -> Iterator[ObjectSlice]:
         """Yield each object of each plane, in the order of planes and ids."""
@@ -127,3 +146,8 @@ def _slices_of_plane(
         rows, columns = region
         origin = (int(rows.start), int(columns.start))
         yield ObjectSlice(int(object_id), index, origin, numbered[region] == number)
+
+
+def as_objects(labels: Any) -> LabelledObjects:
+    """Take an array for labels about which nothing else is known."""
+    return labels if isinstance(labels, LabelledObjects) else LabelledObjects(labels)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import shapely
+from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 from skimage.draw import polygon as draw_polygon
@@ -29,14 +30,101 @@ def trace_outline(mask: npt.NDArray[np.bool_], origin: tuple[int, int]) -> Multi
         (row, column) covers the square from (column, row) to (column + 1, row + 1). Parts that
         touch at a corner only are separate polygons; holes are interior rings.
     """
-    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8)
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    _, stops = np.nonzero(steps == -1)
-    runs = shapely.box(starts, rows, stops, rows + 1)
-    outline = shapely.simplify(shapely.union_all(runs), 0)
-    moved = shapely.transform(outline, lambda xy: np.add(xy, origin[::-1]))
-    return MultiPolygon([moved]) if isinstance(moved, Polygon) else moved
+    width = mask.shape[1] + 1  # corners in a row
+    loops = [
+        np.array(divmod(np.array(loop), width)[::-1]).T
+        for path in _walk_along_border(_border_steps(mask), width)
+        for loop in _split_where_it_touches(path)
+    ]
+    shells = [loop for loop in loops if _is_clockwise(loop)]
+    holes = [loop for loop in loops if not _is_clockwise(loop)]
+    parts = ndimage.label(mask)[0] if len(shells) > 1 else mask
+    holes_of: dict[int, list[npt.NDArray[np.int_]]] = {}
+    for hole in holes:
+        holes_of.setdefault(_part_inside(hole, parts), []).append(hole + origin[::-1])
+    return MultiPolygon(
+        [
+            Polygon(shell + origin[::-1], holes_of.get(_part_inside(shell, parts)))
+            for shell in shells
+        ]
+    )
+
+
+def _border_steps(mask: npt.NDArray[np.bool_]) -> set[int]:
+    """Steps from pixel corner to pixel corner along the border, the inside on the right.
+
+    A step is 4 times its first corner plus its direction: 0 right, 1 down, 2 left, 3 up.
+    Corners are numbered row by row.
+    """
+    width = mask.shape[1] + 1
+    padded = np.pad(mask, 1)
+    inside = padded[1:-1, 1:-1]
+    neighbours = (  # beyond the pixel's edge, and the corner where the edge begins
+        (padded[:-2, 1:-1], (0, 0)),
+        (padded[1:-1, 2:], (0, 1)),
+        (padded[2:, 1:-1], (1, 1)),
+        (padded[1:-1, :-2], (1, 0)),
+    )
+    steps: set[int] = set()
+    for direction, (neighbour, (down, right)) in enumerate(neighbours):
+        rows, columns = np.nonzero(inside & ~neighbour)
+        steps.update((4 * ((rows + down) * width + columns + right) + direction).tolist())
+    return steps
+
+
+def _walk_along_border(steps: set[int], width: int) -> Iterator[list[int]]:
+    """Follow steps, which are used up, to closed paths; yields the corners where they turn.
+
+    Where four ways meet, a path turns right: it stays with the pixel it goes along.
+    """
+    moves = (1, width, -1, -width)
+    while steps:
+        first = steps.pop()
+        corner, direction = divmod(first, 4)
+        path: list[int] = []
+        is_closed = False
+        while not is_closed:
+            corner += moves[direction]
+            for turn in (1, 0, 3):
+                step = 4 * corner + (direction + turn) % 4
+                is_closed = step == first
+                if is_closed or step in steps:
+                    break
+            steps.discard(step)
+            direction = step % 4
+            if turn:
+                path.append(corner)
+        yield path
+
+
+def _split_where_it_touches(path: list[int]) -> Iterator[list[int]]:
+    """Cut a closed path that passes a corner twice into loops that do not."""
+    loop: list[int] = []
+    position: dict[int, int] = {}
+    for corner in path:
+        if corner in position:
+            start = position[corner]
+            yield loop[start:]
+            for passed in loop[start:]:
+                del position[passed]
+            del loop[start:]
+        position[corner] = len(loop)
+        loop.append(corner)
+    yield loop
+
+
+def _is_clockwise(loop_xy: npt.NDArray[np.int_]) -> bool:
+    """Whether a loop goes round its inside: rows count downwards."""
+    x, y = loop_xy.T
+    return bool(x @ np.roll(y, -1) > y @ np.roll(x, -1))
+
+
+def _part_inside(loop_xy: npt.NDArray[np.int_], parts: npt.NDArray[Any]) -> int:
+    """Number of the part on the right of a loop's first step."""
+    (x, y), (next_x, next_y) = loop_xy[:2]
+    column = x - 1 if next_x < x or next_y > y else x
+    row = y - 1 if next_x < x or next_y < y else y
+    return int(parts[row, column])
 
 
 def fill_outline(

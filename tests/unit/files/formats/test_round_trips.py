@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
+from scipy import ndimage
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.coco import decompress_counts, read_coco, write_coco
@@ -75,7 +76,7 @@ def test_nothing_is_written_for_a_path_in_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_an_outline_fills_to_its_mask(mask: np.ndarray) -> None:
     if mask.any():
@@ -86,6 +87,8 @@ def test_an_outline_fills_to_its_mask(mask: np.ndarray) -> None:
         expected[3 : 3 + mask.shape[0], 5 : 5 + mask.shape[1]] = mask
         np.testing.assert_array_equal(drawn, expected)
         assert outline.area == mask.sum()
+        assert outline.is_valid, "no ring may touch itself, or QuPath refuses it"
+        assert len(outline.geoms) == ndimage.label(mask)[1]
 
 
 def test_an_outline_is_cut_off_at_the_border() -> None:

@@ -1,0 +1,70 @@
+"""The commands ``export`` and ``import``: objects in the formats of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from napari_promptable.cli.options import Axes, LabelsPath, PromptsPath
+
+FormatName = Annotated[
+    str,
+    Option(
+        "--format",
+        metavar="NAME",
+        help="coco, coco-polygons, geojson, roi, ngff, ctc, geff or tiff (default: by ending)",
+    ),
+]
+
+
+def run_export(
+    labels: LabelsPath,
+    output: Annotated[
+        Path, Option("-o", "--output", metavar="OUT", help="file or folder to write")
+    ],
+    format_name: FormatName = "",
+    image: Annotated[
+        Path | None,
+        Option(metavar="IMAGE", help="segmented image, for its axes, pixel sizes and name"),
+    ] = None,
+    prompts: PromptsPath = None,
+    axes: Axes = None,
+) -> None:
+    """Write the objects of a label image in another program's format."""
+    from napari_promptable.files.formats.exchange import export_objects
+    from napari_promptable.files.formats.label_files import open_labels
+
+    written = export_objects(output, open_labels(labels, axes, image, prompts), format_name)
+    loss = f" (not in this format: {written.loss})" if written.loss else ""
+    print(f"{output}: {written.title}{loss}")
+
+
+def run_import(
+    file: Annotated[Path, Argument(metavar="FILE", help="file or folder to read")],
+    output: Annotated[
+        Path,
+        Option(
+            "-o",
+            "--output",
+            metavar="LABELS.tif",
+            help="label image to write; a .ome.zarr keeps classes too",
+        ),
+    ],
+    image: Annotated[
+        Path, Option(metavar="IMAGE", help="image that the objects were drawn on")
+    ],
+    format_name: FormatName = "",
+    axes: Axes = None,
+) -> None:
+    """Make a label image of objects that another program saved."""
+    from napari_promptable.files.formats.exchange import export_objects, import_objects
+    from napari_promptable.files.formats.label_files import label_grid, placed_in
+    from napari_promptable.files.images import open_image
+
+    opened = open_image(image, axes)
+    image_axes, shape = label_grid(opened)
+    found = import_objects(file, shape, image_axes, format_name)
+    export_objects(output, placed_in(found, opened))
+    print(f"{output}: {len(found.find_ids())} objects from {file.name}")

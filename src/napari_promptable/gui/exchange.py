@@ -1,0 +1,148 @@
+"""napari's readers and writers for other programs' formats: drag and drop, File → Save."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Image
+
+from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.formats.exchange import export_objects, import_objects
+from napari_promptable.files.formats.geff_tracks import read_geff
+from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.gui.layers.following import transform_of
+
+LayerData = tuple[Any, dict[str, Any], str]
+Read = Callable[[str | list[str]], list[LayerData]]
+
+_INDEX, _CLASS = "index", "class"  # feature columns: a label's value, as napari has it
+
+
+def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer in the format of the path's ending.
+
+    Parameters
+    ----------
+    path : str
+        File or folder to make; .zarr may also be the OME-Zarr image.
+    data : array of int, shape (..., Y, X)
+        Pixels of the layer.
+    meta : dict
+        Other values of the layer. Its feature "class" is written for the objects that its
+        feature "index" names.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    ImageFormatError, MissingPackageError
+        As `export_objects`.
+    """
+    axes = "".join(str(label).upper() for label in meta.get("axis_labels") or ())
+    is_named = len(axes) == len(set(axes)) == len(data.shape) and axes.endswith("YX")
+    units = meta.get("units") or ("pixel",)
+    objects = LabelledObjects(
+        data,
+        axes if is_named else "",
+        tuple(float(size) for size in meta.get("scale", ())),
+        str(units[-1]),
+        str(meta.get("name", "")),
+        class_names=_classes_of(meta.get("features")),
+    )
+    export_objects(path, objects)
+    return [path]
+
+
+def _classes_of(features: Any) -> dict[int, str]:
+    if features is None or not {_INDEX, _CLASS} <= set(features):
+        return {}
+    known = zip(features[_INDEX], features[_CLASS], strict=True)
+    return {int(i): str(name) for i, name in known if i > 0 and isinstance(name, str) and name}
+
+
+def get_coco_reader(path: str | list[str]) -> Read | None:
+    """Return a reader if a JSON file holds COCO instances."""
+    try:
+        content = json.loads(Path(_first(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
+    return _read_labels if is_coco else None
+
+
+def get_regions_reader(path: str | list[str]) -> Read | None:
+    """Return a reader for GeoJSON, .roi files and zip files of these; None for other zips."""
+    first = _first(path)
+    if first.lower().endswith(".zip"):
+        if not zipfile.is_zipfile(first):
+            return None
+        with zipfile.ZipFile(first) as archive:
+            names = archive.namelist()
+        return _read_labels if names and all(n.endswith(".roi") for n in names) else None
+    return _read_labels
+
+
+def get_tracks_reader(path: str | list[str]) -> Read | None:
+    """Return a reader for GEFF folders."""
+    return _read_tracks if Path(_first(path)).is_dir() else None
+
+
+def _first(path: str | list[str]) -> str:
+    return path if isinstance(path, str) else path[0]
+
+
+def _each(path: str | list[str]) -> list[Path]:
+    return [Path(one) for one in ([path] if isinstance(path, str) else path)]
+
+
+def _read_labels(path: str | list[str]) -> list[LayerData]:
+    """Draw the objects of files as Labels layers on the image in the viewer."""
+    return list(chain.from_iterable(_labels_of(one, _image_in_view()) for one in _each(path)))
+
+
+def _labels_of(path: Path, image: Image | None) -> list[LayerData]:
+    if image is None:
+        raise ImageFormatError(
+            f"{path.name} holds outlines without the size of their image; open the image first"
+        )
+    data = image.data[0] if image.multiscale else image.data
+    shape = tuple(data.shape[: image.ndim])
+    found = import_objects(path, shape)
+    features = {
+        _INDEX: list(found.class_names),
+        _CLASS: list(found.class_names.values()),
+    }
+    options = {"name": path.stem, "features": features, **transform_of(image)}
+    return [(found.labels, options, "labels")]
+
+
+def _image_in_view() -> Image | None:
+    """Return the selected image, or else the topmost one."""
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return None
+    layers = [viewer.layers.selection.active, *reversed(viewer.layers)]
+    return next((layer for layer in layers if isinstance(layer, Image)), None)
+
+
+def _read_tracks(path: str | list[str]) -> list[LayerData]:
+    return [_tracks_of(one) for one in _each(path)]
+
+
+def _tracks_of(path: Path) -> LayerData:
+    """Show the positions of a GEFF as tracks, in the units of the file."""
+    nodes = read_geff(path)
+    axes = [axis for axis in "tzyx" if nodes and axis in nodes[0]]
+    rows = [[node["object_id"], *(node[axis] for axis in axes)] for node in nodes]
+    data = np.array(sorted(rows), float).reshape(len(rows), 1 + len(axes))
+    return data, {"name": path.stem}, "tracks"
