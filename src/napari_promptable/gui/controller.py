@@ -188,6 +188,8 @@ class PromptController:
         panel.class_name_chosen.connect(actions.rename_class)
         panel.policy_chosen.connect(actions.set_policy)
         panel.visibility_changed.connect(self.object_view.set_visible)
+        panel.selection_changed.connect(self.object_view.select)
+        self.scheduler.live.edited.connect(panel.clear_selection)
 
     def _pick(self) -> None:
         """Refine the object under the pointer."""

@@ -107,6 +107,7 @@ class Display:
             return
         session, index = self._workspace.session, self._workspace.visible_index()
         self._show_candidates(index)
+        self._object_view.cover_previewed()
         self._panel.object.set_possible(
             commit=session is not None and bool(session.answers.answered),
             undo=session is not None and session.history.can_undo,

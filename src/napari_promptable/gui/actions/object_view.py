@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from math import isnan
-from typing import Any
 
-from napari.layers import Labels
-from napari.utils import CyclicLabelColormap, DirectLabelColormap
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QColor
 
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
+from napari_promptable.gui.layers.object_colors import ObjectColors
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.planes import Index, to_ranges
@@ -35,23 +33,29 @@ class ObjectView:
         self._workspace = workspace
         self._list = object_list
         self._rows: dict[int, ObjectRow] = {}
-        self._hidden: HiddenObjects | None = None
+        self._colors: ObjectColors | None = None
         self._timer = QTimer(singleShot=True, interval=0)
         self._timer.timeout.connect(self._show)
 
     def close(self) -> None:
-        """Show hidden objects, and stop updating the list."""
+        """Show all objects in their own colours, and stop updating the list."""
         self._timer.stop()
-        self._show_all()
+        self._restore_colors()
 
-    def _show_all(self) -> None:
-        if self._hidden is not None:
-            self._hidden.show_all()
-            self._hidden = None
+    def _restore_colors(self) -> None:
+        if self._colors is not None:
+            self._colors.restore()
+            self._colors = None
+
+    def _colors_of_job(self) -> ObjectColors | None:
+        """Return how the objects of the job's labels layer are coloured."""
+        if self._colors is None and self._workspace.job is not None:
+            self._colors = ObjectColors(self._workspace.job.labels_layer)
+        return self._colors
 
     def follow(self, session: SegmentationSession | None) -> None:
         """List another session's objects, and hide none of them."""
-        self._show_all()
+        self._restore_colors()
         self._rows.clear()
         self.update([] if session is None else session.records.object_ids)
 
@@ -67,67 +71,42 @@ class ObjectView:
 
     def set_visible(self, object_id: int, is_visible: bool) -> None:
         """Show or hide one object in the labels layer."""
-        job = self._workspace.job
-        if job is None:
+        colors = self._colors_of_job()
+        if colors is not None:
+            colors.set_hidden(object_id, not is_visible)
+            self._timer.start()
+
+    def select(self, object_ids: Collection[int]) -> None:
+        """Let the selected objects stand out on the canvas."""
+        colors = self._colors_of_job()
+        if colors is not None:
+            colors.select(object_ids)
+
+    def cover_previewed(self) -> None:
+        """Hide the object that is being corrected under its preview on the slice in view."""
+        session, index = self._workspace.session, self._workspace.visible_index()
+        colors = self._colors_of_job()
+        if session is None or colors is None:
             return
-        if self._hidden is None:
-            self._hidden = HiddenObjects(job.labels_layer)
-        self._hidden.set_visible(object_id, is_visible, self._rows)
-        self._timer.start()
+        current = session.prompts.current_object
+        is_covered = (
+            index is not None
+            and session.answers.prediction(index) is not None
+            and session.records.get(current, index) is not None
+        )
+        colors.cover({current} if is_covered else ())
 
     def _show(self) -> None:
-        if self._hidden is not None:
-            self._hidden.apply(self._rows)
         rows = [self._rows[object_id] for object_id in sorted(self._rows)]
-        self._list.set_rows(rows, self._hidden.ids if self._hidden is not None else ())
-
-
-class HiddenObjects:
-    """Hides objects of a labels layer by replacing its colormap, and restores it."""
-
-    def __init__(self, layer: Labels) -> None:
-        self._layer = layer
-        self._colormap: CyclicLabelColormap | DirectLabelColormap = layer.colormap
-        self.ids: set[int] = set()
-
-    def set_visible(self, object_id: int, is_visible: bool, known: Collection[int]) -> None:
-        """Show or hide one of the known objects."""
-        if not self.ids:
-            self._colormap = self._layer.colormap
-        if is_visible:
-            self.ids.discard(object_id)
-        else:
-            self.ids.add(object_id)
-        if self.ids:
-            self.apply(known)
-        else:
-            self._layer.colormap = self._colormap
-
-    def apply(self, known: Collection[int]) -> None:
-        """Colour the visible objects, and make the hidden ones transparent."""
-        if self.ids:
-            colors: dict[int | None, Any] = {None: "gray", 0: "transparent"}
-            for object_id in {*known, *self.ids}:
-                is_hidden = object_id in self.ids
-                colors[object_id] = "transparent" if is_hidden else self._color(object_id)
-            self._layer.colormap = DirectLabelColormap(color_dict=colors)
-
-    def _color(self, object_id: int) -> Any:
-        return self._colormap.map(object_id)
-
-    def show_all(self) -> None:
-        """Show all objects again."""
-        if self.ids:
-            self.ids.clear()
-            self._layer.colormap = self._colormap
+        self._list.set_rows(rows, () if self._colors is None else self._colors.hidden)
 
 
 def color_of(job: AnnotationJob | None, object_id: int) -> QColor:
-    """Colour of an object in the labels layer."""
+    """Colour of an object in the labels layer, also while it is hidden or dimmed."""
     color = None if job is None else job.labels_layer.get_color(object_id)
     if color is None:
         return QColor(0, 0, 0, 0)
-    return QColor.fromRgbF(*(float(channel) for channel in color))
+    return QColor.fromRgbF(*(float(channel) for channel in color[:3]))
 
 
 def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:

@@ -9,6 +9,7 @@ from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 
 from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.gui.layers.object_colors import make_colormap
 from napari_promptable.planes import Index, PlaneAxes
 
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
@@ -107,6 +108,7 @@ def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
     return Labels(
         np.zeros(planes.shape, np.uint16),
         name=f"{image.name} objects",
+        colormap=make_colormap(),
         opacity=0.5,
         **transform_of(image),
     )

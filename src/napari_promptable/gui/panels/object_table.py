@@ -8,7 +8,7 @@ from math import isnan
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -106,6 +106,18 @@ class _ObjectTable(QAbstractTableModel):
         return True
 
 
+class _TableView(QTableView):
+    """Table that reports the Del key."""
+
+    delete_pressed = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        if event.matches(QKeySequence.StandardKey.Delete):
+            self.delete_pressed.emit()
+        else:
+            super().keyPressEvent(event)
+
+
 class ObjectList(QWidget):
     """Table of objects, and buttons for the selected ones.
 
@@ -120,6 +132,7 @@ class ObjectList(QWidget):
     merge_requested = Signal(list)
     id_chosen = Signal(object, object)
     class_name_chosen = Signal(list, str)
+    selection_changed = Signal(list)
     visibility_changed = Signal(object, bool)
     policy_chosen = Signal(str)
     count_changed = Signal(int)
@@ -129,6 +142,7 @@ class ObjectList(QWidget):
     ) -> None:
         super().__init__(parent)
         layout = column_in(self)
+        self._is_updating = False
         self._model = _ObjectTable(color_of, self)
         self._model.visibility_changed.connect(self.visibility_changed)
         layout.addWidget(self._make_table())
@@ -137,7 +151,7 @@ class ObjectList(QWidget):
         self._show_possible()
 
     def _make_table(self) -> QTableView:
-        self._table = name_widget(QTableView(), "object_list", "Click an object to go to it")
+        self._table = name_widget(_TableView(), "object_list", "Click an object to go to it")
         self._table.setModel(self._model)
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.verticalHeader().hide()
@@ -147,18 +161,19 @@ class ObjectList(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         self._table.setMinimumHeight(_MIN_ROWS * _ROW_HEIGHT)
         self._table.clicked.connect(self._report_click)
-        self._table.selectionModel().selectionChanged.connect(self._show_possible)
+        self._table.selectionModel().selectionChanged.connect(self._follow_selection)
+        self._table.delete_pressed.connect(self._delete_selected)
         return self._table
 
     def _make_buttons(self) -> QHBoxLayout:
         self._buttons = [
-            make_button("Delete", "delete_objects", "Delete the selected objects"),
+            make_button("Delete", "delete_objects", "Delete the selected objects (Del)"),
             make_button("Merge", "merge_objects", "Merge the selected objects into one"),
             make_button("Id…", "relabel", "Give the selected object another id"),
             make_button("Class…", "rename_class", "Set the class of the selected objects"),
         ]
         delete, merge, relabel, rename = self._buttons
-        delete.clicked.connect(lambda: self.delete_requested.emit(self.selected))
+        delete.clicked.connect(self._delete_selected)
         merge.clicked.connect(lambda: self.merge_requested.emit(self.selected))
         relabel.clicked.connect(self._ask_id)
         rename.clicked.connect(self._ask_class)
@@ -194,6 +209,7 @@ class ObjectList(QWidget):
     def set_rows(self, rows: Sequence[ObjectRow], hidden: Collection[int]) -> None:
         """Show these objects; the selection stays where its objects still exist."""
         selected = set(self.selected)
+        self._is_updating = True
         self._model.beginResetModel()
         self._model.rows, self._model.hidden = list(rows), frozenset(hidden)
         self._model.endResetModel()
@@ -203,7 +219,28 @@ class ObjectList(QWidget):
             if row.object_id in selected:
                 index = self._model.index(number, 0)
                 self._table.selectionModel().select(index, flags.Select | flags.Rows)
-        self._show_possible()
+        self._is_updating = False
+        self._hide_empty_columns()
+        self._follow_selection()
+
+    def clear_selection(self) -> None:
+        """Select no object."""
+        self._table.clearSelection()
+
+    def _hide_empty_columns(self) -> None:
+        for column in range(1, len(_COLUMNS)):
+            cells = (self._model.index(row, column) for row in range(len(self._model.rows)))
+            self._table.setColumnHidden(column, not any(map(self._model.data, cells)))
+
+    def _follow_selection(self, *_: object) -> None:
+        """Report the selected objects, and enable the buttons for them."""
+        if not self._is_updating:
+            self._show_possible()
+            self.selection_changed.emit(self.selected)
+
+    def _delete_selected(self) -> None:
+        if self.selected:
+            self.delete_requested.emit(self.selected)
 
     def _report_click(self, index: QModelIndex) -> None:
         self.object_chosen.emit(self._model.rows[index.row()].object_id)
@@ -221,7 +258,7 @@ class ObjectList(QWidget):
         if is_given:
             self.class_name_chosen.emit(self.selected, name.strip())
 
-    def _show_possible(self, *_: object) -> None:
+    def _show_possible(self) -> None:
         count = len(self._table.selectionModel().selectedRows())
         for button, counts in zip(self._buttons, _NEEDED, strict=True):
             button.setEnabled(count in counts)

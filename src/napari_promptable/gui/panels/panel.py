@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
 from napari_promptable.gui.panels.controls import STYLE, Section, column_in, make_line
@@ -73,7 +73,15 @@ class Panel(QWidget):
         ):
             layout.addWidget(part)
         layout.addStretch()
+        self._objects_section.toggled.connect(self._give_room)
         return content
+
+    def _give_room(self, is_open: bool) -> None:
+        """Let the list of objects, while it is open, take the height that is left."""
+        vertical = QSizePolicy.Policy.Expanding if is_open else QSizePolicy.Policy.Maximum
+        self._objects_section.setSizePolicy(QSizePolicy.Policy.Preferred, vertical)
+        column = self._objects_section.parentWidget().layout()
+        column.setStretchFactor(self._objects_section, int(is_open))
 
     def set_stack(self, is_stack: bool) -> None:
         """Show the controls for stacks, unfolded, or leave them out."""

@@ -1,0 +1,152 @@
+"""Objects on the canvas and in the list: told apart, hidden, standing out, deleted."""
+
+import itertools
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import QItemSelectionModel, Qt
+from qtpy.QtWidgets import QTableView
+from skimage.color import rgb2lab
+
+from napari_promptable.gui.layers.object_colors import (
+    OBJECT_COLORS,
+    ObjectColors,
+    make_colormap,
+)
+
+pytestmark = pytest.mark.gui
+
+GREYS = [(level,) * 3 for level in np.linspace(0, 1, 11)]
+STAINED = [(0.92, 0.71, 0.80), (0.84, 0.47, 0.69), (0.63, 0.33, 0.59), (0.37, 0.22, 0.51)]
+
+
+def seen(color: np.ndarray, ground: tuple[float, ...]) -> np.ndarray:
+    """Colour in CIELAB of a half-transparent object over a ground."""
+    return rgb2lab(((color[:3] + np.asarray(ground)) / 2)[None, None])[0, 0]
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.linalg.norm(first - second))
+
+
+@pytest.mark.parametrize("ground", GREYS + STAINED)
+def test_objects_are_told_apart_on_grey_and_stained_tissue(ground) -> None:
+    colors = make_colormap().colors[1:]
+    assert len(colors) == len(OBJECT_COLORS)
+    below = rgb2lab(np.asarray(ground, float)[None, None])[0, 0]
+    assert min(distance(seen(color, ground), below) for color in colors) > 20
+    pairs = itertools.combinations(colors, 2)
+    assert min(distance(seen(a, ground), seen(b, ground)) for a, b in pairs) > 14
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])
+def test_treated_objects_change_and_the_own_colours_return(dtype) -> None:
+    layer = Labels(np.arange(12, dtype=dtype).reshape(3, 4))
+    own = layer.colormap
+    before = {i: layer.get_color(i) for i in range(1, 12)}
+    colors = ObjectColors(layer)
+    colors.set_hidden(3, True)
+    colors.cover({4})
+    colors.select({5, 7})
+    alpha = {i: layer.get_color(i)[3] for i in before}
+    assert alpha[3] == alpha[4] == 0
+    assert alpha[5] == alpha[7] == before[5][3]
+    assert 0 < alpha[1] < before[1][3] / 2
+    for i, color in before.items():
+        np.testing.assert_allclose(layer.get_color(i)[:3], color[:3])
+    assert not isinstance(layer.colormap, DirectLabelColormap), "numba would compile it"
+    colors.set_hidden(3, False)
+    colors.cover(())
+    colors.select(())
+    assert layer.colormap is own
+
+
+def test_another_colormap_of_the_user_is_kept() -> None:
+    layer = Labels(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    colors = ObjectColors(layer)
+    colors.select({2})
+    layer.colormap = chosen = make_colormap()
+    colors.select({3})
+    assert layer.get_color(3)[3] > layer.get_color(2)[3]
+    colors.restore()
+    assert layer.colormap is chosen
+
+
+def alpha(user, object_id: int) -> float:
+    return float(user.objects.get_color(object_id)[3])
+
+
+def table_of(user) -> QTableView:
+    user.control("objects_fold").setChecked(True)
+    user.process_events()
+    return user.control("object_list")
+
+
+def select_row(table: QTableView, row: int) -> None:
+    flags = QItemSelectionModel.SelectionFlag
+    index = table.model().index(row, 0)
+    table.selectionModel().select(index, flags.ClearAndSelect | flags.Rows)
+
+
+@pytest.fixture
+def labelled(open_plugin, make_disks):
+    """Two committed objects; returns the user and the disks."""
+    disks = make_disks((60, 80), [(20, 24), (40, 58), (45, 20)])
+    user = open_plugin(disks.image)
+    for centre in disks.centres[:2]:
+        user.click(user.world(*centre))
+        user.push("commit")
+    return user, disks
+
+
+def test_the_corrected_object_is_hidden_under_its_preview(labelled) -> None:
+    user, disks = labelled
+    user.choose_object(1)
+    assert user.preview_mask[disks.mask(0)].all()
+    assert (alpha(user, 1), alpha(user, 2)) == (0, 1)
+    user.push("new_object")
+    assert (alpha(user, 1), alpha(user, 2)) == (1, 1)
+
+
+def test_a_selected_object_stands_out_until_the_next_prompt(labelled) -> None:
+    user, disks = labelled
+    select_row(table_of(user), 1)
+    assert alpha(user, 2) > 2 * alpha(user, 1) > 0
+    user.click(user.world(*disks.centres[2]))
+    assert (alpha(user, 1), alpha(user, 2)) == (1, 1)
+
+
+def test_del_deletes_the_selected_objects(labelled) -> None:
+    user, disks = labelled
+    table = table_of(user)
+    select_row(table, 0)
+    table.setFocus()
+    user.qtbot.keyClick(table, Qt.Key.Key_Delete)
+    user.wait_idle()
+    np.testing.assert_array_equal(user.labels, 2 * disks.mask(1))
+    assert table.model().rowCount() == 1
+
+
+def test_empty_columns_are_hidden(labelled) -> None:
+    user, _ = labelled
+    table = table_of(user)
+    assert [table.isColumnHidden(i) for i in range(4)] == [False, True, True, False]
+    user.widget.controller.object_actions.rename_class([1], "nucleus")
+    user.process_events()
+    assert [table.isColumnHidden(i) for i in range(4)] == [False, False, True, False]
+
+
+def test_the_list_takes_the_height_there_is(labelled) -> None:
+    user, _ = labelled
+    table = table_of(user)
+    user.viewer.window._qt_window.resize(1040, 620)
+    user.qtbot.waitUntil(lambda: user.widget.height() < 600)
+    before = table.height()
+    user.viewer.window._qt_window.resize(1040, 920)
+    user.qtbot.waitUntil(lambda: table.height() > before + 200)
+    user.control("objects_fold").setChecked(False)
+    user.process_events()
+    fold = user.control("objects_fold")
+    assert fold.mapTo(user.widget, fold.rect().bottomLeft()).y() < user.widget.height() / 2
