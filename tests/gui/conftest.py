@@ -29,6 +29,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
 
 from napari_promptable.errors import CancelledError
+from napari_promptable.gui.work.warm_up import make_first_layers
 
 DISK_RADIUS = 4.5  # a click within one pixel of the centre gives exactly the disk
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
@@ -113,6 +114,12 @@ class FakeModel:
         else:
             self.predict_gate.wait(_PATIENCE_S)
         return prediction
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_napari() -> None:
+    """Layers are made as soon as the widget opens, in the first test as in the others."""
+    make_first_layers()
 
 
 @pytest.fixture(autouse=True)

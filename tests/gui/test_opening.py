@@ -1,5 +1,7 @@
 """Opening the widget: what a person finds, and the first click."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,43 @@ def test_no_dot_where_there_is_no_click(open_plugin) -> None:
     user.wait_idle()
     canvas = user.viewer.screenshot(canvas_only=True, flash=False)
     assert canvas[..., :3].max() == 0
+
+
+def test_the_panel_opens_before_what_the_first_layers_need(
+    open_plugin, make_disks, monkeypatch
+) -> None:
+    go_on, threads = threading.Event(), []
+
+    def make_slowly() -> None:
+        threads.append(threading.current_thread())
+        go_on.wait(20)
+
+    monkeypatch.setattr("napari_promptable.gui.work.warm_up.is_warm", lambda: False)
+    monkeypatch.setattr("napari_promptable.gui.work.warm_up.make_first_layers", make_slowly)
+    disks = make_disks()
+    user = open_plugin(disks.image, is_awaited=False)
+    assert user.layer_names == ["image"]
+    assert user.status == "Getting ready…"
+    user.push("cancel", wait=False)
+    go_on.set()
+    user.wait_for(lambda: "prompt points" in user.layer_names)
+    user.wait_idle()
+    assert threading.main_thread() not in threads
+    assert user.status == "Click inside an object, or drag a box."
+    user.click(user.world(*disks.centres[0]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_closing_while_it_gets_ready_leaves_nothing(
+    open_plugin, make_disks, monkeypatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("napari_promptable.gui.work.warm_up.is_warm", lambda: False)
+    monkeypatch.setattr(
+        "napari_promptable.gui.work.warm_up.make_first_layers", lambda: go_on.wait(20)
+    )
+    user = open_plugin(make_disks().image, is_awaited=False)
+    user.close_dock()
+    go_on.set()
+    user.process_events()
+    assert user.layer_names == ["image"]

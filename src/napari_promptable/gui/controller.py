@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.files import FileActions
-from napari_promptable.gui.actions.messages import describe_lost_labels
+from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.prompting import PromptActions
@@ -91,9 +91,16 @@ class PromptController:
         self._connect_volume()
         self._connect_work()
         self._connect_workspace()
+        self.display.say(GETTING_READY)
+        scheduler.warm_up.before(self._start)
+        scheduler.wake()
+
+    def _start(self) -> None:
+        """Make the layers on the topmost image, and load the model."""
+        self.display.say("")
         self.choices.start()
         self.display.refresh()
-        scheduler.wake()
+        self.scheduler.wake()
 
     def _make_keys(self) -> LayerKeys:
         return LayerKeys(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.propagation.settings import StopReason
 
+GETTING_READY = "Getting ready…"
 CANCELLED = "Cancelled. Press Segment (S) to start again."
 NEXT_OBJECT = "Click the next object."
 PROMPTS_CLEARED = "Prompts of this object removed. Undo (Ctrl+Z) restores them."

@@ -15,6 +15,7 @@ from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.propagation import Propagation
 from napari_promptable.gui.work.requests import Requests
 from napari_promptable.gui.work.scan import LabelScan
+from napari_promptable.gui.work.warm_up import WarmUp
 from napari_promptable.gui.work.worker import Worker, make_room_for_threads
 from napari_promptable.planes import Channel
 
@@ -42,6 +43,8 @@ class Scheduler:
         Carries objects through a stack.
     in_view : PlaneInView
         Prepares the next click.
+    warm_up : WarmUp
+        Prepares the first layers.
     started : psygnal.Signal
         Emits the text of a task that has started.
     progressed : psygnal.Signal
@@ -66,7 +69,8 @@ class Scheduler:
         self.propagation = Propagation(self._encoding)
         self.in_view = PlaneInView(workspace, self._encoding, self.live)
         self._all_planes = AllPlanes(workspace, self._encoding)
-        self._loader = Worker(self._loading)
+        self.warm_up = WarmUp()
+        self._loader = Worker(self.warm_up, self._loading)
         self._worker = Worker(
             self.requests,
             self.live,
