@@ -144,7 +144,7 @@ class Trainer:
         self.optimizer.step()
         self.iteration += 1
         decay = min(self.config.ema_decay, (1 + self.iteration) / (10 + self.iteration))
-        update_average(self.average, self.model, decay)
+        update_average(self.average.state_dict(), self.model.state_dict(), decay)
         return {"loss": loss.detach(), **figures}
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Figures]:

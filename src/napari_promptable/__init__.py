@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_promptable.errors import EmbeddingMismatchError as EmbeddingMismatchError
     from napari_promptable.errors import ImageFormatError as ImageFormatError
     from napari_promptable.errors import LabelError as LabelError
+    from napari_promptable.errors import LearningError as LearningError
     from napari_promptable.errors import MissingPackageError as MissingPackageError
     from napari_promptable.errors import PromptableError as PromptableError
     from napari_promptable.errors import PromptError as PromptError
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from napari_promptable.instances.stack import (
         find_objects_in_stack as find_objects_in_stack,
     )
+    from napari_promptable.learning.learn import learn as learn
+    from napari_promptable.learning.learned import Learned as Learned
+    from napari_promptable.learning.settings import LearningSettings as LearningSettings
     from napari_promptable.measurement.measure import measure_objects as measure_objects
     from napari_promptable.predict.cluster import RemoteSegmenter as RemoteSegmenter
     from napari_promptable.predict.cluster import embed_volume as embed_volume
@@ -71,6 +75,7 @@ _MODULES = {
         "EmbeddingMismatchError",
         "ImageFormatError",
         "LabelError",
+        "LearningError",
         "MissingPackageError",
         "PromptError",
         "PromptableError",
@@ -80,6 +85,9 @@ _MODULES = {
     "instances.generate": ("generate_labels",),
     "instances.settings": ("AutomaticSettings",),
     "instances.stack": ("StackResult", "find_objects_in_stack"),
+    "learning.learn": ("learn",),
+    "learning.learned": ("Learned",),
+    "learning.settings": ("LearningSettings",),
     "predict.load_model": ("load_model",),
     "predict.prediction": ("Prediction",),
     "predict.predictor": (

@@ -33,6 +33,10 @@ class LabelError(PromptableError, ValueError):
     """An object cannot be written into a labels array."""
 
 
+class LearningError(PromptableError, ValueError):
+    """A model cannot learn, or its weights do not belong to it."""
+
+
 class CacheError(PromptableError, OSError):
     """An embedding cache is damaged or belongs to something else."""
 

@@ -328,7 +328,9 @@ def test_a_wrong_command_line_is_a_mistake(arguments, words, capsys) -> None:
     assert_is_mistake(capsys, arguments, *words, "see napari-promptable ")
 
 
-@pytest.mark.parametrize("command", [[], ["models"], ["segment"], ["embed"], ["evaluate"]])
+@pytest.mark.parametrize(
+    "command", [[], ["models"], ["segment"], ["embed"], ["evaluate"], ["finetune"]]
+)
 def test_help_is_no_mistake(command, capsys) -> None:
     assert cli.main([*command, "--help"]) == cli.DONE
     out, err = capsys.readouterr()
@@ -340,6 +342,72 @@ def test_a_plot_without_matplotlib_is_refused_before_the_work(capsys, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     arguments = ["evaluate", "images", "labels", "--plot", "a.png"]
     assert_is_mistake(capsys, arguments, "pip install 'napari-promptable[plot]'")
+
+
+@pytest.fixture
+def labelled_paths(tmp_path):
+    """An image of six squares, and the labels of all of them."""
+    labels = np.zeros((40, 180), np.uint8)
+    for number in range(6):
+        labels[12:28, 7 + 30 * number : 23 + 30 * number] = number + 1
+    paths = tmp_path / "cells.tif", tmp_path / "cells_lbl.tif"
+    for path, array in zip(paths, (200 * (labels > 0).astype(np.uint8), labels), strict=True):
+        tifffile.imwrite(path, array)
+    return paths
+
+
+def test_weights_that_are_no_better_are_not_written(
+    labelled_paths, tmp_path, capsys, monkeypatch
+) -> None:
+    from napari_promptable.learning import learn
+
+    monkeypatch.setattr(learn, "choose_step", lambda before, after: 0.0)
+    monkeypatch.setattr(learn, "STEPS", (1.0,))
+    output = tmp_path / "mine.safetensors"
+    arguments = ["finetune", *labelled_paths, "-o", output, "--steps", 1, "--objects", 5]
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    out = capsys.readouterr().out
+    assert "not better than before" in out
+    assert "was not written" in out
+    assert not output.exists()
+
+
+def test_learned_weights_are_a_model(labelled_paths, tmp_path, capsys, monkeypatch) -> None:
+    from safetensors import safe_open
+
+    from napari_promptable.learning import learn
+
+    monkeypatch.setattr(learn, "choose_step", lambda before, after: 1.0)
+    monkeypatch.setattr(learn, "STEPS", (1.0,))
+    output = tmp_path / "mine.safetensors"
+    arguments = ["finetune", *labelled_paths, "-o", output, "--steps", 1]
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert "tiny + 6 objects of cells.tif" in capsys.readouterr().out
+    with safe_open(output, "pt") as file:
+        about = file.metadata()
+    assert about["parent"] == "tiny"
+    assert json.loads(about["settings"])["max_steps"] == 1
+    assert len(json.loads(about["objects"])) == 6
+    report = tmp_path / "report.json"
+    command = ["evaluate", *labelled_paths, "--model", output, "--json", report]
+    assert cli.main([str(argument) for argument in command]) == cli.DONE
+    assert json.loads(report.read_text())["n_objects"] == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "mine.pth"], [".pth", ".safetensors"]),
+        (["-o", "no/mine.safetensors"], ["no/mine.safetensors"]),
+        (["-o", "a.safetensors", "--minutes", "0"], ["minutes must be more than 0"]),
+        (["-o", "a.safetensors", "--objects", "1"], ["--objects"]),
+    ],
+)
+def test_learning_refuses_mistakes_before_the_work(
+    labelled_paths, options, words, capsys, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_is_mistake(capsys, ["finetune", *labelled_paths, *options], *words)
 
 
 @pytest.mark.slow

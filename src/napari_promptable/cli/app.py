@@ -14,6 +14,7 @@ from napari_promptable.cli import (
     embed,
     evaluate,
     exchange,
+    finetune,
     measure,
     models,
     segment,
@@ -36,6 +37,7 @@ app.command("segment")(segment.run)
 app.command("auto")(auto.run)
 app.command("embed")(embed.run)
 app.command("evaluate")(evaluate.run)
+app.command("finetune")(finetune.run)
 app.command("export")(exchange.run_export)
 app.command("import")(exchange.run_import)
 app.command("measure")(measure.run)

@@ -158,14 +158,28 @@ def evaluate_plane(
     tuple of ObjectScore
         For each label of at least `MIN_AREA` pixels, in ascending order.
     """
-    values, areas = np.unique(labels[labels != 0], return_counts=True)
-    if not (areas >= MIN_AREA).any():
+    if not any(_scored_labels(labels)):
         return ()
-    embedding = encode_image(model, image)
+    return score_objects(model, encode_image(model, image), labels, protocol)
+
+
+def score_objects(
+    model: PromptableModel,
+    embedding: ImageEmbedding,
+    labels: npt.NDArray[np.integer[Any]],
+    protocol: Protocol,
+) -> tuple[ObjectScore, ...]:
+    """Score the objects of an encoded plane; see `evaluate_plane`."""
     return tuple(
-        _score_object(model, embedding, labels == label, int(label), protocol)
-        for label in values[areas >= MIN_AREA]
+        _score_object(model, embedding, labels == label, label, protocol)
+        for label in _scored_labels(labels)
     )
+
+
+def _scored_labels(labels: npt.NDArray[np.integer[Any]]) -> list[int]:
+    """Labels of at least `MIN_AREA` pixels, in ascending order."""
+    values, areas = np.unique(labels[labels != 0], return_counts=True)
+    return [int(label) for label in values[areas >= MIN_AREA]]
 
 
 def _score_object(

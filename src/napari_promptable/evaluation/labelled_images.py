@@ -54,6 +54,26 @@ class LabelledFile:
         ImageFormatError
             If a file cannot be read, or the shapes do not match.
         """
+        image, labels = self.read()
+        for index in np.ndindex(labels.shape[:-2]):
+            suffix = f"[{', '.join(map(str, index))}]" if index else ""
+            yield self.image_path.name + suffix, image[index], labels[index]
+
+    def read(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.integer[Any]]]:
+        """Read the whole image and its labels.
+
+        Returns
+        -------
+        image : ndarray, shape (…, H, W) or (…, H, W, 3)
+            Pixels.
+        labels : ndarray of int, shape (…, H, W)
+            0 is background.
+
+        Raises
+        ------
+        ImageFormatError
+            As `planes`.
+        """
         image, labels = np.asarray(open_channel(self.image_path).data), self._read_labels()
         is_rgb = image.ndim == labels.ndim + 1 and image.shape[-1] in (3, 4)
         if image.shape[: labels.ndim] != labels.shape or not (
@@ -63,9 +83,7 @@ class LabelledFile:
                 f"{self.image_path} has shape {image.shape}, its labels {self.label_path} "
                 f"{labels.shape}; give labels with one value per pixel"
             )
-        for index in np.ndindex(labels.shape[:-2]):
-            suffix = f"[{', '.join(map(str, index))}]" if index else ""
-            yield self.image_path.name + suffix, image[index], labels[index]
+        return image, labels
 
     def _read_labels(self) -> npt.NDArray[np.integer[Any]]:
         labels = np.asarray(read_image(self.label_path))

@@ -99,6 +99,16 @@ def make_batch(
 ) -> Batch:
     """Draw crops, choose objects in them and simulate their first prompts."""
     crops = [sampler.sample(size, rng) for _ in range(num_images)]
+    return prompt_crops(crops, objects_per_image, rng, carried_per_image)
+
+
+def prompt_crops(
+    crops: list[Crop],
+    objects_per_image: int,
+    rng: np.random.Generator,
+    carried_per_image: int = 0,
+) -> Batch:
+    """Choose objects in crops of one size and simulate their first prompts."""
     known = [
         crop.valid & known_region(crop.labels, crop.is_complete, crop.hidden) for crop in crops
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from napari_promptable.learning.batches import Batch
@@ -119,17 +120,19 @@ def prompts_loss(
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, current: nn.Module, decay: float) -> None:
+def update_average(
+    average: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float
+) -> None:
     """Move averaged weights towards the current ones; whole numbers are copied.
 
     Parameters
     ----------
-    average, current : torch.nn.Module
-        Two networks of one architecture; the first is changed.
+    average, current : mapping of str to Tensor
+        Weights with the same names in the same order; the first are changed.
     decay : float
         Share of its weights that the average keeps, 0 to 1.
     """
-    kept, new = (list(model.state_dict().values()) for model in (average, current))
+    kept, new = list(average.values()), list(current.values())
     is_float = [tensor.is_floating_point() for tensor in kept]
     torch._foreach_lerp_(
         list(compress(kept, is_float)), list(compress(new, is_float)), 1 - decay

@@ -66,6 +66,10 @@ class Scene:
             )
         return logits.float(), predicted_iou.float()
 
+    def to_low_res(self, masks: Tensor) -> Tensor:
+        """Share of each low-res pixel that masks cover: (N, S, S) → (N, h, w)."""
+        return F.avg_pool2d(masks[:, None].float(), self.model.patch_stride // 4)[:, 0]
+
 
 def make_scene(
     model: Sam, embedding: Tensor, rng: np.random.Generator, bfloat16: bool = False
@@ -81,7 +85,7 @@ def answer_drawn(
 ) -> tuple[Tensor, Figures]:
     """Loss of boxes, clicks and strokes and, now and then, of second looks and corrections."""
     prompted = batch.drawn
-    target = _to_low_res(prompted.masks)
+    target = scene.to_low_res(prompted.masks)
     is_box = prompted.point_labels[:, 0] == BOX_TOP_LEFT
     is_click = (prompted.point_labels == FOREGROUND).sum(dim=1) == 1
     corrections = int(rng.choice(len(CORRECTION_SHARES), p=CORRECTION_SHARES))
@@ -133,7 +137,7 @@ def answer_carried(
     prompted = batch.carried
     if len(prompted.masks) == 0:
         return scene.embedding.new_zeros(()), {}
-    target = _to_low_res(prompted.masks)
+    target = scene.to_low_res(prompted.masks)
     is_present = prompted.masks.flatten(1).any(dim=1)
     total, figures = scene.embedding.new_zeros(()), {}
     for look in range(1 + (rng.random() < CARRIED_LOOK_SHARE)):
@@ -146,11 +150,6 @@ def answer_carried(
             figures["absent_area"] = _mean_of(area, ~is_present)
         prompted = replace(prompted, mask_logits=logits.detach()[:, :1])
     return total, figures
-
-
-def _to_low_res(masks: Tensor) -> Tensor:
-    """Share of each 2 × 2 pixels that masks cover: (N, S, S) → (N, S / 2, S / 2)."""
-    return F.avg_pool2d(masks[:, None].float(), 2)[:, 0]
 
 
 def chosen_candidate(predicted_iou: Tensor, is_single: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,7 +75,7 @@ def load_model(
         prepare_for_inference(sam)
     if torch_device.type == "cpu":
         let_waiting_threads_sleep()
-    return PromptableModel(name, architecture, model_id, sam)
+    return PromptableModel(name, architecture, model_id, sam, partial(read_state_dict, path))
 
 
 def _locate_weights(

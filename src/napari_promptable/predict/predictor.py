@@ -52,12 +52,16 @@ class PromptableModel:
         Architecture, hash of the weights, and precision if it is lowered; embeddings carry it.
     sam : Sam
         The network, in evaluation mode.
+    read_weights : callable or None
+        Reads the weights as they were before the network was prepared for speed; None if they
+        are not kept anywhere, so that the model cannot learn.
     """
 
     name: str
     architecture: str
     model_id: str
     sam: Sam
+    read_weights: Callable[[], dict[str, torch.Tensor]] | None = None
 
     def encode(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_promptable.errors import CheckpointError
@@ -81,8 +81,7 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
         If the file is missing, damaged or unsafe, or holds another architecture.
     """
     path = Path(path)
-    with torch.device("meta"), _NoInitialValues():  # all is replaced below
-        model = build_sam(architecture)
+    model = _build_without_weights(architecture)
     state_dict = read_state_dict(path)
     detected = detect_architecture(state_dict)
     if detected is not None and detected != architecture:
@@ -93,6 +92,41 @@ def load_checkpoint(path: str | Path, architecture: str) -> Sam:
     _check_fit(path, architecture, expected=model.state_dict(), found=state_dict)
     model.load_state_dict(state_dict, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def build_from_weights(
+    architecture: str, weights: Mapping[str, Tensor], image_encoder: nn.Module | None = None
+) -> Sam:
+    """Make a model of weights in memory.
+
+    Parameters
+    ----------
+    architecture : str
+        One of `ARCHITECTURES`.
+    weights : mapping of str to Tensor
+        All weights, or all but the image encoder's; the model uses these tensors themselves.
+    image_encoder : torch.nn.Module, optional
+        Used instead of the image encoder in the weights.
+
+    Returns
+    -------
+    Sam
+        As `load_checkpoint`.
+    """
+    model = _build_without_weights(architecture)
+    if image_encoder is not None:
+        model.image_encoder = nn.Identity()
+        weights = {n: w for n, w in weights.items() if not n.startswith("image_encoder.")}
+    model.load_state_dict(weights, assign=True)
+    if image_encoder is not None:
+        model.image_encoder = image_encoder
+    return model.eval().requires_grad_(False)
+
+
+def _build_without_weights(architecture: str) -> Sam:
+    """Build a model on the "meta" device, for weights that replace all of its own."""
+    with torch.device("meta"), _NoInitialValues():
+        return build_sam(architecture)
 
 
 class _NoInitialValues(TorchFunctionMode):

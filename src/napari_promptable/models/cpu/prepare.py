@@ -77,6 +77,12 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     else:
         pack_layers(sam.image_encoder, packed)
         sam.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return prepare_decoder(sam, packed)
+
+
+@torch.no_grad()
+def prepare_decoder(sam: Sam, packed: bool | None = None) -> Sam:
+    """Prepare everything but the image encoder; see `prepare_for_inference`."""
     prompt_encoder, decoder = sam.prompt_encoder, sam.mask_decoder
     assert isinstance(prompt_encoder.mask_downscaling, nn.Sequential)
     prompt_encoder.mask_downscaling = MapDownscaling(prompt_encoder.mask_downscaling)

@@ -1,0 +1,113 @@
+"""Networks that learn, made from a model, and models made from what they learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import xxhash
+from torch import Tensor, nn
+
+from napari_promptable.errors import LearningError
+from napari_promptable.learning.settings import TrainedPart
+from napari_promptable.models.cpu.prepare import prepare_decoder, prepare_for_inference
+from napari_promptable.models.sam import Sam
+from napari_promptable.models.sam2.sam2 import Sam2
+from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.weights.loading import build_from_weights
+
+ENCODER = "image_encoder."
+
+
+@dataclass(frozen=True, eq=False)
+class Parent:
+    """The model to start from.
+
+    Attributes
+    ----------
+    model : PromptableModel
+        As it answers.
+    weights : dict of str to Tensor
+        Its weights, without the image encoder's if that does not learn.
+    trains_encoder : bool
+        Whether the image encoder learns.
+    """
+
+    model: PromptableModel
+    weights: dict[str, Tensor]
+    trains_encoder: bool
+
+    def make_network(self) -> Sam:
+        """Make a network that learns: gradients on, batch statistics frozen."""
+        copies = {name: weight.clone() for name, weight in self.weights.items()}
+        encoder = None if self.trains_encoder else nn.Identity()
+        network = build_from_weights(self.model.architecture, copies, encoder)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name in self.weights)
+        return network
+
+    def between(self, learned: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
+        """Weights a share of the way to the learned ones, rounded as they are stored."""
+        return {
+            name: torch.lerp(self.weights[name], weight, step).half().float()
+            for name, weight in learned.items()
+        }
+
+    def make_model(self, learned: Mapping[str, Tensor], name: str) -> PromptableModel:
+        """Make a model of the parent's weights, some of them replaced."""
+        parent = self.model
+        weights = {**self.weights, **learned}
+        encoder = None if self.trains_encoder else parent.sam.image_encoder
+        sam = build_from_weights(
+            parent.architecture, {n: w.clone() for n, w in weights.items()}, encoder
+        ).to(parent.sam.device)
+        sam.precision = parent.sam.precision
+        if parent.sam.device.type == "cpu" and sam.precision == torch.float32:
+            prepare = prepare_decoder if encoder is not None else prepare_for_inference
+            prepare(sam)
+
+        def read_weights() -> dict[str, Tensor]:
+            assert parent.read_weights is not None
+            return {**parent.read_weights(), **learned}
+
+        model_id = f"{parent.architecture}-{hash_weights(parent.model_id, learned)}"
+        return PromptableModel(name, parent.architecture, model_id, sam, read_weights)
+
+
+def open_parent(model: PromptableModel, part: TrainedPart) -> Parent:
+    """Read the weights that learning starts from.
+
+    Raises
+    ------
+    LearningError
+        If the model's weights are not at hand, or its network cannot learn that way.
+    """
+    if isinstance(model.sam, Sam2):
+        raise LearningError(
+            f"{model.name} is a model of SAM 2.1, which cannot learn yet; choose tiny, or a "
+            "model of SAM"
+        )
+    if model.read_weights is None:
+        raise LearningError(
+            f"the weights of {model.name} are not at hand; load it with load_model"
+        )
+    is_tiled = model.sam.tile_size is not None
+    if part is TrainedPart.ALL and not is_tiled:
+        raise LearningError(
+            f"of {model.name} only the decoder can learn; leave the part of the network out"
+        )
+    trains_encoder = is_tiled and part is not TrainedPart.DECODER
+    weights = model.read_weights()
+    if not trains_encoder:
+        weights = {n: w for n, w in weights.items() if not n.startswith(ENCODER)}
+    return Parent(model, weights, trains_encoder)
+
+
+def hash_weights(parent_id: str, learned: Mapping[str, Tensor]) -> str:
+    """Hash the parent's id and what was learned."""
+    digest = xxhash.xxh128(parent_id.encode())
+    for name, weight in sorted(learned.items()):
+        digest.update(name.encode())
+        digest.update(weight.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()

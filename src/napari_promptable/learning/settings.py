@@ -1,0 +1,80 @@
+"""How to learn from labelled objects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from napari_promptable.validation import raises_prompt_errors
+
+Share = Annotated[float, Field(ge=0, le=0.9)]
+
+
+class TrainedPart(StrEnum):
+    """Which part of the network learns."""
+
+    AUTO = "auto"  #: everything for `tiny`, the decoder for networks that see the whole image
+    ALL = "all"  #: encoder, decoder and the maps of all objects
+    DECODER = "decoder"  #: decoder and maps, on embeddings that are computed once
+
+
+@raises_prompt_errors
+@dataclass(frozen=True)
+class LearningSettings:
+    """Time and method of learning.
+
+    The defaults were chosen by measurement; see "Learning from your objects" in the
+    documentation.
+
+    Attributes
+    ----------
+    minutes : float, default 2
+        Time after which learning stops, figures before and after included.
+    part : TrainedPart or str, default "auto"
+        Which part of the network learns: "auto", "all" or "decoder".
+    is_complete : bool, default False
+        Whether every object of the images is labelled. If not, pixels without a label are
+        unknown, not background.
+    learning_rate : float, default 5e-4
+        Rate of the decoder.
+    encoder_rate : float, default 0.5
+        Rate of the encoder, as a share of the decoder's.
+    replay_share : float, 0 to 0.9, default 0.25
+        Share of the crops that come from images the bundled model was trained on, so that it
+        keeps what it knew.
+    max_steps : int or None, default None
+        Number of steps after which learning stops, however much time is left.
+    seed : int, default 0
+        Seed of the choice of crops, prompts and held-out objects.
+
+    Raises
+    ------
+    PromptError
+        If a value is not allowed.
+
+    Examples
+    --------
+    >>> LearningSettings(minutes=0.5).part
+    <TrainedPart.AUTO: 'auto'>
+    """
+
+    minutes: Annotated[float, Field(gt=0, le=600)] = 2.0
+    part: TrainedPart = TrainedPart.AUTO
+    is_complete: bool = False
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 5e-4
+    encoder_rate: Annotated[float, Field(ge=0, le=10)] = 0.5
+    replay_share: Share = 0.25
+    max_steps: Annotated[int | None, Field(ge=1)] = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, StrEnum) else value
