@@ -105,6 +105,8 @@ class Trainer:
         )
         self.iteration = 0
         self.model = build().to(self.device)
+        if config.bfloat16:
+            self.model.precision = torch.bfloat16
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.average = build().to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
@@ -159,9 +161,7 @@ class Trainer:
             is_detached=self.iteration < config.detached_iterations,
         )
         if not is_first:
-            prompts, prompt_figures = prompts_loss(
-                self.model, embedding, batch, rng, bfloat16=config.bfloat16
-            )
+            prompts, prompt_figures = prompts_loss(self.model, embedding, batch, rng)
             loss, figures = loss + prompts, figures | prompt_figures
         return loss, figures
 

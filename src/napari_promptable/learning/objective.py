@@ -82,12 +82,7 @@ def maps_loss(
 
 
 def prompts_loss(
-    model: Sam,
-    embedding: Tensor,
-    batch: Batch,
-    rng: np.random.Generator,
-    *,
-    bfloat16: bool = False,
+    model: Sam, embedding: Tensor, batch: Batch, rng: np.random.Generator
 ) -> tuple[Tensor, Figures]:
     """Loss of the answers to all prompts of a batch.
 
@@ -101,8 +96,6 @@ def prompts_loss(
         Prompted objects.
     rng : numpy.random.Generator
         Source of the corrections.
-    bfloat16 : bool, default False
-        Whether the decoder computes in half precision.
 
     Returns
     -------
@@ -111,7 +104,7 @@ def prompts_loss(
     figures : dict of str to float
         IoUs, for the curve.
     """
-    scene = make_scene(model, embedding, rng, bfloat16)
+    scene = make_scene(model, embedding, rng)
     is_cpu = embedding.device.type == "cpu"  # where this is faster than torch's own choice
     with sdpa_kernel(SDPBackend.MATH) if is_cpu else nullcontext():
         drawn, drawn_figures = answer_drawn(scene, batch, rng)

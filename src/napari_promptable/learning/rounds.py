@@ -42,42 +42,35 @@ class Scene:
     top, left : int
         Where the images lie in the network's input, in cells; its positions are drawn, so that
         all positional encodings are trained.
-    bfloat16 : bool
-        Whether the decoder computes in half precision.
     """
 
     model: Sam
     embedding: Tensor
     top: int
     left: int
-    bfloat16: bool
 
     def answer(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, S / 2, S / 2) and predicted IoU (N, 4) of prompted objects."""
         stride, device = self.model.patch_stride, self.embedding.device
         origin_xy = stride * torch.tensor([self.left, self.top]).to(device, non_blocking=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits, predicted_iou = self.model.decode(
-                self.embedding.index_select(0, prompted.image_index),
-                prompted.points_xy + origin_xy,
-                prompted.point_labels,
-                prompted.mask_logits,
-                window=(self.top, self.left, *self.embedding.shape[-2:]),
-            )
-        return logits.float(), predicted_iou.float()
+        return self.model.decode(
+            self.embedding.index_select(0, prompted.image_index),
+            prompted.points_xy + origin_xy,
+            prompted.point_labels,
+            prompted.mask_logits,
+            window=(self.top, self.left, *self.embedding.shape[-2:]),
+        )
 
     def to_low_res(self, masks: Tensor) -> Tensor:
         """Share of each low-res pixel that masks cover: (N, S, S) → (N, h, w)."""
         return F.avg_pool2d(masks[:, None].float(), self.model.patch_stride // 4)[:, 0]
 
 
-def make_scene(
-    model: Sam, embedding: Tensor, rng: np.random.Generator, bfloat16: bool = False
-) -> Scene:
+def make_scene(model: Sam, embedding: Tensor, rng: np.random.Generator) -> Scene:
     """Put the images of a batch at a random position of the network's input."""
     free = model.prompt_encoder.image_embedding_size[0] - embedding.shape[-1]
     top, left = (int(n) for n in rng.integers(0, free + 1, 2))
-    return Scene(model, embedding, top, left, bfloat16)
+    return Scene(model, embedding, top, left)
 
 
 def answer_drawn(
