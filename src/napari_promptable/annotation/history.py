@@ -23,6 +23,7 @@ class Verb(StrEnum):
 
     COMMIT = "commit"  #: write the masks that answer prompts
     PROPAGATE = "propagate"  #: write masks that were carried from slice to slice
+    AUTOMATIC = "automatic"  #: write objects that were found without prompts
     DELETE = "delete"  #: make objects background
     MERGE = "merge"  #: give objects the id of one of them
     RELABEL = "relabel"  #: give an object a new id

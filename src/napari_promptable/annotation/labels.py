@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from psygnal import Signal
 from scipy import ndimage
 
@@ -26,7 +27,13 @@ from napari_promptable.annotation.patches import (
     plan_relabel,
     revert_all,
 )
-from napari_promptable.annotation.records import Key, ObjectOnSlice, ObjectRecords, Records
+from napari_promptable.annotation.records import (
+    Key,
+    ObjectOnSlice,
+    ObjectRecords,
+    Origin,
+    Records,
+)
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -194,6 +201,51 @@ class ObjectLabels:
                 left = mask_region(np.asarray(self.array[region]) == other)
                 records[other, index] = replace(record, extent=_shift(left, record.extent))
         return records
+
+    def add(
+        self,
+        planes: Mapping[Index, npt.NDArray[np.integer[Any]]],
+        confidence: Mapping[Key, float],
+    ) -> Written:
+        """Write new objects where the labels are empty, whatever the policy.
+
+        Parameters
+        ----------
+        planes : dict of Index to ndarray of int, shape (H, W)
+            Ids of the new objects; 0 is none.
+        confidence : dict of (object id, Index) to float
+            Of each of them.
+
+        Returns
+        -------
+        Written
+            What changed.
+
+        Raises
+        ------
+        LabelError
+            If an id does not fit the labels; nothing is written.
+        """
+        for object_id, _ in confidence:
+            check_id(object_id, self.array.dtype)
+        after: dict[Key, ObjectOnSlice | None] = dict.fromkeys(confidence)
+        num_asked = 0
+        with self._all_or_nothing() as patches:
+            for index, new_ids in planes.items():
+                extent = mask_region(new_ids > 0)
+                if extent is None:
+                    continue
+                num_asked += int(np.count_nonzero(new_ids))
+                region = self.planes.region(index, *extent)
+                before = np.array(self.array[region])
+                added = np.where(before == 0, new_ids[extent], 0).astype(before.dtype)
+                self._apply(LabelPatch(region, before, before + added), patches)
+                for object_id, place in find_extents(added).items():
+                    key = object_id, index
+                    after[key] = ObjectOnSlice(
+                        _shift(place, extent), Origin.AUTOMATIC, confidence[key]
+                    )
+        return self._finish(patches, after, num_asked)
 
     def relabel(self, object_ids: Iterable[int], new_id: int) -> Written:
         """Give all pixels of some objects another id, or make them background (0).

@@ -121,6 +121,7 @@ def outcome_of_edit(object_id: int, planes: Sequence[Index], course: Course) -> 
 _NAMES = {
     Verb.COMMIT: "Commit",
     Verb.PROPAGATE: "Propagation",
+    Verb.AUTOMATIC: "Automatic segmentation",
     Verb.DELETE: "Deletion",
     Verb.MERGE: "Merge",
     Verb.RELABEL: "Id change",
@@ -170,6 +171,8 @@ def describe_outcome(outcome: Outcome) -> str:
             text = f"{name_objects(written)} saved: {size}."
         case Verb.PROPAGATE:
             text = f"{name_objects(written)} propagated: {size}."
+        case Verb.AUTOMATIC:
+            text = f"{name_objects(written)} found and saved: {size}."
         case Verb.DELETE:
             text = f"{name_objects(outcome.object_ids)} deleted: {size}."
         case Verb.MERGE:
@@ -207,6 +210,8 @@ def _describe_reason(outcome: Outcome) -> str:
         return "This object is on no slice yet. Click it on a slice where it is first."
     if outcome.reason is Reason.NO_ANSWER:
         return "There is no mask to save yet. Click inside an object, or drag a box."
+    if outcome.verb is Verb.AUTOMATIC:
+        return "No object was saved: there is none where nothing is labelled yet."
     names = name_objects(outcome.object_ids)
     if outcome.verb is Verb.CLEAR:
         return f"{names} is marked as absent here already."

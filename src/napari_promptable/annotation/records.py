@@ -26,6 +26,7 @@ class Origin(StrEnum):
 
     PROMPTS = "prompts"  #: it has prompts on this slice
     PROPAGATED = "propagated"  #: propagation carried it here from another slice
+    AUTOMATIC = "automatic"  #: automatic segmentation found it
     FOUND = "found"  #: the labels held it already
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.automatic import FOUND, NewObjects, commit_new
 from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
 from napari_promptable.annotation.propagated import prompts_on, to_objects
@@ -121,6 +122,9 @@ class _Replay:
             self._commit(change)
         elif change.verb is Verb.PROPAGATE:
             self._propagate(change)
+        elif change.verb is Verb.AUTOMATIC:
+            new = NewObjects.from_plain(change.details.get(FOUND, []), self._planes)
+            commit_new(session, new, change.details.get("settings", {}))
         elif change.verb is Verb.CLEAR:
             self._clear(change)
         elif change.verb is Verb.DELETE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,14 @@ from napari_promptable.instances.views import (
 )
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.transforms import to_rgb8
 
 Progress = Callable[[int, int], None]
 """Called with how much of the total is done, in no particular unit."""
 
 _STEPS_PER_VIEW = 100  # of progress
+_TINY = "tiny"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ class AutomaticResult:
 
 
 def find_objects(
-    model: PromptableModel,
+    model: Segmenter,
     image: npt.ArrayLike,
     settings: AutomaticSettings | None = None,
     *,
@@ -110,7 +112,7 @@ def find_objects(
     Parameters
     ----------
     model : PromptableModel
-        From `load_model`; it answers the prompts.
+        From `load_model`; it answers the prompts. A `RemoteSegmenter` answers a grid of clicks.
     image : array_like, shape (H, W), (H, W, 3) or (H, W, 4), any real dtype
         As in `encode_image`.
     settings, region, labels, progress
@@ -129,20 +131,46 @@ def find_objects(
     settings = default_settings(model) if settings is None else settings
     rgb = to_rgb8(image)
     place = check_place((rgb.shape[0], rgb.shape[1]), region, labels)
-    seeding = choose_seeding_model(model, settings.seeds)
     report = _ignore if progress is None else progress
+    found = tuple(find_each(model, rgb, settings, place, report))
+    return AutomaticResult(found, settings, place)
+
+
+def find_each(
+    model: Segmenter,
+    rgb: npt.NDArray[np.uint8],
+    settings: AutomaticSettings,
+    place: Place,
+    progress: Progress,
+) -> Iterator[FoundObject]:
+    """Find objects some at a time, so that other work can be done in between.
+
+    Parameters
+    ----------
+    model, settings, progress
+        As in `find_objects`.
+    rgb : ndarray of uint8, shape (H, W, 3)
+        The plane.
+    place : Place
+        Where objects may lie.
+
+    Yields
+    ------
+    FoundObject
+        All answers, for an `AutomaticResult`.
+    """
+    seeding = choose_seeding_model(model, settings.seeds)
     if seeding is None:
         embedding = model.encode(rgb, (0, 255))
-        found = answer_grid(model, embedding, settings, ~place.taken, report)
+        yield from answer_grid(model, embedding, settings, ~place.taken, progress)
     elif seeding is model:
-        found = _answer_views(model, rgb, place, report)
+        yield from _answer_views(seeding, rgb, place, progress)
     else:
-        found = _answer_with_other(model, seeding, rgb, place, report)
-    return AutomaticResult(tuple(found), settings, place)
+        yield from _answer_with_other(model, seeding, rgb, place, progress)
 
 
 def default_settings(
-    model: PromptableModel, seeds: Seeds = Seeds.AUTO, **changes: Any
+    model: Segmenter, seeds: Seeds = Seeds.AUTO, **changes: Any
 ) -> AutomaticSettings:
     """Return the thresholds that suit a model and its seeds.
 
@@ -165,7 +193,7 @@ def default_settings(
     return make(**{"seeds": seeds, **changes})
 
 
-def choose_seeding_model(model: PromptableModel, seeds: Seeds) -> PromptableModel | None:
+def choose_seeding_model(model: Segmenter, seeds: Seeds) -> PromptableModel | None:
     """Choose the model whose instance maps give the seeds.
 
     Parameters
@@ -187,20 +215,21 @@ def choose_seeding_model(model: PromptableModel, seeds: Seeds) -> PromptableMode
     """
     if seeds is Seeds.GRID or (seeds is Seeds.AUTO and not has_maps(model)):
         return None
-    if seeds is not Seeds.TINY or has_maps(model):
-        seeding = model
-    else:
-        seeding = load_model("tiny", device=model.sam.device.type)
+    if has_maps(model):
+        return model
+    seeding = load_model(_TINY) if seeds is Seeds.TINY else model
     if not has_maps(seeding):
         raise UnknownModelError(
-            f"model {seeding.name} has no instance maps to find objects by; choose the seeds "
-            "'grid', or a model that has them"
+            f"model {_TINY if seeding is not model else 'in use'} has no instance maps to find "
+            "objects by; choose the seeds 'grid', or a model that has them"
         )
     return seeding
 
 
-def has_maps(model: PromptableModel) -> bool:
+def has_maps(model: Segmenter) -> TypeGuard[PromptableModel]:
     """Whether a model can map all objects of an image at once."""
+    if not isinstance(model, PromptableModel):
+        return False
     return model.sam.instance_head is not None and model.sam.size_head is not None
 
 
@@ -219,7 +248,7 @@ def _answer_views(
 
 
 def _answer_with_other(
-    model: PromptableModel,
+    model: Segmenter,
     seeding: PromptableModel,
     rgb: npt.NDArray[np.uint8],
     place: Place,

@@ -22,7 +22,7 @@ from napari_promptable.predict.frames import TileFrame, place_prompts
 from napari_promptable.predict.tiling import Tile, interpolate
 
 _TILE_STEP = 64  # input pixels between tiles, so that neighbours share one
-_AT_ONCE = 64  # objects whose answers are held
+_AT_ONCE = 16  # objects whose answers are held
 _ALL_MASKS = (0, 1, 2, 3)
 _STABILITY_OFFSET = 1.0  # of logits (SAM, appendix B)
 

@@ -17,7 +17,7 @@ from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet
 
-_AT_ONCE = 64  # prompts whose answers are held
+_AT_ONCE = 16  # prompts whose answers are held
 
 Progress = Callable[[int, int], None]
 

@@ -11,13 +11,13 @@ from napari_promptable.errors import ImageFormatError
 from napari_promptable.instances.automatic import Progress, find_objects
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.instances.stack import find_objects_in_stack
-from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.predict.segmenter import Segmenter
 
 _COLOURS = (3, 4)  # lengths of an axis of RGB or RGBA
 
 
 def generate_labels(
-    model: PromptableModel,
+    model: Segmenter,
     image: Any,
     settings: AutomaticSettings | None = None,
     *,

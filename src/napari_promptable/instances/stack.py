@@ -18,7 +18,7 @@ from napari_promptable.instances.linking import link_slices
 from napari_promptable.instances.place import check_stack_labels
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
-from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation.chains import PropagatedMask
 from napari_promptable.propagation.settings import PropagationSettings
@@ -51,7 +51,7 @@ class StackResult:
 
 
 def find_objects_in_stack(
-    model: PromptableModel,
+    model: Segmenter,
     volume: Any,
     settings: AutomaticSettings | None = None,
     *,
@@ -131,7 +131,7 @@ def link_results(results: Sequence[AutomaticResult]) -> StackResult:
     return StackResult(tuple(results), labels, confidence)
 
 
-def close_gaps(model: PromptableModel, volume: Any, result: StackResult) -> StackResult:
+def close_gaps(model: Segmenter, volume: Any, result: StackResult) -> StackResult:
     """Carry objects through single slices on which they were missed.
 
     Parameters

@@ -1,0 +1,146 @@
+"""Objects found without prompts: committing them as one change, and keeping it in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.annotation.history import Change, Verb
+from napari_promptable.annotation.labels import find_extents
+from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
+from napari_promptable.annotation.records import Key
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.errors import PromptError
+from napari_promptable.instances.linking import link_slices
+from napari_promptable.masks import decode_mask, encode_mask
+from napari_promptable.planes import Index, PlaneAxes
+
+if TYPE_CHECKING:  # imports torch
+    from napari_promptable.instances.automatic import AutomaticResult
+
+FOUND = "found"
+"""Key of a change's details for the objects by plane."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewObjects:
+    """Objects to write where nothing is yet.
+
+    Attributes
+    ----------
+    planes : dict of Index to ndarray of int, shape (H, W)
+        Their ids; 0 is none.
+    confidence : dict of (object id, Index) to float
+        Of each of them.
+    """
+
+    planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    confidence: Mapping[Key, float]
+
+    @classmethod
+    def of_results(cls, results: Mapping[Index, AutomaticResult], first_id: int) -> NewObjects:
+        """Number the objects of some planes; ones that overlap on neighbours become one.
+
+        Parameters
+        ----------
+        results : dict of Index to AutomaticResult
+            In the order in which to link them.
+        first_id : int
+            Lowest id.
+        """
+        labels = [result.new_labels for result in results.values()]
+        planes: dict[Index, npt.NDArray[np.integer[Any]]] = {}
+        confidence: dict[Key, float] = {}
+        ids_by_plane = link_slices(labels, first_id)
+        for (index, result), ids in zip(results.items(), ids_by_plane, strict=True):
+            table = np.zeros(len(ids) + 1, np.int64)
+            table[list(ids)] = list(ids.values())
+            planes[index] = table[result.new_labels]
+            for label, object_id in ids.items():
+                confidence[object_id, index] = result.chosen[label].confidence
+        return cls(planes, confidence)
+
+    def to_plain(self) -> list[dict[str, Any]]:
+        """Describe them as plain data for a file; undone by `from_plain`."""
+        return [
+            {
+                "index": list(index),
+                "objects": [
+                    {
+                        "id": object_id,
+                        "corner": [rows.start, columns.start],
+                        **encode_mask(ids[rows, columns] == object_id),
+                        "confidence": round(self.confidence[object_id, index], 6),
+                    }
+                    for object_id, (rows, columns) in find_extents(ids).items()
+                ],
+            }
+            for index, ids in self.planes.items()
+        ]
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Mapping[str, Any]], planes: PlaneAxes) -> NewObjects:
+        """Read what `to_plain` made; PromptError if it is malformed or does not fit."""
+        drawn: dict[Index, npt.NDArray[np.integer[Any]]] = {}
+        confidence: dict[Key, float] = {}
+        try:
+            for entry in plain:
+                index = tuple(int(i) for i in entry["index"])
+                ids = drawn.setdefault(index, np.zeros(planes.plane_shape, np.int64))
+                for one in entry["objects"]:
+                    mask, (top, left) = decode_mask(one), one["corner"]
+                    part = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
+                    part[mask] = int(one["id"])
+                    confidence[int(one["id"]), index] = float(one["confidence"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise PromptError(f"automatic objects cannot be read ({error!r})") from error
+        return cls(drawn, confidence)
+
+
+def first_free_id(session: SegmentationSession) -> int:
+    """Lowest id above all that are in use; the current object's id if it has nothing yet."""
+    prompts, records = session.prompts, session.records
+    current = prompts.current_object
+    is_unused = not prompts.of_current and not records.of(current)
+    return current if is_unused and current == prompts.highest_id else prompts.highest_id + 1
+
+
+def commit_new(
+    session: SegmentationSession, new: NewObjects, settings: Mapping[str, Any]
+) -> Outcome:
+    """Write new objects as one entry of the history, then begin another object.
+
+    Parameters
+    ----------
+    session : SegmentationSession
+        Its existing labels keep every pixel, whatever its policy.
+    new : NewObjects
+        With free ids.
+    settings : dict
+        How they were found; plain values, kept with the change.
+
+    Raises
+    ------
+    LabelError
+        If an id does not fit the labels; nothing is written.
+    """
+    ids = tuple(dict.fromkeys(object_id for object_id, _ in new.confidence))
+    written = session.labels.add(new.planes, new.confidence)
+    if written.num_pixels:
+        details = {**session.details, "settings": dict(settings), FOUND: new.to_plain()}
+        session.history.add(
+            Change(
+                Verb.AUTOMATIC,
+                ids,
+                written.patches,
+                written.records_before,
+                written.records_after,
+                details=details,
+            )
+        )
+        session.prompts.new_object()
+    return outcome_of_writing(Verb.AUTOMATIC, ids, written)
