@@ -82,7 +82,7 @@ class PromptController:
         self.display = Display(
             workspace, scheduler, panel, self.object_view, self.volume_actions.review
         )
-        self.autosave = Autosave(workspace, lambda: self.choices.model)
+        self.autosave = Autosave(workspace, lambda: self.choices.models.name)
         self.recovery = Recovery(self.autosave, panel.restore)
         self._connect_choices()
         self._connect_current_object()
@@ -143,9 +143,12 @@ class PromptController:
     def _connect_choices(self) -> None:
         panel, choices = self.panel.choices, self.choices
         panel.changed.connect(choices.apply)
-        panel.model_info_requested.connect(choices.describe_model)
-        panel.model_file_chosen.connect(choices.add_own_model)
-        choices.model_chosen.connect(self._keep_embeddings)
+        models = choices.models
+        panel.model_info_requested.connect(models.show_about)
+        panel.failure_requested.connect(models.show_failure)
+        panel.model_file_chosen.connect(models.add_own_model)
+        models.changed.connect(self._keep_embeddings)
+        models.failed.connect(self.display.show_failure)
         choices.noted.connect(self.display.say)
         choices.applied.connect(self.display.refresh)
         choices.applied.connect(self.scheduler.wake)
@@ -167,7 +170,7 @@ class PromptController:
         panel.redo_requested.connect(actions.redo)
         panel.boxes_to_objects_requested.connect(actions.boxes_to_objects)
         panel.save_prompts_requested.connect(
-            lambda path: actions.save_prompts(path, self.choices.model)
+            lambda path: actions.save_prompts(path, self.choices.models.name)
         )
         panel.candidates.chosen.connect(actions.choose_candidate)
         panel.candidates.hovered.connect(actions.preview_candidate)

@@ -42,7 +42,7 @@ class Display:
     ) -> None:
         self._workspace, self._scheduler, self._panel = workspace, scheduler, panel
         self._object_view, self._review = object_view, review
-        self._note = ""
+        self._note = self._details = ""
         self._is_closed = False
 
     def close(self) -> None:
@@ -96,9 +96,14 @@ class Display:
         show_error(str(error))
         self.say(str(error))
 
-    def say(self, text: str) -> None:
+    def show_failure(self, text: str, details: str) -> None:
+        """Say in short what failed; the details are in the status line's tooltip."""
+        show_error(text)
+        self.say(text, details)
+
+    def say(self, text: str, details: str = "") -> None:
         """Show a sentence in the status line until the user acts; empty: the next step."""
-        self._note = text
+        self._note, self._details = text, details
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -120,7 +125,7 @@ class Display:
             is_busy=self._scheduler.is_busy,
             is_live=self._scheduler.live.is_live,
         )
-        self._panel.status.set_status(self._note or next_step)
+        self._panel.status.set_status(self._note or next_step, self._details)
 
     def _show_candidates(self, index: Index | None) -> None:
         session = self._workspace.session

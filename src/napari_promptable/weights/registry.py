@@ -35,6 +35,8 @@ class ModelSpec:
         What the model is good for, in one sentence.
     is_bundled : bool
         Whether the weights come with this package.
+    subject : str
+        The kind of images it is made for, in a few words.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ModelSpec:
     citation: str
     description: str
     is_bundled: bool = False
+    subject: str = ""
 
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
@@ -70,6 +73,7 @@ _MEDICO_SAM = (
 _SPECS = (
     ModelSpec(
         name="tiny",
+        subject="Any image",
         architecture="conv_tiny",
         urls=(),
         file_name="tiny.safetensors",
@@ -82,6 +86,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_t",
+        subject="Everyday images",
         architecture="vit_t",
         urls=(
             "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
@@ -96,6 +101,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_b",
+        subject="Everyday images",
         architecture="vit_b",
         urls=(f"{_META}/sam_vit_b_01ec64.pth",),
         file_name="sam_vit_b_01ec64.pth",
@@ -107,6 +113,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_l",
+        subject="Everyday images",
         architecture="vit_l",
         urls=(f"{_META}/sam_vit_l_0b3195.pth",),
         file_name="sam_vit_l_0b3195.pth",
@@ -118,6 +125,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_h",
+        subject="Everyday images",
         architecture="vit_h",
         urls=(f"{_META}/sam_vit_h_4b8939.pth",),
         file_name="sam_vit_h_4b8939.pth",
@@ -129,6 +137,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="sam2.1_hiera_tiny",
+        subject="Everyday images",
         architecture="hiera_tiny",
         urls=(f"{_META_2_1}/sam2.1_hiera_tiny.pt",),
         file_name="sam2.1_hiera_tiny.pt",
@@ -140,6 +149,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="sam2.1_hiera_small",
+        subject="Everyday images",
         architecture="hiera_small",
         urls=(f"{_META_2_1}/sam2.1_hiera_small.pt",),
         file_name="sam2.1_hiera_small.pt",
@@ -151,6 +161,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="sam2.1_hiera_base_plus",
+        subject="Everyday images",
         architecture="hiera_base_plus",
         urls=(f"{_META_2_1}/sam2.1_hiera_base_plus.pt",),
         file_name="sam2.1_hiera_base_plus.pt",
@@ -162,6 +173,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="sam2.1_hiera_large",
+        subject="Everyday images",
         architecture="hiera_large",
         urls=(f"{_META_2_1}/sam2.1_hiera_large.pt",),
         file_name="sam2.1_hiera_large.pt",
@@ -173,6 +185,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_t_lm",
+        subject="Light microscopy",
         architecture="vit_t",
         urls=(f"{_BIOIMAGE_IO}/faithful-chicken/1.1/files/vit_t.pt",),
         file_name="vit_t_lm.pt",
@@ -184,6 +197,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_b_lm",
+        subject="Light microscopy",
         architecture="vit_b",
         urls=(f"{_BIOIMAGE_IO}/diplomatic-bug/1.2/files/vit_b.pt",),
         file_name="vit_b_lm.pt",
@@ -195,6 +209,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_l_lm",
+        subject="Light microscopy",
         architecture="vit_l",
         urls=(f"{_BIOIMAGE_IO}/idealistic-rat/1.2/files/vit_l.pt",),
         file_name="vit_l_lm.pt",
@@ -206,6 +221,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="hvit_t_cells",
+        subject="Cells and nuclei",
         architecture="hiera_tiny",
         urls=(f"{_GWDG}/PJRPRXC3BNOLJ6X/download",),
         file_name="hvit_t_cells.pt",
@@ -217,6 +233,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_t_em_organelles",
+        subject="Electron microscopy",
         architecture="vit_t",
         urls=(f"{_BIOIMAGE_IO}/greedy-whale/1/files/vit_t.pt",),
         file_name="vit_t_em_organelles.pt",
@@ -228,6 +245,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_b_em_organelles",
+        subject="Electron microscopy",
         architecture="vit_b",
         urls=(f"{_BIOIMAGE_IO}/noisy-ox/1.2/files/vit_b.pt",),
         file_name="vit_b_em_organelles.pt",
@@ -239,6 +257,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_l_em_organelles",
+        subject="Electron microscopy",
         architecture="vit_l",
         urls=(f"{_BIOIMAGE_IO}/humorous-crab/1.2/files/vit_l.pt",),
         file_name="vit_l_em_organelles.pt",
@@ -250,6 +269,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_b_histopathology",
+        subject="Histopathology",
         architecture="vit_b",
         urls=(f"{_GWDG}/sBB4H8CTmIoBZsQ/download",),
         file_name="vit_b_histopathology.pt",
@@ -261,6 +281,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_l_histopathology",
+        subject="Histopathology",
         architecture="vit_l",
         urls=(f"{_GWDG}/IZgnn1cpBq2PHod/download",),
         file_name="vit_l_histopathology.pt",
@@ -272,6 +293,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_h_histopathology",
+        subject="Histopathology",
         architecture="vit_h",
         urls=(f"{_GWDG}/L7AcvVz7DoWJ2RZ/download",),
         file_name="vit_h_histopathology.pt",
@@ -283,6 +305,7 @@ _SPECS = (
     ),
     ModelSpec(
         name="vit_b_medical_imaging",
+        subject="Medical imaging",
         architecture="vit_b",
         urls=(f"{_GWDG}/f5Ol4FrjPQWfjUF/download",),
         file_name="vit_b_medical_imaging.pt",

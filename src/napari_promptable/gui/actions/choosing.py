@@ -6,15 +6,15 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.actions.messages import describe_shared
+from napari_promptable.gui.actions.models import ModelActions
 from napari_promptable.gui.layers.ownership import images_sharing
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
-from napari_promptable.gui.panels.model_names import describe_model, model_choices
+from napari_promptable.gui.panels.model_names import model_choices
 from napari_promptable.gui.work.scheduler import Scheduler
 from napari_promptable.planes import Channel
 
@@ -92,13 +92,12 @@ class ChoiceActions:
         Emits a sentence for the user.
     applied : psygnal.Signal
         Emitted when a choice has been applied, or the layers have changed.
-    model_chosen : psygnal.Signal
-        Emits the name or path of the model when another one was chosen.
+    models : ModelActions
+        Applies the choice of model and device.
     """
 
     noted = Signal(str)
     applied = Signal()
-    model_chosen = Signal(str)
 
     def __init__(
         self,
@@ -110,13 +109,16 @@ class ChoiceActions:
     ) -> None:
         self._viewer, self._workspace, self._scheduler = viewer, workspace, scheduler
         self._offers, self._panel = offers, panel
+        self.models = ModelActions(scheduler, panel, offers.own_models)
+        self.models.changed.connect(self.note_details)
         self._timer = QTimer(singleShot=True, interval=0)  # several layers may be changing
         self._timer.timeout.connect(self._catch_up)
         for event in self._layer_events():
             event.connect(self._follow_layers)
 
     def close(self) -> None:
-        """Disconnect from the viewer."""
+        """Disconnect from the viewer and the work."""
+        self.models.close()
         self._timer.stop()
         for event in self._layer_events():
             event.disconnect(self._follow_layers)
@@ -125,14 +127,9 @@ class ChoiceActions:
         events = self._viewer.layers.events
         return events.inserted, events.removed, events.renamed
 
-    @property
-    def model(self) -> str:
-        """Registry name or path of the chosen model."""
-        return str(self._panel.value("model"))
-
     def start(self) -> None:
         """Use the model that the panel shows, and the topmost image."""
-        self._set_model()
+        self.models.apply()
         self._choose_first_image()
 
     def apply(self, name: str, value: Any) -> None:
@@ -147,9 +144,7 @@ class ChoiceActions:
         elif name == "channel":
             self._scheduler.set_channel(value)
         elif name in ("model", "device"):
-            self._set_model()
-        if name == "model":
-            self.model_chosen.emit(value)
+            self.models.apply()
         if name in ("image", "labels"):
             self._refresh()
         self.note_details()
@@ -163,9 +158,6 @@ class ChoiceActions:
             others = [image.name for image in sharing if image is not job.image]
             note = describe_shared(job.labels_layer.name, others) if others else ""
             self.noted.emit(note)
-
-    def _set_model(self) -> None:
-        self._scheduler.set_model(self.model, self._panel.value("device"))
 
     def _choose_first_image(self) -> None:
         images = self._offers.images()
@@ -196,17 +188,6 @@ class ChoiceActions:
         if session is not None:
             channel = self._panel.value("channel")
             session.details = {
-                "model": self.model,
+                "model": self.models.name,
                 "channel": None if channel is None else channel.to_plain(),
             }
-
-    def add_own_model(self, path: str) -> None:
-        """Add a weights file to the list of models, and choose it."""
-        if path not in self._offers.own_models:
-            self._offers.own_models.append(path)
-        self._panel.refresh("model")
-        self._panel.set_value("model", path)
-
-    def describe_model(self) -> None:
-        """Show what the chosen model is good for, and its licence."""
-        show_info(describe_model(self.model))

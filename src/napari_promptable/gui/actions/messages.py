@@ -52,6 +52,12 @@ def describe_lost_labels(lost: str, new: str) -> str:
     )
 
 
+def describe_failed_model(name: str, stays: str) -> str:
+    """Say that a model cannot be used, and which one stays in use, if there is one."""
+    way_on = f"{stays} stays in use." if stays else "Choose another model."
+    return f"{name} could not be loaded. {way_on} Why: ⋯ beside the list."
+
+
 def describe_unread(num_slices: int) -> str:
     """Say that nothing can be written before all ids of the labels layer are known."""
     return (

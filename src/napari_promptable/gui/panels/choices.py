@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_promptable.gui.panels.controls import SPACING, name_widget, row_of
+from napari_promptable.gui.panels.model_names import describe_model
 
 Choices = Callable[[], Sequence[tuple[str, Any]]]
 
@@ -46,6 +47,7 @@ class ChoicePanel(QWidget):
 
     changed = Signal(str, object)  # name, value
     model_info_requested = Signal()
+    failure_requested = Signal()
     model_file_chosen = Signal(str)
 
     def __init__(self, choices: dict[str, Choices], parent: QWidget | None = None) -> None:
@@ -89,8 +91,15 @@ class ChoicePanel(QWidget):
         menu = QMenu(more)
         menu.addAction("About this model").triggered.connect(self.model_info_requested)
         menu.addAction("Use a weights file…").triggered.connect(self._choose_model_file)
+        self._failure = menu.addAction("Why loading failed…")
+        self._failure.triggered.connect(self.failure_requested)
+        self._failure.setVisible(False)
         more.setMenu(menu)
         return more
+
+    def offer_failure(self) -> None:
+        """Offer to show why a model could not be loaded."""
+        self._failure.setVisible(True)
 
     def _choose_model_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -126,6 +135,16 @@ class ChoicePanel(QWidget):
             self._is_silent = False
         if name == "channel":
             self._show_channel(len(box.choices) > 1)
+        elif name == "model":
+            self._describe_models()
+
+    def _describe_models(self) -> None:
+        """Give each model a tooltip."""
+        box = self._boxes["model"]
+        for number, name in enumerate(box.choices):
+            box.native.setItemData(
+                number, describe_model(str(name)), Qt.ItemDataRole.ToolTipRole
+            )
 
     def _show_channel(self, is_choice: bool) -> None:
         """Hide the channel where there is nothing to choose."""

@@ -80,7 +80,7 @@ class StatusPanel(QWidget):
         self._progress.setValue(done)
         self._progress.setFormat(self._work or "")
 
-    def set_status(self, text: str) -> None:
-        """Show what happened or what to do next."""
+    def set_status(self, text: str, details: str = "") -> None:
+        """Show what happened or what to do next; the tooltip has the details, too."""
         self._status.setText(text)
-        self._status.setToolTip(text)
+        self._status.setToolTip(f"{text}\n{details}" if details else text)

@@ -1,10 +1,11 @@
-"""The chosen model, downloaded and loaded in a thread."""
+"""The chosen model, downloaded and loaded in a thread; the former one answers until then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from psygnal import Signal
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     from napari_promptable.predict.predictor import PromptableModel
 
 
+class Choice(NamedTuple):
+    """A model and where it runs.
+
+    Attributes
+    ----------
+    name : str
+        Registry name, or the path of its weights.
+    device : str
+        As `load_model` takes it.
+    """
+
+    name: str
+    device: str
+
+
 class ModelLoading:
     """Source of the task that loads the chosen model.
 
@@ -23,34 +39,43 @@ class ModelLoading:
     ----------
     workspace : Workspace
         A model is loaded once there is something to annotate.
-    loaded : callable
-        Called when the model is ready.
-    report : callable
-        Called with the error if it cannot be loaded.
 
     Attributes
     ----------
-    name : str
-        The model's registry name, or the path of its weights.
+    loaded : psygnal.Signal
+        Emitted when the chosen model is ready.
+    failed : psygnal.Signal
+        Emits the choice that cannot be loaded and its PromptableError; the former choice is
+        the chosen one again, if there is any.
+    cancelled : psygnal.Signal
+        Emitted when the former choice is the chosen one again because the user cancelled.
     model : PromptableModel or None
-        None until it is loaded.
+        The model that answers; None until one is loaded.
+    chosen : Choice
+        The model to answer with, loaded or not.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        loaded: Callable[[], None],
-        report: Callable[[PromptableError], None],
-    ) -> None:
-        self._workspace, self._loaded, self._report = workspace, loaded, report
-        self._device = "auto"
+    loaded = Signal()
+    failed = Signal(object, object)
+    cancelled = Signal()
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._may_load = True
-        self.name = ""
+        self._used: Choice | None = None
+        self._former: Choice | None = None
+        self.chosen = Choice("", "auto")
         self.model: PromptableModel | None = None
 
+    @property
+    def name_in_use(self) -> str:
+        """Name of the model that answers, or of the one that will if there is none yet."""
+        return (self._used or self.chosen).name
+
     def choose(self, name_or_path: str, device: str) -> None:
-        """Use another model or device from now on."""
-        self.model, self.name, self._device = None, name_or_path, device
+        """Answer with another model or on another device as soon as it is loaded."""
+        self._former = self._used or (self.chosen if self.chosen.name else None)
+        self.chosen = Choice(name_or_path, device)
         self._may_load = True
 
     def retry(self) -> None:
@@ -58,35 +83,44 @@ class ModelLoading:
         self._may_load = True
 
     def cancel(self) -> None:
-        """Load the model only when the user asks for something."""
-        self._may_load = False
+        """Stay with the former model, or load none before the user asks for something."""
+        if self.chosen != self._used:
+            self._fall_back()
+            self.cancelled.emit()
+
+    def _fall_back(self) -> None:
+        """Choose the former model again."""
+        self._may_load = self._former not in (None, self.chosen)
+        if self._former is not None:
+            self.chosen = self._former
 
     def next_task(self) -> Task | None:
         """Return the task that loads the model."""
-        is_needed = self.model is None and self._workspace.job is not None
+        is_needed = self.chosen != self._used and self._workspace.job is not None
         if not is_needed or not self._may_load:
             return None
-        name, device = self.name, self._device
+        choice = self.chosen
 
         def done(model: PromptableModel) -> None:
-            if (name, device) == (self.name, self._device):
-                self.model = model
-                self._loaded()
+            if choice == self.chosen:
+                self.model, self._used = model, choice
+                self.loaded.emit()
 
         def failed(error: PromptableError) -> None:
-            self._may_load = False
-            self._report(error)
+            if choice == self.chosen:
+                self._fall_back()
+                self.failed.emit(choice, error)
 
         return Task(
-            f"loading {name}", lambda control: _load(name, device, control), done, failed
+            f"loading {choice.name}", lambda control: _load(choice, control), done, failed
         )
 
 
-def _load(name_or_path: str, device: str, control: TaskControl) -> PromptableModel:
+def _load(choice: Choice, control: TaskControl) -> PromptableModel:
     """Download a model if necessary, and load it; torch is imported here, not before."""
     from napari_promptable.predict.load_model import load_model
 
-    if name_or_path in MODELS:
-        fetch_checkpoint(name_or_path, control.report, control.is_cancelled)
-        return load_model(name_or_path, device=device)
-    return load_model(Path(name_or_path), device=device)
+    if choice.name in MODELS:
+        fetch_checkpoint(choice.name, control.report, control.is_cancelled)
+        return load_model(choice.name, device=choice.device)
+    return load_model(Path(choice.name), device=choice.device)

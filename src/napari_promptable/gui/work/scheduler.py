@@ -35,6 +35,8 @@ class Scheduler:
 
     Attributes
     ----------
+    loading : ModelLoading
+        Loads the chosen model.
     live : Live
         Answers the current object's prompts.
     requests : Requests
@@ -62,15 +64,16 @@ class Scheduler:
 
     def __init__(self, workspace: Workspace) -> None:
         report = self.failed.emit
-        self._loading = ModelLoading(workspace, self.wake, report)
-        self._encoding = Encoding(workspace, self._loading, report)
+        self.loading = ModelLoading(workspace)
+        self.loading.loaded.connect(self._follow_model)
+        self._encoding = Encoding(workspace, self.loading, report)
         self.requests = Requests(self._encoding, report)
         self.live = Live(workspace, self._encoding, report)
         self.propagation = Propagation(self._encoding)
         self.in_view = PlaneInView(workspace, self._encoding, self.live)
         self._all_planes = AllPlanes(workspace, self._encoding)
         self.warm_up = WarmUp()
-        self._loader = Worker(self.warm_up, self._loading)
+        self._loader = Worker(self.warm_up, self.loading)
         self._worker = Worker(
             self.requests,
             self.live,
@@ -120,7 +123,7 @@ class Scheduler:
 
     def demand(self) -> None:
         """Wake, and load the model even if that failed or was cancelled before."""
-        self._loading.retry()
+        self.loading.retry()
         self.wake()
 
     def cancel(self) -> None:
@@ -129,7 +132,7 @@ class Scheduler:
             self._worker.cancel()
             self.propagation.cancel()
         elif self.is_busy or self._all_planes.is_waiting:
-            self._loading.cancel()
+            self.loading.cancel()
             self.requests.cancel()
             self.live.cancel()
             self._all_planes.cancel()
@@ -145,10 +148,14 @@ class Scheduler:
     # what is computed, and where
 
     def set_model(self, name_or_path: str, device: str) -> None:
-        """Answer with another model from now on."""
+        """Answer with another model as soon as it is loaded."""
         self._loader.cancel()
-        self._loading.choose(name_or_path, device)
-        self._encoding.embedder.model_source = name_or_path
+        self.loading.choose(name_or_path, device)
+        self.wake()
+
+    def _follow_model(self) -> None:
+        """Start over: another model answers from now on."""
+        self._encoding.embedder.model_source = self.loading.name_in_use
         self.forget_planes()
 
     def set_channel(self, channel: Channel | None) -> None:
