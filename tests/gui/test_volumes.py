@@ -9,6 +9,7 @@ import zarr
 from qtpy.QtCore import QPoint, Qt
 
 from napari_promptable.errors import CacheError
+from napari_promptable.gui.saving.autosave import _PLACES
 from napari_promptable.propagation.settings import PropagationSettings
 
 pytestmark = pytest.mark.gui
@@ -514,7 +515,7 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
     click_disk(user, 1)
     user.press("C")
     autosave.save_now()
-    [saved] = autosave._places[user.session].shelf.find_sessions()
+    [saved] = _PLACES[user.session].shelf.find_sessions()
     assert saved.num_objects == 3
     assert {index for index, _ in saved.folder.read_planes()} == {(3,), (4,)}
 
@@ -527,7 +528,7 @@ def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch)
     click_disk(user, 1)
     user.wait_for(lambda: autosave._running is not None)
     user.press("C")
-    shelf = autosave._places[user.session].shelf
+    shelf = _PLACES[user.session].shelf
     assert shelf.find_sessions() == []
     autosave.save_now()
     [saved] = shelf.find_sessions()

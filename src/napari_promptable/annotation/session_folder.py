@@ -24,6 +24,7 @@ from napari_promptable.files.prompts_json import PromptDocument, read_prompts, w
 from napari_promptable.planes import Index
 
 DOCUMENT_NAME = "prompts.json"
+FINGERPRINT = "image_fingerprint"  # key of the file
 _SLICES = "label_slices"  # key of the file: index and file name of each saved slice
 
 
@@ -37,18 +38,30 @@ class SessionFolder:
 
     Attributes
     ----------
-    num_objects : int
-        Number of objects in the last save.
+    num_objects, num_uncommitted : int
+        Number of objects in the last save that have pixels, and that have prompts only.
+    fingerprint : str
+        Of the image, see `fingerprint_of`; empty in sessions of earlier versions.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: dict[Index, str] = {}
         self._lock = threading.Lock()
-        self.num_objects = 0
+        self.num_objects = self.num_uncommitted = 0
+        self.fingerprint = ""
         if self.is_there:
             document = self.read_document()
-            self._files, self.num_objects = _files_of(document), len(document.objects)
+            self._files = _files_of(document)
+            self._describe(document)
+
+    def _describe(self, document: PromptDocument) -> None:
+        """Note what the last save holds."""
+        extras = document.object_extra
+        is_committed = ["slices" in extras.get(number, {}) for number in document.objects]
+        self.num_objects = is_committed.count(True)
+        self.num_uncommitted = is_committed.count(False)
+        self.fingerprint = str(document.extra.get(FINGERPRINT, ""))
 
     @property
     def is_there(self) -> bool:
@@ -95,7 +108,8 @@ class SessionFolder:
                 f"the session cannot be saved in {self.path} ({error}); free some space, or "
                 "save labels and prompts elsewhere"
             ) from error
-        self._files, self.num_objects = files, len(document.objects)
+        self._files = files
+        self._describe(document)
         self.sweep()
 
     def _write_plane(self, index: Index, plane: npt.NDArray[np.integer[Any]]) -> str:
@@ -181,13 +195,14 @@ class SavedSession:
         Its folder.
     saved_at : datetime
         Time of the last save.
-    num_objects : int
-        Number of its objects.
+    num_objects, num_uncommitted : int
+        Number of its objects that have pixels, and that have prompts only.
     """
 
     folder: SessionFolder
     saved_at: datetime
     num_objects: int
+    num_uncommitted: int
 
 
 class SessionShelf:
@@ -204,17 +219,26 @@ class SessionShelf:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def find_sessions(self) -> list[SavedSession]:
-        """Find readable sessions with objects, the newest first."""
+    def find_sessions(self, fingerprint: str = "") -> list[SavedSession]:
+        """Find readable sessions with objects, the newest first.
+
+        Parameters
+        ----------
+        fingerprint : str, optional
+            Of the image, see `fingerprint_of`; leaves out sessions of other images. Sessions of
+            earlier versions, which have none, are always found.
+        """
         found = []
         for path in self._folders():
             try:
                 folder = SessionFolder(path)
             except PromptError:
                 continue
-            if folder.num_objects:
+            counts = folder.num_objects, folder.num_uncommitted
+            is_of_image = not fingerprint or folder.fingerprint in ("", fingerprint)
+            if is_of_image and any(counts):
                 saved_at = datetime.fromtimestamp((path / DOCUMENT_NAME).stat().st_mtime)
-                found.append(SavedSession(folder, saved_at, folder.num_objects))
+                found.append(SavedSession(folder, saved_at, *counts))
         return found
 
     def _folders(self) -> list[Path]:

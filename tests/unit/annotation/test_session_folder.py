@@ -8,6 +8,7 @@ import pytest
 
 from napari_promptable.annotation.session_folder import (
     DOCUMENT_NAME,
+    FINGERPRINT,
     SessionFolder,
     SessionShelf,
 )
@@ -109,7 +110,7 @@ def test_a_shelf_offers_what_can_be_opened_and_has_objects(tmp_path: Path) -> No
     (broken.path / DOCUMENT_NAME).write_text("{")
     [saved] = shelf.find_sessions()
     assert saved.folder.path == first.path
-    assert saved.num_objects == 1
+    assert (saved.num_objects, saved.num_uncommitted) == (0, 1)
     saved.folder.remove()
     assert shelf.find_sessions() == []
 
@@ -121,3 +122,23 @@ def test_a_shelf_keeps_the_newest(tmp_path: Path) -> None:
         folder.save(DOCUMENT, {})
         os.utime(folder.path / DOCUMENT_NAME, (10**9 + age, 10**9 + age))
     assert len(shelf.find_sessions()) == 5
+
+
+def test_only_objects_with_pixels_count_as_committed(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path / "session")
+    [object_id] = DOCUMENT.objects
+    objects = {**DOCUMENT.objects, object_id + 1: DOCUMENT.objects[object_id]}
+    folder.save(
+        replace(DOCUMENT, objects=objects, object_extra={object_id: {"slices": []}}), {}
+    )
+    again = SessionFolder(folder.path)
+    assert (again.num_objects, again.num_uncommitted) == (1, 1)
+
+
+def test_a_shelf_leaves_out_sessions_of_other_pixels(tmp_path: Path) -> None:
+    shelf = SessionShelf(tmp_path / "shelf")
+    for fingerprint in ("a", "b", ""):
+        shelf.new_folder().save(replace(DOCUMENT, extra={FINGERPRINT: fingerprint}), {})
+    found = {saved.folder.fingerprint for saved in shelf.find_sessions("a")}
+    assert found == {"a", ""}, "sessions of earlier versions have no fingerprint"
+    assert len(shelf.find_sessions()) == 3

@@ -37,9 +37,14 @@ def camera_of(viewer: ViewerModel) -> Any:
 # geometry
 
 
+def full_resolution(layer: Image) -> Any:
+    """Array of an image layer at full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def spatial_shape(layer: Image) -> tuple[int, ...]:
     """Shape of an image layer at full resolution, without the RGB axis."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = full_resolution(layer)
     return tuple(int(n) for n in (data.shape[:-1] if layer.rgb else data.shape))
 
 

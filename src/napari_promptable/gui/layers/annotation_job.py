@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.gui.layers.adapters import visible_index
+from napari_promptable.gui.layers.adapters import full_resolution, visible_index
 from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
 from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_at
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
@@ -86,8 +86,7 @@ class AnnotationJob:
 
     def source(self, channel: Channel | None) -> PlaneSource:
         """Return a reader of the image's planes at full resolution."""
-        data = self.image.data[0] if self.image.multiscale else self.image.data
-        return PlaneSource(data, self.planes, channel)
+        return PlaneSource(full_resolution(self.image), self.planes, channel)
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Name the channels that the model can be shown."""

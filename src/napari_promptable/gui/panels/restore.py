@@ -27,6 +27,11 @@ class RestorePanel(QWidget):
         layout.addLayout(row_of(restore, discard))
         self.hide()
 
+    @property
+    def text(self) -> str:
+        """What is offered, in words."""
+        return str(self._text.text())
+
     def offer(self, text: str) -> None:
         """Offer a session in words; an empty text hides the offer."""
         self._text.setText(text)

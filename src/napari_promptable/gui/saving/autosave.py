@@ -14,9 +14,11 @@ import xxhash
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_promptable.annotation.fingerprint import fingerprint_of
 from napari_promptable.annotation.patches import LabelPatch, LabelsArray
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_folder import (
+    FINGERPRINT,
     SavedSession,
     SessionFolder,
     SessionShelf,
@@ -28,11 +30,15 @@ from napari_promptable.annotation.session_json import (
     state_of,
 )
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.layers.adapters import full_resolution
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.planes import Index
 from napari_promptable.weights.checkpoints import cache_root
+
+_PLACES: WeakKeyDictionary[SegmentationSession, _Place] = WeakKeyDictionary()
+"""Where sessions are saved, so that a reopened widget does not offer the one on screen."""
 
 _PATIENCE_MS = 300  # many changes in a row are saved once
 _SUFFIX = ".promptable"  # of the folder beside a labels file
@@ -61,7 +67,6 @@ class Autosave:
 
     def __init__(self, workspace: Workspace, model_name: Callable[[], str]) -> None:
         self._workspace, self._model_name = workspace, model_name
-        self._places: WeakKeyDictionary[SegmentationSession, _Place] = WeakKeyDictionary()
         self._job: AnnotationJob | None = None
         self._touched: set[Index] = set()
         self._is_due = False
@@ -84,7 +89,7 @@ class Autosave:
         self._job = job
         if job is not None:
             session = job.session
-            self._places.setdefault(session, _Place(job, self._workspace.has_layer))
+            _PLACES.setdefault(session, _Place(job)).follow_image(job)
             session.labels.changed.connect(self._note_patches)
             session.records.changed.connect(self._note_change)
             session.prompts.changed.connect(self._note_change)
@@ -139,7 +144,7 @@ class Autosave:
         if job is None or not self._is_due:
             return None
         touched, self._touched, self._is_due = self._touched, set(), False
-        place = self._places[job.session]
+        place = _PLACES[job.session]
         state = state_of(job.session)
         if not state.object_ids and place.folder is None:
             return None
@@ -178,13 +183,17 @@ class Autosave:
             return
 
         def deliver(sessions: list[SavedSession]) -> None:
-            in_use = {place.path for place in self._places.values() if place.is_in_viewer}
-            others = [saved for saved in sessions if saved.folder.path not in in_use]
+            others = [saved for saved in sessions if saved.folder.path not in self._in_use]
             if session is self._workspace.session:
                 found(others[0] if others else None)
 
-        find = self._places[session].shelf.find_sessions
-        call_in_thread(find, deliver, _raise)
+        call_in_thread(_PLACES[session].find_sessions, deliver, _raise)
+
+    @property
+    def _in_use(self) -> set[Path | None]:
+        """Folders of the sessions whose labels layers can still be seen and chosen."""
+        has_layer = self._workspace.has_layer
+        return {place.path for place in _PLACES.values() if has_layer(place.labels_layer)}
 
     def restore(self, saved: SavedSession) -> None:
         """Restore a saved session.
@@ -208,7 +217,7 @@ class Autosave:
             job.labels_layer.data[job.planes.region(index)] = plane
         job.labels_layer.refresh()
         restore_session(document, job.session)
-        self._places[job.session].folder = saved.folder
+        _PLACES[job.session].folder = saved.folder
 
 
 class _Place:
@@ -218,13 +227,11 @@ class _Place:
     ----------
     job : AnnotationJob
         The session's job.
-    has_layer : callable
-        Whether a layer is in the viewer.
     """
 
-    def __init__(self, job: AnnotationJob, has_layer: Callable[[Any], bool]) -> None:
-        self._has_layer = has_layer
+    def __init__(self, job: AnnotationJob) -> None:
         self._labels_layer = ref(job.labels_layer)
+        self.follow_image(job)
         self.image_name = job.image.name
         self.folder: SessionFolder | None = None
         path = _source_of(job.labels_layer)
@@ -242,9 +249,25 @@ class _Place:
         return None if self.folder is None else self.folder.path
 
     @property
-    def is_in_viewer(self) -> bool:
-        """Whether the labels layer can still be seen and chosen."""
-        return self._has_layer(self._labels_layer())
+    def labels_layer(self) -> Any:
+        """The labels layer; None if it is gone."""
+        return self._labels_layer()
+
+    def follow_image(self, job: AnnotationJob) -> None:
+        """Note the job's image, whose data may be other ones at each save."""
+        self._image, self._planes = ref(job.image), job.planes
+
+    def fingerprint(self) -> str:
+        """Compute the fingerprint of the image; empty if it is gone. Safe in a thread."""
+        image = self._image()
+        data = None if image is None else full_resolution(image)
+        if data is None or tuple(data.shape[: len(self._planes.shape)]) != self._planes.shape:
+            return ""
+        return fingerprint_of(data, self._planes)
+
+    def find_sessions(self) -> list[SavedSession]:
+        """Find the sessions of the image, the newest first; safe in a thread."""
+        return self.shelf.find_sessions(self.fingerprint())
 
     def make_folder(self) -> SessionFolder:
         """Return the folder; it is chosen when it is first needed."""
@@ -264,7 +287,7 @@ class _Save:
         labels: LabelsArray,
         touched: set[Index],
     ) -> None:
-        self._folder, self._image_name = place.make_folder(), place.image_name
+        self._folder, self._place = place.make_folder(), place
         self._state, self._model_name = state, model_name
         self._labels, self.touched = labels, touched
         self._lock, self._is_written = Lock(), False
@@ -273,8 +296,9 @@ class _Save:
         regions = {index: self._state.planes.region(index) for index in self.touched}
         with self._lock:
             if not self._is_written:
+                name, extra = self._place.image_name, {FINGERPRINT: self._place.fingerprint()}
                 self._folder.save(
-                    document_of(self._state, self._image_name, self._model_name),
+                    document_of(self._state, name, self._model_name, **extra),
                     {i: np.array(self._labels[region]) for i, region in regions.items()},
                 )
                 self._is_written = True

@@ -49,8 +49,7 @@ class Recovery:
             self._panel.offer("")
             return
         when = f"{saved.saved_at:%d %b %Y, %H:%M}"
-        objects = count_of(saved.num_objects, "object")
-        self._panel.offer(f"An earlier session ({when}) has {objects}.")
+        self._panel.offer(f"An earlier session ({when}) has {describe_saved(saved)}.")
 
     def restore(self) -> None:
         """Restore the offered session."""
@@ -64,7 +63,7 @@ class Recovery:
             return
         self._panel.offer("")
         self.noted.emit(
-            f"{count_of(saved.num_objects, 'object')} restored. Click the next object."
+            f"{describe_saved(saved).capitalize()} restored. Click the next object."
         )
 
     def discard(self) -> None:
@@ -72,3 +71,15 @@ class Recovery:
         if self._saved is not None:
             self._saved.folder.remove()
         self.look()
+
+
+def describe_saved(saved: SavedSession) -> str:
+    """Count the objects of a session, such as "3 objects and 1 not committed"."""
+    if not saved.num_objects:
+        return f"{count_of(saved.num_uncommitted, 'object')} not committed"
+    objects = count_of(saved.num_objects, "object")
+    return (
+        f"{objects} and {saved.num_uncommitted} not committed"
+        if saved.num_uncommitted
+        else objects
+    )

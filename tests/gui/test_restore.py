@@ -1,0 +1,74 @@
+"""A saved session is offered for the image it was made on, and for no other."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def disks(make_disks):
+    return make_disks()
+
+
+def label_one(user, disks) -> None:
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    user.widget.controller.autosave.save_now()
+
+
+def find(user):
+    """The session that would be offered now."""
+    found = []
+    user.widget.controller.autosave.find_session(found.append)
+    user.wait_for(lambda: bool(found))
+    return found[0]
+
+
+def forget_labels(user) -> None:
+    """Remove the labels layer: as good as a crash, because the session goes with it."""
+    user.viewer.layers.remove(user.objects)
+    user.wait_for(lambda: user.session is not None and not user.labels.any())
+
+
+def test_a_session_of_other_pixels_is_not_offered(open_plugin, disks) -> None:
+    user = open_plugin(disks.image)
+    label_one(user, disks)
+    forget_labels(user)
+    assert find(user).num_objects == 1
+    other = disks.image.copy()
+    other[5, 5] = 0.7
+    user.image.data = other
+    user.wait_idle()
+    assert find(user) is None
+    user.image.data = disks.image
+    user.wait_idle()
+    assert find(user).num_objects == 1
+
+
+def test_the_session_on_screen_is_not_offered(open_plugin, disks) -> None:
+    user = open_plugin(disks.image)
+    label_one(user, disks)
+    user.close_dock()
+    user.reopen()
+    assert user.labels.any()
+    assert find(user) is None
+    assert not user.control("restore_session").isVisible()
+
+
+def test_objects_that_are_not_committed_come_back(open_plugin, disks) -> None:
+    user = open_plugin(disks.image)
+    label_one(user, disks)
+    before = user.labels
+    user.click(user.world(*disks.centres[1]))
+    user.widget.controller.autosave.save_now()
+    forget_labels(user)
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    panel = user.widget.controller.panel.restore
+    assert "1 object and 1 not committed" in panel.text
+    user.push("restore_session")
+    np.testing.assert_array_equal(user.labels, before)
+    user.choose_object(2)
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels == 2, disks.mask(1))
