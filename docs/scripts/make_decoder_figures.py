@@ -20,13 +20,12 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 from torch import nn
 
-from napari_promptable import PromptSet, encode_image, load_model, predict_masks
+from napari_promptable import PromptSet, encode_image, explain, load_model, predict_masks
 from napari_promptable.masks import (
     interior_point_yx,
     mask_iou,
     mask_to_box_yxyx,
 )
-from napari_promptable.models.mask_decoder import Attention
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
@@ -105,37 +104,6 @@ def record_inputs(module: nn.Module) -> Iterator[list[torch.Tensor]]:
         handle.remove()
 
 
-@contextmanager
-def record_attention(modules: dict[str, Attention]) -> Iterator[dict[str, np.ndarray]]:
-    """Collect attention maps, softmax(q kᵀ / √d) of each head, averaged over the heads.
-
-    The network itself never makes them: it uses a fused kernel. They are computed from what
-    its query and key projections return, and filled in when the block is left.
-    """
-    projected: dict[tuple[str, str], torch.Tensor] = {}
-    maps: dict[str, np.ndarray] = {}
-    handles = []
-    for name, module in modules.items():
-        for side, layer in (("q", module.q_proj), ("k", module.k_proj)):
-
-            def keep(_: object, __: object, out: torch.Tensor, key=(name, side)) -> None:
-                projected[key] = out
-
-            handles.append(layer.register_forward_hook(keep))
-    try:
-        yield maps
-        for name, module in modules.items():
-            queries, keys = (
-                projected[name, side].unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
-                for side in "qk"
-            )
-            scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
-            maps[name] = scores.softmax(dim=-1).mean(dim=1)[0].numpy()
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def similarity_of_click(scene: Scene, click_yx: np.ndarray) -> np.ndarray:
     """Cosine between the positional encodings of a click and of all cells, (rows, columns)."""
     encoder = scene.model.sam.prompt_encoder
@@ -165,16 +133,14 @@ def attention_maps(scene: Scene, click_yx: np.ndarray) -> dict[str, np.ndarray]:
     dict of str to ndarray, shape (T, rows, columns)
         Tokens are: IoU, masks 0 to 3, the click, padding. Each map sums to 1.
     """
-    transformer = scene.model.sam.mask_decoder.transformer
-    modules = {
-        f"block {i + 1}": block.cross_attn_token_to_image
-        for i, block in enumerate(transformer.layers)
+    found = explain(scene.model, scene.embedding, PromptSet([click_yx]))
+    return {
+        "final" if step.block == found.num_blocks else f"block {step.block + 1}": (
+            found.token_maps(step)
+        )
+        for step in found.steps
+        if step.direction == "tokens → image"
     }
-    modules["final"] = transformer.final_attn_token_to_image
-    with record_attention(modules) as maps:
-        predict_masks(scene.model, scene.embedding, PromptSet([click_yx]))
-    grid = scene.embedding.features.shape[1:]
-    return {name: weights.reshape(-1, *grid) for name, weights in maps.items()}
 
 
 def four_masks(scene: Scene, prompts: PromptSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from napari_promptable.predict.embedding_store import EmbeddingStore as EmbeddingStore
     from napari_promptable.predict.embeddings import EmbeddingCache as EmbeddingCache
     from napari_promptable.predict.embeddings import ImageEmbedding as ImageEmbedding
+    from napari_promptable.predict.explain import explain as explain
+    from napari_promptable.predict.explanation import Explanation as Explanation
     from napari_promptable.predict.load_model import load_model as load_model
     from napari_promptable.predict.prediction import Prediction as Prediction
     from napari_promptable.predict.predictor import PromptableModel as PromptableModel
@@ -88,6 +90,8 @@ _MODULES = {
     "learning.learn": ("learn",),
     "learning.learned": ("Learned",),
     "learning.settings": ("LearningSettings",),
+    "predict.explain": ("explain",),
+    "predict.explanation": ("Explanation",),
     "predict.load_model": ("load_model",),
     "predict.prediction": ("Prediction",),
     "predict.predictor": (

@@ -44,6 +44,16 @@ class Attention(nn.Module):
         )
         return self.join_heads(F.scaled_dot_product_attention(queries, keys, values))
 
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the weights that `forward` applies but never holds, (N, heads, T, K).
+
+        They are softmax(q kᵀ / √D) over the keys.
+        """
+        queries, keys = self.split_heads(self.q_proj(q)), self.split_heads(self.k_proj(k))
+        scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+        weights: Tensor = scores.softmax(dim=-1)
+        return weights
+
     def split_heads(self, x: Tensor) -> Tensor:
         """(N, T, inner width) → (N, heads, T, D)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]

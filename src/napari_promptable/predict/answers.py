@@ -52,6 +52,18 @@ def answer_all(
     list of FrameMasks
         One per object.
     """
+    answers = answer_at_best_zoom(sam, embedding, prompts, wanted)
+    return look_again(sam, answers, wanted) if sam.with_second_look else answers
+
+
+@torch.inference_mode()
+def answer_at_best_zoom(
+    sam: Sam,
+    embedding: ImageEmbedding,
+    prompts: Sequence[PromptSet],
+    wanted: Sequence[Wanted],
+) -> list[FrameMasks]:
+    """Answer prompts without a second look; parameters as in `answer_all`."""
     frames = [choose_frames(sam, embedding, each) for each in prompts]
     answers = decode_all(
         sam,
@@ -66,7 +78,7 @@ def answer_all(
     for i in unsure:
         at_other_zooms = [next(others) for _ in frames[i][1:]]
         answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i])
-    return look_again(sam, answers, wanted) if sam.with_second_look else answers
+    return answers
 
 
 def _sureness(answer: FrameMasks, wanted: Wanted) -> float:

@@ -80,8 +80,8 @@ class PromptableModel:
         multimask_output: bool | None = True,
     ) -> list[Prediction]:
         """Answer the prompts of many objects, see the function `predict_many`."""
-        _check(self.model_id, embedding, prompts)
-        wanted = [_wanted_masks(each, multimask_output) for each in prompts]
+        check_prompts(self.model_id, embedding, prompts)
+        wanted = [wanted_masks(each, multimask_output) for each in prompts]
         return [
             to_prediction(
                 answer,
@@ -100,14 +100,14 @@ class PromptableModel:
 
     def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
         """Call `remember_mask` with this model."""
-        _check(self.model_id, embedding, ())
+        check_prompts(self.model_id, embedding, ())
         return remember_mask(self._sam2, embedding, mask)
 
     def follow(
         self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
     ) -> list[tuple[Prediction, Trail]]:
         """Call `follow_trails` with this model."""
-        _check(self.model_id, embedding, ())
+        check_prompts(self.model_id, embedding, ())
         return follow_trails(self._sam2, embedding, trails, num_planes)
 
     @property
@@ -294,7 +294,7 @@ def predict_many(
     return model.predict_many(embedding, prompts, multimask_output)
 
 
-def _wanted_masks(prompts: PromptSet, multimask_output: bool | None) -> Wanted:
+def wanted_masks(prompts: PromptSet, multimask_output: bool | None) -> Wanted:
     """Which of the decoder's masks answer one object's prompts."""
     with_levels = prompts.is_ambiguous if multimask_output is None else multimask_output
     return _LEVELS if with_levels else _SINGLE
@@ -401,7 +401,9 @@ def _segment_each(
     return labels
 
 
-def _check(model_id: str, embedding: ImageEmbedding, prompts: Sequence[PromptSet]) -> None:
+def check_prompts(
+    model_id: str, embedding: ImageEmbedding, prompts: Sequence[PromptSet]
+) -> None:
     """Refuse another model's embedding, and prompts that cannot be answered."""
     if embedding.model_id != model_id:
         raise EmbeddingMismatchError(
@@ -409,10 +411,10 @@ def _check(model_id: str, embedding: ImageEmbedding, prompts: Sequence[PromptSet
             "encode the image with this model"
         )
     for prompt in prompts:
-        _check_prompts(prompt, embedding)
+        _check_on(prompt, embedding)
 
 
-def _check_prompts(prompts: PromptSet, embedding: ImageEmbedding) -> None:
+def _check_on(prompts: PromptSet, embedding: ImageEmbedding) -> None:
     """Raise PromptError for prompts that cannot be answered on this embedding."""
     if not prompts.is_answerable:
         raise PromptError(

@@ -73,10 +73,16 @@ class TwoWayTransformerPlan(nn.Module):
     ----------
     transformer : TwoWayTransformer
         The layers to prepare.
+
+    Attributes
+    ----------
+    plain : TwoWayTransformer
+        The same layers as they were.
     """
 
     def __init__(self, transformer: TwoWayTransformer) -> None:
         super().__init__()
+        self.plain = transformer
         cells = Cells(_CELLS_AT_ONCE)
         self.layers = nn.ModuleList()
         for block in transformer.layers:
