@@ -1,4 +1,4 @@
-"""What can go wrong, one class per cause; each is also the built-in one would expect."""
+"""Errors, one class for each cause; each is also the built-in class one would expect."""
 
 
 class PromptableError(Exception):

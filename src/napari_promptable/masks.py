@@ -1,4 +1,4 @@
-"""Masks: measurements and conversions (numpy only)."""
+"""Measuring and converting masks (numpy only)."""
 
 from __future__ import annotations
 

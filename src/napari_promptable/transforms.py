@@ -1,4 +1,4 @@
-"""Intensities and coordinates on the way to the network and back (numpy only).
+"""Intensities and coordinates, to the network and back (numpy only).
 
 Frames: *image* pixels are (row, col) with pixel centres at integers; *model* pixels are
 (x, y) of the resized image, the network's input. This module holds the only flip.

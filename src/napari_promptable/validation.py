@@ -1,4 +1,4 @@
-"""Wrong values, checked by pydantic and reported as `PromptError` in one sentence."""
+"""Checks by pydantic; a wrong value is reported as `PromptError` in one sentence."""
 
 from __future__ import annotations
 

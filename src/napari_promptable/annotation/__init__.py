@@ -1,1 +1,1 @@
-"""The state of one annotation job: prompts, labels, history, sessions on disk."""
+"""One annotation session, with its prompts, labels, history and files."""

@@ -1,1 +1,1 @@
-"""Segmentation and re-runs without a screen."""
+"""Segment, and repeat a session, without a screen."""

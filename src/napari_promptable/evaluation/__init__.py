@@ -1,1 +1,1 @@
-"""Measuring a model on labelled images."""
+"""Measure a model on labelled images."""

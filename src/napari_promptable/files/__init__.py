@@ -1,1 +1,1 @@
-"""Images and prompt files on disk."""
+"""Images, labels and prompts on disk."""

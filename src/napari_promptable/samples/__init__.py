@@ -1,1 +1,1 @@
-"""Bundled sample data and the demo."""
+"""Bundled sample data, and the demo."""

@@ -1,1 +1,1 @@
-"""Which models exist, where their files are, and how they are loaded."""
+"""Models that exist, their files, and loading them."""

@@ -1,0 +1,48 @@
+"""Pictures, links and figures in the docs agree with the source."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "src/napari_promptable"
+ON_GITHUB = "https://github.com/napari-promptable/napari-promptable/blob/main/"
+PAGES = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_architecture_agrees_with_the_imports() -> None:
+    path = DOCS / "scripts/draw_architecture.py"
+    script = runpy.run_path(str(path))
+    is_current = read(script["PICTURE"]) == script["draw"]()
+    assert is_current, f"run python {path.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = read(page)
+    linked = re.findall(re.escape(ON_GITHUB) + r"([^\s)]+)", text)
+    named = re.findall(r"`([\w/]+/\w+\.py)`", text)
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+    places = (ROOT, SOURCE)
+    assert [path for path in named if not any((p / path).exists() for p in places)] == []
+
+
+def test_the_walk_of_a_click_names_functions_that_exist() -> None:
+    page = read(DOCS / "explanation/architecture.md")
+    steps = re.findall(r"^\d\. \[`([\w/.]+)`\].*?(?=^\d\. |\n\n)", page, re.M | re.S)
+    assert len(steps) == 10
+    walk = page.partition("## One click")[2].partition("\n[")[0]
+    code = "".join(read(SOURCE / path) for path in steps)
+    for name in re.findall(r"`(?:[A-Z]\w+\.)?(\w+)`", walk):
+        assert re.search(rf"\b(def|class) {name}\b|\b{name}\b = Signal", code) or (
+            name == "gui"
+        ), name
