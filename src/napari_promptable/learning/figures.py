@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -19,6 +20,8 @@ NAMES = ("click", "corrected", "box")
 
 LEAST_GAIN = 0.005  # of the mean IoU, that makes a model better
 MOST_LOSS = 0.01  # of any figure, that a better model may have
+MEASURED_VIEWS = 8  # of all objects together, where there are fewer objects than that
+ORIENTATIONS = ((), (1,), (0,), (0, 1))  # axes along which a view is flipped
 
 
 @dataclass(frozen=True)
@@ -108,25 +111,25 @@ def measure(
     Returns
     -------
     Figures
-        Of the objects that are large enough to be scored.
+        Of the objects that are large enough to be scored; where there are few of them, the mean
+        over flipped views of each.
     """
-    found: list[ObjectFigures] = []
-    for plane in planes:
+    count = sum(len(np.unique(plane.labels)) - 1 for plane in planes)
+    views = min(len(ORIENTATIONS), max(1, MEASURED_VIEWS // max(1, count)))
+    found: dict[ObjectKey, list[tuple[float, float, float]]] = {}
+    for plane, flipped in product(planes, ORIENTATIONS[:views]):
         check()
-        embedding = encode_image(model, plane.image, (0, 255))
+        embedding = encode_image(model, np.flip(plane.image, flipped), (0, 255))
+        labels = np.flip(plane.labels, flipped)
         clicks, boxes = (
-            score_objects(model, embedding, plane.labels, protocol) for protocol in (CLICK, BOX)
+            score_objects(model, embedding, labels, protocol) for protocol in (CLICK, BOX)
         )
-        found += [
-            ObjectFigures(
-                ObjectKey(int(plane.source), click.label),
-                click.ious[0],
-                click.ious[1],
-                box.ious[0],
-            )
-            for click, box in zip(clicks, boxes, strict=True)
-        ]
-    return Figures(tuple(found))
+        for click, box in zip(clicks, boxes, strict=True):
+            key = ObjectKey(int(plane.source), click.label)
+            found.setdefault(key, []).append((click.ious[0], click.ious[1], box.ious[0]))
+    return Figures(
+        tuple(ObjectFigures(key, *np.mean(ious, axis=0)) for key, ious in found.items())
+    )
 
 
 def format_table(before: Figures, after: Figures) -> str:

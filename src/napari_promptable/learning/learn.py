@@ -27,7 +27,7 @@ from napari_promptable.learning.sources import CropSource, Source, ViewSource, m
 from napari_promptable.models.cpu.parallel import one_thread
 from napari_promptable.predict.predictor import PromptableModel
 
-STEPS = (1.0, 0.75, 0.5, 0.25)
+STEPS = (1.0, 0.5, 0.25)
 """Shares of the way from the old to the new weights that are tried."""
 
 MOST_MEASURED = 12  # held-out objects that are asked about

@@ -18,6 +18,7 @@ from napari_promptable.learning.learner import PATIENCE, Schedule, is_flat
 from napari_promptable.learning.network import open_parent
 from napari_promptable.learning.settings import LearningSettings, TrainedPart
 from napari_promptable.predict.load_model import load_model
+from napari_promptable.prompts import PromptSet
 
 FEW_STEPS = LearningSettings(minutes=600, max_steps=1)
 
@@ -128,7 +129,12 @@ def test_learned_weights_answer_alike_from_memory_and_from_a_file(
     result.save(path)
     loaded = load_model(path, device="cpu")
     image = make_disks(2)[0]
-    assert np.array_equal(model.encode(image).features, loaded.encode(image).features)
+    embedding = model.encode(image)
+    assert np.array_equal(embedding.features, loaded.encode(image).features)
+    question = [PromptSet(points_yx=[[32, 24]])]
+    (answer,) = model.predict_many(embedding, question)
+    (other,) = loaded.predict_many(loaded.encode(image), question)
+    assert np.allclose(answer.low_res_logits, other.low_res_logits, atol=1e-4)
     assert len({model.model_id, loaded.model_id, tiny_model.model_id}) >= 2
     again = loaded.read_weights()
     assert all(torch.equal(again[name], value) for name, value in model.read_weights().items())

@@ -69,7 +69,7 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
     Sam
         The same object.
     """
-    fold_batch_norms(sam)
+    fold_batch_norms(sam.image_encoder)
     if isinstance(sam.image_encoder, ViTEncoder):
         sam.image_encoder = ViTPlan(sam.image_encoder, packed)
     elif isinstance(sam, Sam2):
@@ -83,6 +83,9 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
 @torch.no_grad()
 def prepare_decoder(sam: Sam, packed: bool | None = None) -> Sam:
     """Prepare everything but the image encoder; see `prepare_for_inference`."""
+    for name, part in sam.named_children():
+        if name != "image_encoder":
+            fold_batch_norms(part)
     prompt_encoder, decoder = sam.prompt_encoder, sam.mask_decoder
     assert isinstance(prompt_encoder.mask_downscaling, nn.Sequential)
     prompt_encoder.mask_downscaling = MapDownscaling(prompt_encoder.mask_downscaling)
