@@ -31,6 +31,8 @@ class PromptedObjects:
 
     Attributes
     ----------
+    assigned : psygnal.Signal
+        Emits the ids of objects whose prompts a verb set.
     current_changed : psygnal.Signal
         Emits (object id) when another object becomes the current one.
     changed : psygnal.Signal
@@ -40,6 +42,7 @@ class PromptedObjects:
         tool layers do not show yet.
     """
 
+    assigned = Signal(frozenset)
     current_changed = Signal(int)
     changed = Signal(int, tuple)
     restored = Signal(int)
@@ -107,6 +110,7 @@ class PromptedObjects:
     def assign(self, prompts: Prompts) -> None:
         """Set the prompts of some objects, as part of a verb that concerns labels too."""
         self._objects |= {object_id: dict(planes) for object_id, planes in prompts.items()}
+        self.assigned.emit(frozenset(prompts))
 
     def add(self, objects: Prompts) -> list[int]:
         """Add objects with prompts, under free ids where theirs are taken; returns the ids."""

@@ -260,6 +260,8 @@ class PromptController:
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
             (session.prompts.changed, self._clear_note),
+            (session.prompts.changed, self._list_object),
+            (session.prompts.assigned, self.object_view.update),
             (session.answers.changed, live.show_answer),
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
@@ -272,6 +274,10 @@ class PromptController:
                 signal.connect(slot)
             else:
                 signal.disconnect(slot)
+
+    def _list_object(self, object_id: int) -> None:
+        """List an object while it has prompts that are not committed."""
+        self.object_view.update([object_id])
 
     def _clear_note(self) -> None:
         """Show the next step again: the last sentence was about other prompts."""

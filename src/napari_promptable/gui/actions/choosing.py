@@ -9,7 +9,8 @@ from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_promptable.gui.actions.messages import describe_shared
+from napari_promptable.annotation.uncommitted import has_uncommitted
+from napari_promptable.gui.actions.messages import describe_left, describe_shared
 from napari_promptable.gui.actions.models import ModelActions
 from napari_promptable.gui.layers.ownership import images_sharing
 from napari_promptable.gui.layers.workspace import Workspace
@@ -137,7 +138,7 @@ class ChoiceActions:
         job = self._workspace.job
         labels_layer = None if job is None else job.labels_layer
         if name == "image" and value is not self._workspace.image:
-            self._workspace.set_image(value)
+            self._leave_image(value)
         elif name == "labels" and (value is None or value is not labels_layer):
             self._workspace.set_labels_layer(value)
             self._note_sharing()
@@ -149,6 +150,13 @@ class ChoiceActions:
             self._refresh()
         self.note_details()
         self.applied.emit()
+
+    def _leave_image(self, image: Image | None) -> None:
+        """Segment another image, and say so if the current object is not committed."""
+        session = self._workspace.session
+        self._workspace.set_image(image)
+        if session is not None and has_uncommitted(session, session.prompts.current_object):
+            self.noted.emit(describe_left(session.prompts.current_object))
 
     def _note_sharing(self) -> None:
         """Say so if the chosen labels layer holds the objects of other images, too."""

@@ -52,6 +52,11 @@ def describe_lost_labels(lost: str, new: str) -> str:
     )
 
 
+def describe_left(object_id: int) -> str:
+    """Say that an object keeps its prompts but is not in the labels."""
+    return f"Object {object_id} is not committed. Click it in the list of objects to resume."
+
+
 def describe_failed_model(name: str, stays: str) -> str:
     """Say that a model cannot be used, and which one stays in use, if there is one."""
     way_on = f"{stays} stays in use." if stays else "Choose another model."

@@ -9,12 +9,14 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QColor
 
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.object_colors import ObjectColors
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.planes import Index, to_ranges
 
+NOT_COMMITTED = "not committed"
 _MAX_RANGES = 3  # of slices that are written out
 
 
@@ -33,6 +35,7 @@ class ObjectView:
         self._workspace = workspace
         self._list = object_list
         self._rows: dict[int, ObjectRow] = {}
+        self._changed: set[int] = set()
         self._colors: ObjectColors | None = None
         self._timer = QTimer(singleShot=True, interval=0)
         self._timer.timeout.connect(self._show)
@@ -57,17 +60,25 @@ class ObjectView:
         """List another session's objects, and hide none of them."""
         self._restore_colors()
         self._rows.clear()
-        self.update([] if session is None else session.records.object_ids)
+        self._changed.clear()
+        if session is not None:
+            self.update([*session.records.object_ids, *session.prompts.objects])
+        self._timer.start()
 
     def update(self, object_ids: Iterable[int]) -> None:
         """Update the rows of changed objects, many at once when Qt is idle."""
-        session = self._workspace.session
-        for object_id in object_ids:
-            if session is not None and session.records.of(object_id):
-                self._rows[object_id] = make_row(session, object_id)
-            else:
-                self._rows.pop(object_id, None)
+        self._changed.update(object_ids)
         self._timer.start()
+
+    def _update_rows(self) -> None:
+        session = self._workspace.session
+        for object_id in self._changed:
+            row = None if session is None else make_row(session, object_id)
+            if row is None:
+                self._rows.pop(object_id, None)
+            else:
+                self._rows[object_id] = row
+        self._changed.clear()
 
     def set_visible(self, object_id: int, is_visible: bool) -> None:
         """Show or hide one object in the labels layer."""
@@ -97,6 +108,7 @@ class ObjectView:
         colors.cover({current} if is_covered else ())
 
     def _show(self) -> None:
+        self._update_rows()
         rows = [self._rows[object_id] for object_id in sorted(self._rows)]
         self._list.set_rows(rows, () if self._colors is None else self._colors.hidden)
 
@@ -109,14 +121,16 @@ def color_of(job: AnnotationJob | None, object_id: int) -> QColor:
     return QColor.fromRgbF(*(float(channel) for channel in color[:3]))
 
 
-def make_row(session: SegmentationSession, object_id: int) -> ObjectRow:
-    """Describe one object."""
-    records = session.records.of(object_id)
+def make_row(session: SegmentationSession, object_id: int) -> ObjectRow | None:
+    """Describe one object; None if it has neither pixels nor prompts to commit."""
+    records, is_uncommitted = session.records.of(object_id), has_uncommitted(session, object_id)
+    if not records and not is_uncommitted:
+        return None
     known = [r.confidence for r in records.values() if not isnan(r.confidence)]
     return ObjectRow(
         object_id,
         session.records.class_names.get(object_id, ""),
-        describe_slices(records),
+        ", ".join(filter(None, (describe_slices(records), NOT_COMMITTED * is_uncommitted))),
         min(known, default=float("nan")),
     )
 

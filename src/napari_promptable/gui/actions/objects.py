@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari_promptable.annotation.outcomes import Outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.layers.workspace import Workspace
@@ -36,13 +37,19 @@ class ObjectActions:
         return self._workspace.session
 
     def go_to(self, object_id: int) -> None:
-        """Show a slice on which an object is: the one in view, or else its largest."""
-        if self._session is None:
+        """Show a slice on which an object is: the one in view, or else its largest.
+
+        An object that is not committed becomes the current one.
+        """
+        session = self._session
+        if session is None:
             return
-        records = self._session.records.of(object_id)
-        index = self._workspace.visible_index()
-        if records and index not in records:
-            largest = max(records, key=lambda i: _area(records[i].extent))
+        if has_uncommitted(session, object_id):
+            self._actions.select_object(object_id)
+        records = session.records.of(object_id)
+        places = [*records, *session.prompts.of(object_id)]
+        if places and self._workspace.visible_index() not in places:
+            largest = max(records, key=lambda i: _area(records[i].extent), default=places[0])
             self._workspace.show_plane(largest)
 
     def refine(self, object_id: int) -> None:

@@ -12,6 +12,7 @@ from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome, describe_outcome
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
+from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.errors import PromptableError
 from napari_promptable.files.prompts_json import write_prompts
 from napari_promptable.gui.actions import messages
@@ -66,12 +67,22 @@ class PromptActions:
     def select_object(self, object_id: int) -> None:
         """Work on another object."""
         if self._session is not None:
-            self.perform(self._session.prompts.select, object_id)
+            self._leave_object(self._session, self._session.prompts.select, object_id)
 
     def new_object(self) -> None:
         """Begin another object."""
         if self._session is not None:
-            self.perform(self._session.prompts.new_object)
+            self._leave_object(self._session, self._session.prompts.new_object)
+
+    def _leave_object(
+        self, session: SegmentationSession, verb: Callable[..., Any], *arguments: Any
+    ) -> None:
+        """Work on another object, and say so if the former one is not committed."""
+        former = session.prompts.current_object
+        self.perform(verb, *arguments)
+        is_left = session.prompts.current_object != former
+        if is_left and has_uncommitted(session, former):
+            self.noted.emit(messages.describe_left(former))
 
     def activate_tool(self, name: str) -> None:
         """Select the layer and mode of a tool."""
