@@ -71,7 +71,9 @@ def choose_rows(user, *numbers: int) -> None:
     user.control("objects_fold").setChecked(True)
     table = user.control("object_list")
     for count, number in enumerate(numbers):
-        place = table.visualRect(table.model().index(number, 1)).center()
+        place = table.visualRect(
+            table.model().index(number, 2)
+        ).center()  # "class" may be hidden
         key = Qt.KeyboardModifier.ControlModifier if count else Qt.KeyboardModifier.NoModifier
         user.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, key, pos=place)
     user.wait_idle()
