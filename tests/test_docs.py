@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from napari_promptable.weights.checkpoints import checkpoint_path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,3 +51,14 @@ def test_the_walk_of_a_click_names_functions_that_exist() -> None:
         assert re.search(rf"\b(def|class) {name}\b|\b{name}\b = Signal", code) or (
             name == "gui"
         ), name
+
+
+def test_the_readme_tells_the_size_and_the_figures_of_the_bundled_model() -> None:
+    readme, path = read(ROOT / "README.md"), checkpoint_path("tiny")
+    num_values = sum(values.size for values in load_file(path).values())
+    assert f"{num_values / 1e6:.1f} million parameters" in readme
+    assert f"({path.stat().st_size / 1e6:.0f} MB)" in readme
+    with safe_open(path, "np") as weights:
+        metrics = json.loads(weights.metadata()["metrics"])
+    make_table = runpy.run_path(str(DOCS / "scripts/make_model_card.py"))["make_table"]
+    assert make_table(metrics) in readme

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from napari_promptable.files.images import read_image
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.samples.data import sample_prompts
 from napari_promptable.samples.demo import describe_prompts
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_demo_writes_labels_and_pictures_and_reports_each_object(tmp_path, capsys) -> None:
@@ -28,6 +31,29 @@ def test_the_demo_writes_labels_and_pictures_and_reports_each_object(tmp_path, c
     means = [float(mean) for mean in re.findall(r"masks \(→\) (\d\.\d\d)", report)]
     assert means[0] > 0.7
     assert means[1] > 0.4
+    assert_is_shown_in_readme(report)
+
+
+def assert_is_shown_in_readme(report: str) -> None:
+    """README shows the first sample's report; IoU may differ slightly between processors."""
+    readme = README.read_text(encoding="utf-8")
+    shown = readme[readme.index(report.partition("\n")[0]) :].splitlines()
+    for line, expected in zip(report.partition("\n\n")[0].splitlines(), shown, strict=False):
+        texts, values = split_numbers(line)
+        expected_texts, expected_values = split_numbers(expected)
+        if line.startswith(
+            "8 objects"
+        ):  # the time depends on the computer, the folder on the call
+            assert values[2] == pytest.approx(expected_values[2], abs=0.02)
+        else:
+            assert texts == expected_texts
+            assert values == pytest.approx(expected_values, abs=0.02)
+
+
+def split_numbers(line: str) -> tuple[list[str], list[float]]:
+    """Text between numbers, and the numbers."""
+    parts = re.split(r"(\d+\.?\d*)", line)
+    return parts[::2], [float(part) for part in parts[1::2]]
 
 
 @pytest.mark.parametrize(
