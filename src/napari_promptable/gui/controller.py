@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
+from psygnal import Signal
 
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.files import FileActions
@@ -60,7 +61,11 @@ class PromptController:
         Saves the session soon after every change.
     recovery : Recovery
         Offers a session that was saved earlier.
+    closed : psygnal.Signal
+        Emitted before everything is removed from the viewer.
     """
+
+    closed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer: ViewerModel = unwrap(viewer)
@@ -120,11 +125,16 @@ class PromptController:
             }
         )
 
+    def is_open_in(self, viewer: ViewerModel) -> bool:
+        """Whether this is a viewer's segmentation widget and has not been closed."""
+        return self._viewer is viewer and not self._is_closed
+
     def close(self) -> None:
         """Remove everything we added to the viewer except committed labels."""
         if self._is_closed:
             return
         self._is_closed = True
+        self.closed.emit()
         DROPS.dropped.disconnect(self.file_actions.load_prompts)
         self.display.close()
         self.scheduler.close()

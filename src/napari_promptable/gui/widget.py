@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QWidget
 
 from napari_promptable.gui.controller import PromptController
+from napari_promptable.gui.docked import DockedWidget
 
 if TYPE_CHECKING:
     import napari
 
+_CONTROLLERS: WeakSet[PromptController] = WeakSet()
 
-class PromptableWidget(QWidget):
+
+class PromptableWidget(DockedWidget):
     """Promptable segmentation in a dock.
 
     Parameters
@@ -24,26 +28,11 @@ class PromptableWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._was_docked = False
         controller = self.controller = PromptController(napari_viewer)
-        # with the window, of which the widget is not told; its own methods are gone by then
-        self.destroyed.connect(lambda: controller.close())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.controller.panel)
-        # so that napari lets it fill the dock from top to bottom
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        _CONTROLLERS.add(controller)
+        self.fill(controller.panel, controller.close)
 
-    def event(self, event: QEvent) -> bool:
-        """Close with the dock, which takes its content out before it goes."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._was_docked = True
-            elif self._was_docked:
-                self.controller.close()
-        return bool(super().event(event))
 
-    def closeEvent(self, event: Any) -> None:  # noqa: N802
-        """Close where the widget is a window of its own."""
-        self.controller.close()
-        super().closeEvent(event)
+def find_controller(viewer: ViewerModel) -> PromptController | None:
+    """Return the controller of the segmentation widget that is open in a viewer."""
+    return next((each for each in _CONTROLLERS if each.is_open_in(viewer)), None)

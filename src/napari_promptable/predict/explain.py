@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_promptable.errors import PromptError
 from napari_promptable.models.prompt_encoder import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -19,12 +20,14 @@ from napari_promptable.models.recording import count_blocks, record_decoder
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.answers import answer_at_best_zoom
+from napari_promptable.predict.click_by_click import answer_prompts
 from napari_promptable.predict.decoding import decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.explanation import AttentionStep, Explanation, FloatArray
 from napari_promptable.predict.frames import Frame, FramePrompts
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel, check_prompts, wanted_masks
-from napari_promptable.prompts import PromptSet
+from napari_promptable.prompts import PlanePrompts, PromptSet
 
 _OUTPUT_TOKENS = ("IoU", "mask 0", "mask 1", "mask 2", "mask 3")
 _NAMES = {BOX_TOP_LEFT: "box top left", BOX_BOTTOM_RIGHT: "box bottom right"}
@@ -92,6 +95,55 @@ def explain(
         origin,
         size,
     )
+
+
+def explain_prompts(
+    model: PromptableModel, embedding: ImageEmbedding, prompts: PlanePrompts
+) -> Explanation:
+    """Explain the pass that answers the last of an object's prompts on one plane.
+
+    Parameters
+    ----------
+    model, embedding
+        As in `explain`.
+    prompts : PlanePrompts
+        Answered click by click, as `answer_prompts` does; the last pass is explained, which has
+        the mask before the last click as a prompt. Of several boxes, it is the last one's.
+
+    Raises
+    ------
+    EmbeddingMismatchError, PromptError
+        As in `explain`.
+    """
+    listener = _Listener(model)
+    answer_prompts(listener, embedding, prompts)
+    if listener.asked is None:
+        raise PromptError(
+            "the mask of an existing object is shown as it is; click to correct it, and the "
+            "decoder answers"
+        )
+    return explain(model, embedding, listener.asked)
+
+
+class _Listener:
+    """A segmenter that remembers what it was asked last."""
+
+    carries_masks = False
+
+    def __init__(self, model: PromptableModel) -> None:
+        self._model = model
+        self.asked: PromptSet | None = None
+        self.encode = model.encode
+
+    def predict_many(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[PromptSet],
+        multimask_output: bool | None = True,
+    ) -> list[Prediction]:
+        """Pass the question on."""
+        self.asked = prompts[-1]
+        return self._model.predict_many(embedding, prompts, multimask_output)
 
 
 def _stop_after(sam: Sam, placed: FramePrompts, num_blocks: int) -> Tensor:

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions.messages import describe_left, describe_shared
 from napari_promptable.gui.actions.models import ModelActions
-from napari_promptable.gui.layers.ownership import images_sharing
+from napari_promptable.gui.layers.ownership import images_sharing, is_shown_by_us
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
 from napari_promptable.gui.panels.model_names import model_choices
@@ -57,7 +57,7 @@ class Offers:
         return [
             (layer.name, layer)
             for layer in reversed(self._viewer.layers)
-            if isinstance(layer, Image) and layer.ndim >= 2
+            if isinstance(layer, Image) and layer.ndim >= 2 and not is_shown_by_us(layer)
         ]
 
     def channels(self) -> list[tuple[str, Channel | None]]:

@@ -6,7 +6,7 @@ All references are weak: a layer that has left the viewer is freed, and its entr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 from napari.layers import Image, Labels, Layer
 
@@ -15,6 +15,20 @@ _USED: WeakKeyDictionary[Image, list[ReferenceType[Labels]]] = WeakKeyDictionary
 
 _MADE_FOR: WeakKeyDictionary[Labels, ReferenceType[Image]] = WeakKeyDictionary()
 """Images for which the plugin made labels layers."""
+
+
+_SHOWN_BY_US: WeakSet[Image] = WeakSet()
+"""Images that the plugin shows and that are not for segmenting, such as heat maps."""
+
+
+def note_shown_by_us(layer: Image) -> None:
+    """Note that the plugin made an image layer only to be looked at."""
+    _SHOWN_BY_US.add(layer)
+
+
+def is_shown_by_us(layer: Image) -> bool:
+    """Whether an image layer is one of the plugin's own."""
+    return layer in _SHOWN_BY_US
 
 
 def note_made(labels_layer: Labels, image: Image) -> None:

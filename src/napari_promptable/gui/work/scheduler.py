@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.ahead import AllPlanes, PlaneInView, PlanesNearby
-from napari_promptable.gui.work.encoding import Encoding
+from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder
 from napari_promptable.gui.work.live import Live
 from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.propagation import Propagation
@@ -106,6 +106,10 @@ class Scheduler:
         """Whether a task is running."""
         is_scan_due = self._scan_timer.isActive()
         return is_scan_due or any(worker.is_busy for worker in self._workers)
+
+    def encoder(self) -> PlaneEncoder | None:
+        """Return what encodes and answers now; None without an image or a model."""
+        return self._encoding.encoder()
 
     def wake(self) -> None:
         """Start the most urgent tasks, unless some are running."""

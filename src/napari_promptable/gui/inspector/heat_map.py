@@ -1,0 +1,94 @@
+"""The layer "attention": weights of cells over the image they belong to."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_promptable.gui.inspector.source import Explained
+from napari_promptable.gui.layers.ownership import note_shown_by_us
+from napari_promptable.predict.explanation import FloatArray
+
+LAYER_NAME = "attention"
+
+
+class HeatMap:
+    """Shows a map of the decoder's cells on the image, without touching the image.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer itself, not napari's proxy of it.
+
+    Attributes
+    ----------
+    layer : Image or None
+        The layer, once there was something to show.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self.layer: Image | None = None
+
+    def show(self, weights: FloatArray, explained: Explained) -> None:
+        """Show weights of cells, (rows, columns), where the cells are."""
+        image, planes = explained.job.image, explained.job.planes
+        shape, scale, translate = [1] * image.ndim, np.ones(image.ndim), np.zeros(image.ndim)
+        for axis, position in zip(planes.other_axes, explained.index, strict=True):
+            translate[axis] = position
+        for i, axis in enumerate(planes.axes):
+            shape[axis] = weights.shape[i]
+            scale[axis] = explained.explanation.cell_size_yx[i]
+            translate[axis] = explained.explanation.cell_origin_yx[i]
+        data = np.ascontiguousarray(weights, np.float32).reshape(shape)
+        layer = self._layer_on(image, data)
+        layer.data, layer.scale, layer.translate = data, scale, translate
+        layer.affine = world_matrix(image)
+        layer.contrast_limits = (0, max(float(data.max()), 1e-6))
+        layer.visible = True
+
+    def hide(self) -> None:
+        """Show nothing."""
+        if self.layer is not None:
+            self.layer.visible = False
+
+    def close(self) -> None:
+        """Remove the layer."""
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+        self.layer = None
+
+    def _layer_on(self, image: Image, data: npt.NDArray[np.float32]) -> Image:
+        """Return the layer; make one if the user removed it or the image has other axes."""
+        layers = self._viewer.layers
+        if self.layer is not None and self.layer in layers and self.layer.ndim == data.ndim:
+            return self.layer
+        self.close()
+        self.layer = Image(
+            data,
+            name=LAYER_NAME,
+            colormap="magma",
+            blending="additive",
+            interpolation2d="nearest",
+            rgb=False,
+            units=image.units,
+        )
+        note_shown_by_us(self.layer)
+        active = layers.selection.active
+        layers.insert(layers.index(image) + 1, self.layer)
+        if active is not None:
+            layers.selection.active = active
+        return self.layer
+
+
+def world_matrix(image: Image) -> FloatArray:
+    """Matrix (D + 1, D + 1) that takes an image's data coordinates to the world."""
+    matrix = np.eye(image.ndim + 1)
+    origin = np.asarray(image.data_to_world(np.zeros(image.ndim)))
+    for axis in range(image.ndim):
+        unit = np.eye(image.ndim)[axis]
+        matrix[:-1, axis] = np.asarray(image.data_to_world(unit)) - origin
+    matrix[:-1, -1] = origin
+    return matrix

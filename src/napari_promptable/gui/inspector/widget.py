@@ -1,0 +1,46 @@
+"""The dock widget "See inside the mask decoder"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QScrollArea, QWidget
+
+from napari_promptable.gui.docked import DockedWidget
+from napari_promptable.gui.inspector.inspector import Inspector
+from napari_promptable.gui.layers.adapters import unwrap
+from napari_promptable.gui.widget import find_controller
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_promptable.gui.controller import PromptController
+
+_PLUGIN, _SEGMENTATION = "napari-promptable", "Promptable segmentation"
+
+
+class DecoderInspectorWidget(DockedWidget):
+    """See how the mask decoder answers the prompts of the segmentation widget.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, given by napari under this parameter name. The segmentation widget is
+        opened in it unless it is open.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        viewer = unwrap(napari_viewer)
+        controller = find_controller(viewer) or _open_segmentation(viewer)
+        inspector = self.inspector = Inspector(viewer, controller)
+        area = QScrollArea()
+        area.setWidget(inspector.panel)
+        area.setWidgetResizable(True)
+        self.fill(area, inspector.close)
+
+
+def _open_segmentation(viewer: napari.Viewer) -> PromptController:
+    _, widget = viewer.window.add_plugin_dock_widget(_PLUGIN, _SEGMENTATION)
+    controller: PromptController = widget.controller
+    return controller

@@ -1,0 +1,179 @@
+"""The window "See inside the mask decoder" with the bundled weights and real clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider, QWidget
+
+from napari_promptable import PromptSet, encode_image, explain
+
+pytestmark = pytest.mark.gui
+
+PLUGIN, INSPECTOR = "napari-promptable", "See inside the mask decoder"
+CLICK = (218, 68)  # in a nucleus
+_TIMEOUT_MS = 120_000
+
+
+class Desk:
+    """A person at a viewer with both widgets."""
+
+    def __init__(self, viewer: Any, qtbot: Any) -> None:
+        self.viewer, self.qtbot = viewer, qtbot
+        [self.image] = viewer.open_sample(PLUGIN, "fluorescence_nuclei")
+        _, self.widget = viewer.window.add_plugin_dock_widget(PLUGIN, INSPECTOR)
+        self.inspector = self.widget.inspector
+        self.controller = self.inspector._controller
+        self.settle()
+        viewer.reset_view()
+
+    def settle(self) -> None:
+        def is_idle() -> bool:
+            return not (self.controller.scheduler.is_busy or self.inspector.is_busy)
+
+        self.qtbot.waitUntil(is_idle, timeout=_TIMEOUT_MS)
+
+    def move_to(self, position_yx: tuple[float, float]) -> tuple[Any, QPoint]:
+        canvas, camera = self.viewer.window._qt_viewer.canvas.native, self.viewer.scene.camera
+        y, x = self.image.data_to_world(position_yx)
+        pixel = QPoint(
+            round((x - camera.center[2]) * camera.zoom + canvas.width() / 2),
+            round((y - camera.center[1]) * camera.zoom + canvas.height() / 2),
+        )
+        self.qtbot.mouseMove(canvas, pixel)
+        return canvas, pixel
+
+    def click(self, position_yx: tuple[float, float]) -> None:
+        canvas, pixel = self.move_to(position_yx)
+        self.qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel)
+        self.qtbot.waitUntil(self.has_explanation, timeout=_TIMEOUT_MS)
+        self.settle()
+
+    def has_explanation(self) -> bool:
+        return self.find(QComboBox, "token").count() > 0
+
+    def find(self, kind: type[QWidget], name: str) -> Any:
+        return self.widget.findChild(kind, name)
+
+    def choose_step(self, number: int) -> None:
+        self.qtbot.mouseClick(
+            self.find(QPushButton, f"step_{number}"), Qt.MouseButton.LeftButton
+        )
+
+    def choose(self, name: str, text: str) -> None:
+        box = self.find(QComboBox, name)
+        box.setCurrentText(text)
+        box.activated.emit(box.currentIndex())
+
+
+@pytest.fixture
+def open_desk(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Callable[[], Desk]:
+    def open_it() -> Desk:
+        viewer = make_napari_viewer(show=True)
+        viewer.window._qt_window.resize(1400, 900)
+        return Desk(viewer, qtbot)
+
+    return open_it
+
+
+@pytest.fixture
+def desk(open_desk: Callable[[], Desk]) -> Desk:
+    return open_desk()
+
+
+def expected(desk: Desk) -> Any:
+    """The explanation of the click, computed without a window."""
+    model = desk.controller.scheduler.encoder().model
+    embedding = encode_image(model, desk.image.data)
+    points = desk.viewer.layers["prompt points"].data
+    return explain(model, embedding, PromptSet(points))
+
+
+def test_a_click_is_explained_on_the_image(desk: Desk) -> None:
+    assert "Click inside an object" in desk.find(QLabel, "inspector_status").text()
+    assert "attention" not in desk.viewer.layers
+    desk.click(CLICK)
+    found = expected(desk)
+    layer = desk.viewer.layers["attention"]
+    last = found.steps[-1]
+    mask_1 = found.tokens.index("mask 1")
+    np.testing.assert_allclose(layer.data, found.token_maps(last)[mask_1], atol=1e-5)
+    assert layer.blending == "additive"
+    row, column = np.unravel_index(layer.data.argmax(), layer.data.shape)
+    brightest = np.asarray(desk.image.world_to_data(layer.data_to_world((row, column))))
+    np.testing.assert_allclose(
+        brightest, found.cell_origin_yx + found.cell_size_yx * (row, column), atol=1e-3
+    )
+    assert desk.viewer.layers.selection.active.name == "prompt points"
+    image_box = desk.controller.panel.findChild(QComboBox, "image")
+    assert "attention" not in [image_box.itemText(i) for i in range(image_box.count())]
+    captions = [desk.find(QLabel, f"mask_caption_{i}").text() for i in range(4)]
+    assert captions == [f"mask {i}  {iou:.2f}" for i, iou in enumerate(found.predicted_iou)]
+
+
+def test_step_token_and_head_choose_the_map(desk: Desk) -> None:
+    desk.click(CLICK)
+    found, layer = expected(desk), desk.viewer.layers["attention"]
+    desk.choose_step(2)
+    desk.choose("token", "click 1 +")
+    desk.choose("head", "3")
+    token = found.tokens.index("click 1 +")
+    np.testing.assert_allclose(
+        layer.data, found.token_maps(found.steps[2], head=2)[token], atol=1e-5
+    )
+    desk.choose_step(0)
+    assert not layer.visible
+    matrix = desk.find(QWidget, "token_matrix")
+    assert matrix.isVisible()
+    np.testing.assert_allclose(matrix.weights, found.steps[0].weights[2], atol=1e-5)
+    desk.choose_step(1)
+    assert layer.visible and not matrix.isVisible()
+
+
+def test_the_pointer_reads_cells(desk: Desk) -> None:
+    desk.click(CLICK)
+    pointer = desk.find(QLabel, "pointer")
+    desk.move_to((CLICK[0] + 3, CLICK[1]))
+    desk.qtbot.waitUntil(lambda: "is read by" in pointer.text(), timeout=_TIMEOUT_MS)
+    assert pointer.text().startswith("Cell ")
+    desk.choose_step(2)
+    desk.move_to((CLICK[0] - 3, CLICK[1]))
+    desk.qtbot.waitUntil(lambda: " reads: " in pointer.text(), timeout=_TIMEOUT_MS)
+
+
+def test_the_slider_ends_the_decoder_early(desk: Desk) -> None:
+    desk.click(CLICK)
+    slider = desk.find(QSlider, "block")
+    assert slider.maximum() == 2
+    whole = desk.inspector.panel.masks.pictures[1].pixmap().toImage()
+    slider.setValue(0)
+    assert desk.inspector.panel.masks.pictures[1].pixmap().toImage() != whole
+    assert desk.find(QLabel, "mask_caption_1").text() == "mask 1"
+    assert "after 0 of 2 blocks" in desk.inspector.panel.block_title.text()
+
+
+def test_another_object_starts_empty(desk: Desk) -> None:
+    desk.click(CLICK)
+    desk.controller.actions.new_object()
+    desk.qtbot.waitUntil(
+        lambda: not desk.viewer.layers["attention"].visible, timeout=_TIMEOUT_MS
+    )
+    assert "Click inside an object" in desk.find(QLabel, "inspector_status").text()
+
+
+def test_the_layer_goes_with_the_widget(desk: Desk) -> None:
+    desk.click(CLICK)
+    desk.viewer.window.remove_dock_widget(desk.widget)
+    assert "attention" not in desk.viewer.layers
+    assert "prompt points" in desk.viewer.layers
+
+
+def test_the_segmentation_widget_may_close_first(desk: Desk) -> None:
+    desk.click(CLICK)
+    desk.controller.close()
+    assert "attention" not in desk.viewer.layers
+    assert "Open “Promptable segmentation”" in desk.find(QLabel, "inspector_status").text()
