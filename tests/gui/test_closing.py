@@ -76,3 +76,27 @@ def test_labels_that_stay_keep_their_session(desk, make_disks) -> None:
     desk.close()
     desk.open()
     assert desk.job.session.history.can_undo
+
+
+def test_embeddings_of_a_removed_image_are_freed(
+    desk, make_disks, fake_model, monkeypatch
+) -> None:
+    made = []
+    encode = fake_model.encode
+
+    def record(*args, **options):
+        embedding = encode(*args, **options)
+        made.append(ref(embedding))
+        return embedding
+
+    monkeypatch.setattr(fake_model, "encode", record)
+    desk.viewer.add_image(make_disks(centres=[(30, 30)]).image, name="other")
+    desk.open()
+    [of_other] = made
+    desk.choose("image", "image")
+    [_, of_image] = made
+    desk.viewer.layers.remove("other")
+    desk.settle()
+    desk.wait_idle()
+    desk.wait_freed({"embedding": of_other})
+    assert of_image() is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -68,6 +68,12 @@ class SizedCache(Generic[Key, Value]):
             self._values.move_to_end(key)
             while len(self._values) > 1 and self.nbytes > self._max_bytes:
                 self._values.popitem(last=False)
+
+    def drop(self, values: Container[Value]) -> None:
+        """Stop holding some values."""
+        with self._lock:
+            for key in [key for key, value in self._values.items() if value in values]:
+                del self._values[key]
 
     @property
     def nbytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -112,6 +113,7 @@ class ChoiceActions:
         self._offers, self._panel = offers, panel
         self.models = ModelActions(scheduler, panel, offers.own_models)
         self.models.changed.connect(self.note_details)
+        self._removed: list[UUID] = []
         self._timer = QTimer(singleShot=True, interval=0)  # several layers may be changing
         self._timer.timeout.connect(self._catch_up)
         for event in self._layer_events():
@@ -180,13 +182,17 @@ class ChoiceActions:
         self._scheduler.set_channel(self._panel.value("channel"))
         self._panel.refresh("labels", None if job is None else job.labels_layer)
 
-    def _follow_layers(self, _event: Any) -> None:
+    def _follow_layers(self, event: Any) -> None:
+        if event.type == "removed" and isinstance(event.value, Image):
+            self._removed.append(event.value.unique_id)
         self._timer.start()
 
     def _catch_up(self) -> None:
         """Refresh the lists, and choose another image if ours is gone."""
         if self._workspace.image not in self._viewer.layers:
             self._choose_first_image()
+        while self._removed:
+            self._scheduler.forget_image(self._removed.pop())
         self._refresh()
         self.applied.emit()
 

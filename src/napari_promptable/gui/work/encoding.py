@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from uuid import UUID
+from weakref import WeakSet, WeakValueDictionary
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
@@ -44,9 +45,15 @@ class Embedder:
         self._cache = EmbeddingCache()
         self._remote: tuple[object, RemoteSegmenter] | None = None
         self._by_index: WeakValueDictionary[Index, ImageEmbedding] = WeakValueDictionary()
+        self._by_image: dict[UUID, WeakSet[ImageEmbedding]] = {}
 
     def embed(
-        self, model: PromptableModel, source: PlaneSource, index: Index, control: TaskControl
+        self,
+        model: PromptableModel,
+        image_id: UUID,
+        source: PlaneSource,
+        index: Index,
+        control: TaskControl,
     ) -> ImageEmbedding:
         """Return a plane's embedding, from memory or disk if it is there."""
         self._open_store()
@@ -57,7 +64,15 @@ class Embedder:
             is_cancelled=control.is_cancelled,
         )
         self._by_index[index] = embedding
+        self._by_image.setdefault(image_id, WeakSet()).add(embedding)
         return embedding
+
+    def forget_image(self, image_id: UUID) -> None:
+        """Free the embeddings of an image in memory, except ones that others share."""
+        embeddings = set(self._by_image.pop(image_id, ()))
+        for others in list(self._by_image.values()):
+            embeddings.difference_update(others)
+        self._cache.drop(embeddings)
 
     def known(self, model: PromptableModel, index: Index) -> ImageEmbedding | None:
         """Return a plane's embedding by a model without reading the plane, if possible."""
@@ -107,6 +122,8 @@ class PlaneEncoder:
     ----------
     model : PromptableModel
         The model in use when the task was made.
+    image_id : UUID
+        `unique_id` of the image layer.
     planes : PlaneSource
         Reads the image.
     embedder : Embedder
@@ -114,12 +131,13 @@ class PlaneEncoder:
     """
 
     model: PromptableModel
+    image_id: UUID
     planes: PlaneSource
     embedder: Embedder
 
     def embed(self, index: Index, control: TaskControl) -> ImageEmbedding:
         """Return a plane's embedding; encodes it if necessary."""
-        return self.embedder.embed(self.model, self.planes, index, control)
+        return self.embedder.embed(self.model, self.image_id, self.planes, index, control)
 
 
 class Encoding:
@@ -160,7 +178,7 @@ class Encoding:
         job, model = self._workspace.job, self._loading.model
         if job is None or model is None:
             return None
-        return PlaneEncoder(model, job.source(self.channel), self.embedder)
+        return PlaneEncoder(model, job.image.unique_id, job.source(self.channel), self.embedder)
 
     def forget_planes(self) -> None:
         """Take no plane for encoded: pixels, channel or model have changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from uuid import UUID
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -177,6 +178,10 @@ class Scheduler:
         if cluster_address != self._encoding.embedder.cluster_address:
             self._encoding.embedder.cluster_address = cluster_address
             self.forget_planes()
+
+    def forget_image(self, image_id: UUID) -> None:
+        """Free the embeddings of an image layer that is gone."""
+        self._encoding.embedder.forget_image(image_id)
 
     def forget_planes(self) -> None:
         """Invalidate embeddings and answers, and end a propagation."""
