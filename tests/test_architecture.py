@@ -20,7 +20,6 @@ MAX_LINES, MAX_METHODS = 400, 20
 TOO_LONG = {"predict/cluster.py", "predict/predictor.py"}
 TOO_MANY_METHODS = {
     "annotation/prompted_objects.py PromptedObjects",
-    "gui/actions/prompting.py PromptActions",
     "gui/layers/prompt_layers.py PromptLayers",
     "gui/layers/workspace.py Workspace",
 }

@@ -220,12 +220,12 @@ def test_saved_prompts_make_the_same_labels(
         user.click(user.world(*centre))
         user.push("commit")
     path = tmp_path / "prompts.json"
-    user.widget.controller.actions.save_prompts(str(path), "tiny")
+    user.widget.controller.file_actions.save_prompts(str(path), "tiny")
     assert "saved" in user.status
     labels = segment_document(fake_model, disks.image, read_prompts(path))
     np.testing.assert_array_equal(labels, user.labels)
 
-    user.widget.controller.actions.save_prompts(str(tmp_path / "none" / "p.json"), "tiny")
+    user.widget.controller.file_actions.save_prompts(str(tmp_path / "none" / "p.json"), "tiny")
     assert "cannot be written" in user.notifications[-1]
 
 

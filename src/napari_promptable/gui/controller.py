@@ -7,11 +7,13 @@ from typing import Any
 from napari.components import ViewerModel
 from psygnal import Signal
 
+from napari_promptable.gui.actions.candidates import CandidateActions
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
+from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.actions.volume import VolumeActions
 from napari_promptable.gui.display import Display
@@ -45,8 +47,12 @@ class PromptController:
         Computes.
     choices : ChoiceActions
         Applies what the user chose.
+    performer : Performer
+        Performs the verbs.
     actions : PromptActions
         Verbs for the current object.
+    candidate_actions : CandidateActions
+        Verbs for the candidates on the plane in view.
     object_actions : ObjectActions
         Verbs for objects in the labels layer.
     file_actions : FileActions
@@ -79,11 +85,13 @@ class PromptController:
         )
         self.scheduler = scheduler = Scheduler(workspace)
         self.choices = ChoiceActions(self._viewer, workspace, scheduler, offers, panel.choices)
-        self.actions = PromptActions(workspace, scheduler)
-        self.object_actions = ObjectActions(workspace, self.actions)
-        self.file_actions = FileActions(workspace, self.actions)
+        self.performer = performer = Performer(workspace, scheduler)
+        self.actions = PromptActions(workspace, scheduler, performer)
+        self.candidate_actions = CandidateActions(workspace, scheduler.live, performer)
+        self.object_actions = ObjectActions(workspace, performer)
+        self.file_actions = FileActions(workspace, performer)
         self.object_view = ObjectView(workspace, panel.objects)
-        self.volume_actions = VolumeActions(workspace, scheduler, self.actions, panel.volume)
+        self.volume_actions = VolumeActions(workspace, scheduler, performer, panel.volume)
         self.display = Display(
             workspace, scheduler, panel, self.object_view, self.volume_actions.review
         )
@@ -113,7 +121,7 @@ class PromptController:
                 "T": lambda _: self.actions.toggle_sign(),
                 "C": lambda _: self.actions.commit(),
                 "N": lambda _: self.actions.new_object(),
-                "M": lambda _: self.actions.next_candidate(),
+                "M": lambda _: self.candidate_actions.choose_next(),
                 "S": lambda _: self.actions.segment(),
                 "P": lambda _: self._pick(),
                 "D": lambda _: self.volume_actions.review.next_doubtful(),
@@ -180,17 +188,14 @@ class PromptController:
         panel.redo_requested.connect(actions.redo)
         panel.boxes_to_objects_requested.connect(actions.boxes_to_objects)
         panel.save_prompts_requested.connect(
-            lambda path: actions.save_prompts(path, self.choices.models.name)
+            lambda path: self.file_actions.save_prompts(path, self.choices.models.name)
         )
-        panel.candidates.chosen.connect(actions.choose_candidate)
-        panel.candidates.hovered.connect(actions.preview_candidate)
+        panel.candidates.chosen.connect(self.candidate_actions.choose)
+        panel.candidates.hovered.connect(self.candidate_actions.preview)
         panel.candidates.one_part_chosen.connect(self.scheduler.live.choose_one_part)
         panel.refine_requested.connect(
             lambda: self.object_actions.refine_selected(self.panel.objects.selected)
         )
-        actions.failed.connect(self.display.show_error)
-        actions.noted.connect(self.display.say)
-        actions.acted.connect(self.display.refresh)
 
     def _connect_files(self) -> None:
         panel, actions = self.panel.files, self.file_actions
@@ -230,6 +235,9 @@ class PromptController:
 
     def _connect_work(self) -> None:
         scheduler, encoding = self.scheduler, self.panel.encoding
+        self.performer.failed.connect(self.display.show_error)
+        self.performer.noted.connect(self.display.say)
+        self.performer.acted.connect(self.display.refresh)
         encoding.encode_all_requested.connect(self._encode_all)
         encoding.keep_changed.connect(scheduler.keep_embeddings)
         encoding.scheduler_changed.connect(scheduler.encode_on)

@@ -1,4 +1,4 @@
-"""Verbs for files: load prompts, save labels."""
+"""Verbs for files: load and save prompts, save labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from functools import partial
 from superqt.utils import create_worker
 
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.errors import PromptableError, PromptError
 from napari_promptable.files.label_images import write_labels
-from napari_promptable.files.prompts_json import PromptDocument, read_prompts
+from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.layers.workspace import Workspace
 
 
@@ -22,21 +23,32 @@ class FileActions:
     ----------
     workspace : Workspace
         Holds the annotation job.
-    actions : PromptActions
-        Reports success and errors.
+    performer : Performer
+        Performs the verbs.
     """
 
-    def __init__(self, workspace: Workspace, actions: PromptActions) -> None:
-        self._workspace, self._actions = workspace, actions
+    def __init__(self, workspace: Workspace, performer: Performer) -> None:
+        self._workspace, self._performer = workspace, performer
 
     def load_prompts(self, path: str) -> None:
         """Add the objects of a prompts.json to the session."""
         session = self._workspace.session
-        if session is None or not self._actions.can_write():
+        if session is None or not self._performer.can_write():
             return
-        ids = self._actions.perform(_load, session, path)
+        ids = self._performer.perform(_load, session, path)
         if ids is not None:
-            self._actions.noted.emit(messages.describe_loaded(ids))
+            self._performer.noted.emit(messages.describe_loaded(ids))
+
+    def save_prompts(self, path: str, model: str) -> None:
+        """Write the prompts of all objects to a prompts.json."""
+        job = self._workspace.job
+        if job is None:
+            return
+        document = document_of(state_of(job.session), job.image.name, model)
+        if self._performer.perform(write_prompts, document, path) is not None:
+            self._performer.noted.emit(
+                messages.describe_saved_prompts(len(document.objects), path)
+            )
 
     def save_labels(self, path: str) -> None:
         """Write the labels layer to a file, in a thread."""
@@ -47,10 +59,10 @@ class FileActions:
         def fail(error: Exception) -> None:
             if not isinstance(error, PromptableError):
                 raise error
-            self._actions.failed.emit(error)
+            self._performer.failed.emit(error)
 
         def tell(_: None) -> None:
-            self._actions.noted.emit(f"Labels saved to {path}.")
+            self._performer.noted.emit(f"Labels saved to {path}.")
 
         write = partial(write_labels, path, job.labels_layer.data)
         create_worker(write, _connect={"returned": tell, "errored": fail})

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.outcomes import Outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.planes import Index
 
@@ -24,13 +23,13 @@ class ObjectActions:
     ----------
     workspace : Workspace
         Holds the annotation job.
-    actions : PromptActions
-        Reports success and errors.
+    performer : Performer
+        Performs the verbs.
     """
 
-    def __init__(self, workspace: Workspace, actions: PromptActions) -> None:
+    def __init__(self, workspace: Workspace, performer: Performer) -> None:
         self._workspace = workspace
-        self._actions = actions
+        self._performer = performer
 
     @property
     def _session(self) -> SegmentationSession | None:
@@ -45,7 +44,7 @@ class ObjectActions:
         if session is None:
             return
         if has_uncommitted(session, object_id):
-            self._actions.select_object(object_id)
+            self._performer.leave_object(session.prompts.select, object_id)
         records = session.records.of(object_id)
         places = [*records, *session.prompts.of(object_id)]
         if places and self._workspace.visible_index() not in places:
@@ -60,9 +59,9 @@ class ObjectActions:
         index = self._workspace.visible_index()
         if index is None:
             return
-        self._actions.perform(self._session.refine_object, object_id, index)
+        self._performer.perform(self._session.refine_object, object_id, index)
         if self._session.prompts.current_object == object_id:
-            self._actions.noted.emit(messages.describe_refined(object_id))
+            self._performer.noted.emit(messages.describe_refined(object_id))
 
     def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Correct the object at a position on a plane."""
@@ -73,7 +72,7 @@ class ObjectActions:
         region = job.planes.region(index, slice(row, row + 1), slice(column, column + 1))
         object_id = int(np.asarray(job.labels_layer.data[region]).item())
         if object_id == 0:
-            self._actions.noted.emit(messages.NOTHING_TO_PICK)
+            self._performer.noted.emit(messages.NOTHING_TO_PICK)
         else:
             self.refine(object_id)
 
@@ -82,14 +81,14 @@ class ObjectActions:
         if len(object_ids) == 1:
             self.refine(object_ids[0])
         else:
-            self._actions.noted.emit(messages.HOW_TO_PICK)
+            self._performer.noted.emit(messages.HOW_TO_PICK)
 
     def delete(self, object_ids: Sequence[int]) -> None:
         """Make objects background."""
         session = self._session
         if session is None:
             return
-        self._report(self._actions.perform(session.delete_objects, list(object_ids)))
+        self._performer.perform_and_note(session.delete_objects, list(object_ids))
 
     def merge(self, object_ids: Sequence[int]) -> None:
         """Make one object of several; it has the lowest of their ids."""
@@ -97,19 +96,14 @@ class ObjectActions:
         if session is None or len(object_ids) < 2:
             return
         into = min(object_ids)
-        self._report(self._actions.perform(session.merge_objects, list(object_ids), into))
+        self._performer.perform_and_note(session.merge_objects, list(object_ids), into)
 
     def relabel(self, object_id: int, new_id: int) -> None:
         """Give an object another id."""
         session = self._session
         if session is None:
             return
-        self._report(self._actions.perform(session.relabel_object, object_id, new_id))
-
-    def _report(self, outcome: Outcome | None) -> None:
-        """Say what a verb changed; None is an error, shown already."""
-        if outcome is not None:
-            self._actions.note(outcome)
+        self._performer.perform_and_note(session.relabel_object, object_id, new_id)
 
     def rename_class(self, object_ids: Sequence[int], name: str) -> None:
         """Say what objects are."""

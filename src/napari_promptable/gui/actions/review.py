@@ -10,7 +10,7 @@ from napari_promptable.annotation.propagated import to_object_on_slice
 from napari_promptable.annotation.records import ObjectOnSlice, next_doubtful
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.confidence_strip import ConfidenceStrip
 from napari_promptable.planes import SliceLine
@@ -24,8 +24,8 @@ class ReviewActions:
     ----------
     workspace : Workspace
         Holds the annotation job.
-    actions : PromptActions
-        Reports success and errors.
+    performer : Performer
+        Performs the verbs.
     strip : ConfidenceStrip
         Shows the confidence by slice.
     line : callable
@@ -37,12 +37,12 @@ class ReviewActions:
     def __init__(
         self,
         workspace: Workspace,
-        actions: PromptActions,
+        performer: Performer,
         strip: ConfidenceStrip,
         line: Callable[[], SliceLine | None],
         found: Callable[[], Iterable[PropagatedMask]],
     ) -> None:
-        self._workspace, self._actions, self._strip = workspace, actions, strip
+        self._workspace, self._performer, self._strip = workspace, performer, strip
         self._line, self._found = line, found
         self._object_id: int | None = None
         self._seen: set[int] = set()
@@ -104,7 +104,7 @@ class ReviewActions:
         if line is None or self._session is None or object_id is None:
             return
         if self._session.records.of(object_id):
-            self._actions.select_object(object_id)
+            self._performer.leave_object(self._session.prompts.select, object_id)
         self._workspace.show_plane(line.at(position))
 
     def next_doubtful(self) -> None:
@@ -118,10 +118,10 @@ class ReviewActions:
         if position is None:
             self._seen.clear()
             count = self.num_doubtful
-            self._actions.noted.emit(messages.describe_all_seen(count))
+            self._performer.noted.emit(messages.describe_all_seen(count))
             return
         self.go_to(position)
-        self._actions.noted.emit(messages.describe_doubt(position, slices[position]))
+        self._performer.noted.emit(messages.describe_doubt(position, slices[position]))
 
     def looks_right(self) -> None:
         """Accept the slice in view, and go to the next one that needs a check."""
@@ -131,19 +131,19 @@ class ReviewActions:
         if session.records.check(object_id, line.index):
             self.next_doubtful()
         else:
-            self._actions.noted.emit(messages.NOTHING_TO_ACCEPT)
+            self._performer.noted.emit(messages.NOTHING_TO_ACCEPT)
 
     def not_here(self) -> None:
         """Say that the object is not on the slice in view; propagation ends there."""
         line, object_id, session = self._line(), self._object_to_review(), self._session
         if line is None or session is None or object_id is None:
             return
-        if not self._actions.can_write():
+        if not self._performer.can_write():
             return
-        self._actions.select_object(object_id)
+        self._performer.leave_object(session.prompts.select, object_id)
         records, prompts = session.records.of(object_id), session.prompts.of(object_id)
         beyond = planes_beyond(line, line.index, prompts, records)
-        outcome = self._actions.perform(session.mark_absent, line.index, beyond)
+        outcome = self._performer.perform(session.mark_absent, line.index, beyond)
         if outcome is not None:
-            self._actions.noted.emit(describe_outcome(outcome))
+            self._performer.noted.emit(describe_outcome(outcome))
         self.show()

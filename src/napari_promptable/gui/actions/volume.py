@@ -17,7 +17,7 @@ from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.review import ReviewActions
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.volume import VolumePanel
@@ -38,8 +38,8 @@ class VolumeActions:
         Holds the annotation job.
     scheduler : Scheduler
         Runs the propagation.
-    actions : PromptActions
-        Reports success and errors.
+    performer : Performer
+        Performs the verbs.
     panel : VolumePanel
         Controls.
 
@@ -57,13 +57,13 @@ class VolumeActions:
         self,
         workspace: Workspace,
         scheduler: Scheduler,
-        actions: PromptActions,
+        performer: Performer,
         panel: VolumePanel,
     ) -> None:
         self._workspace, self._scheduler = workspace, scheduler
-        self._actions, self._panel = actions, panel
+        self._performer, self._panel = performer, panel
         self._run: PropagationRun | None = None
-        self.review = ReviewActions(workspace, actions, panel.strip, self.line, self._found)
+        self.review = ReviewActions(workspace, performer, panel.strip, self.line, self._found)
         self._asked: Prompts = {}
 
     @property
@@ -112,10 +112,10 @@ class VolumeActions:
     def propagate(self) -> None:
         """Carry the current object, or all, from the prompted slices to the others."""
         line, session = self.line(), self._session
-        if line is None or session is None or not self._actions.can_write():
+        if line is None or session is None or not self._performer.can_write():
             return
         if self._run is not None:
-            self._actions.noted.emit(messages.STILL_PROPAGATING)
+            self._performer.noted.emit(messages.STILL_PROPAGATING)
             return
         ids = (
             list(session.prompts.objects)
@@ -127,17 +127,17 @@ class VolumeActions:
             i: at for i, at in on_line.items() if any(p.is_answerable for p in at.values())
         }
         if not objects:
-            self._actions.noted.emit(messages.NO_PROMPTS)
+            self._performer.noted.emit(messages.NO_PROMPTS)
             return
         settings = self._panel.settings()
         changed = self._changed_slices(session, line, objects, settings)
         if changed is not None and not any(changed.values()):
-            self._actions.noted.emit(messages.NO_CHANGES)
+            self._performer.noted.emit(messages.NO_CHANGES)
             return
         self.review.begin(next(iter(objects)))
         self._asked = {i: dict(session.prompts.of(i)) for i in objects}
         self._run = PropagationRun(line, objects, settings, changed)
-        self._actions.noted.emit("")
+        self._performer.noted.emit("")
         self._scheduler.propagation.start(self._run, self._show_found, self._finish, self._fail)
         self._scheduler.demand()
 
@@ -211,20 +211,20 @@ class VolumeActions:
         slices = {str(object_id): to_ranges(at) for object_id, at in written.items()}
         details = _details(run.line, run.settings)
         details |= {"slices": slices, "is_complete": is_complete}
-        outcome = self._actions.perform(session.commit_masks, found, details, self._asked)
+        outcome = self._performer.perform(session.commit_masks, found, details, self._asked)
         if outcome is not None and not outcome.has_changed:
-            self._actions.noted.emit(describe_outcome(outcome))
+            self._performer.noted.emit(describe_outcome(outcome))
         elif outcome is not None:
             count = len({index for _, index in found})
             doubtful = self.review.num_doubtful
-            self._actions.noted.emit(messages.describe_propagated(count, doubtful))
+            self._performer.noted.emit(messages.describe_propagated(count, doubtful))
         self.review.show()
 
     def _fail(self, error: PromptableError | None) -> None:
         """Ask whether to keep the finished slices after an error, or None: a cancellation."""
         run = self._run
         if error is not None:
-            self._actions.failed.emit(error)
+            self._performer.failed.emit(error)
         if run is None:
             return
         count = len({value.position for value in run.masks})

@@ -46,7 +46,7 @@ class Inspector:
         self._source.failed.connect(self._show_problem)
         self._pointer.rested.connect(self._point)
         self.panel.changed.connect(self._show_map)
-        self._wakers = (scheduler.stopped, workspace.plane_changed, controller.actions.acted)
+        self._wakers = (scheduler.stopped, workspace.plane_changed, controller.performer.acted)
         for signal in self._wakers:
             signal.connect(self.wake)
         workspace.job_changed.connect(self._follow_job)
