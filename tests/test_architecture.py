@@ -20,8 +20,6 @@ MAX_LINES, MAX_METHODS = 400, 20
 TOO_LONG = {"predict/cluster.py", "predict/predictor.py"}
 TOO_MANY_METHODS = {
     "annotation/prompted_objects.py PromptedObjects",
-    "gui/layers/prompt_layers.py PromptLayers",
-    "gui/layers/workspace.py Workspace",
 }
 
 QT_AND_NAPARI = {"magicgui", "napari", "qtpy", "superqt", "vispy", "PyQt5", "PyQt6", "PySide6"}

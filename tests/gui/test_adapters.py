@@ -24,7 +24,7 @@ from napari_promptable.gui.layers.axes import axis_names, channel_choices, propa
 from napari_promptable.gui.layers.following import copy_transform, transform_of
 from napari_promptable.gui.layers.layer_labels import LayerLabels, is_labels_layer_for
 from napari_promptable.gui.layers.preview import make_preview_layer
-from napari_promptable.gui.layers.prompt_layers import read_layers, write_layers
+from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
 from napari_promptable.planes import Channel, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_promptable.gui.layers.prompt_layers import CLICKED_OUTSIDE, DREW_LINE, IN_3D
+from napari_promptable.gui.layers.edit_watch import CLICKED_OUTSIDE, DREW_LINE, IN_3D
 
 pytestmark = pytest.mark.gui
 

@@ -272,9 +272,9 @@ class PromptController:
             return
         session, display, live = job.session, self.display, self.scheduler.live
         connections: tuple[tuple[Any, Any], ...] = (
-            (job.layers.edited, live.read_prompts),
+            (job.layers.edits.edited, live.read_prompts),
             (job.layers.tool_changed, self.panel.object.set_tool),
-            (job.layers.refused, display.say),
+            (job.layers.edits.refused, display.say),
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
             (session.prompts.changed, self._clear_note),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.components import Dims, ViewerModel
-from napari.layers import Image, Labels, Points, Shapes
+from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_promptable.gui.layers.following import transform_of
 from napari_promptable.gui.layers.object_colors import make_colormap
@@ -66,6 +67,13 @@ def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
     position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
     index = tuple(int(i) for i in np.rint(position[list(planes.other_axes)]))
     return index if planes.contains(index) else None
+
+
+def to_image_pixels(
+    image: Image, layer: Layer, positions: npt.NDArray[Any]
+) -> npt.NDArray[np.floating[Any]]:
+    """Turn positions on a layer, (P, ndim), into image pixels, through world coordinates."""
+    return np.array([image.world_to_data(layer.data_to_world(p)) for p in positions])
 
 
 # new layers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,11 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.gui.layers.adapters import make_objects_layer, plane_axes_of
+from napari_promptable.gui.layers.adapters import plane_axes_of
 from napari_promptable.gui.layers.annotation_job import AnnotationJob, start_job
 from napari_promptable.gui.layers.canvas import LayerKeys
-from napari_promptable.gui.layers.following import Following
+from napari_promptable.gui.layers.labels_layers import LabelsLayers
 from napari_promptable.gui.layers.layer_labels import is_labels_layer_for
-from napari_promptable.gui.layers.ownership import labels_of, made_for, note_made, note_use
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -60,10 +58,7 @@ class Workspace:
         self._keys = keys
         self.image: Image | None = None
         self.job: AnnotationJob | None = None
-        self._following: WeakKeyDictionary[Image, Following] = WeakKeyDictionary()
-        for layer in viewer.layers:
-            if isinstance(layer, Image):
-                self._keep_together(layer)
+        self._labels_layers = LabelsLayers(viewer)
         dims = viewer.dims.events
         self._dims_events = (dims.current_step, dims.order, dims.ndisplay, dims.ndim)
         for event in self._dims_events:
@@ -76,8 +71,7 @@ class Workspace:
             event.disconnect(self._follow_dims)
         self._viewer.layers.events.removed.disconnect(self._replace_removed_labels)
         self.set_image(None)
-        for following in self._following.values():
-            following.close()
+        self._labels_layers.close()
 
     @property
     def session(self) -> SegmentationSession | None:
@@ -105,11 +99,8 @@ class Workspace:
         if self.job is None:
             return []
         preview = self.job.layers.preview
-        return [layer for layer in self._fitting(self.job.planes) if layer is not preview]
-
-    def _fitting(self, planes: PlaneAxes) -> list[Labels]:
-        layers = reversed(self._viewer.layers)
-        return [layer for layer in layers if is_labels_layer_for(layer, planes)]
+        fitting = self._labels_layers.fitting(self.job.planes)
+        return [layer for layer in fitting if layer is not preview]
 
     def has_layer(self, layer: Any) -> bool:
         """Whether a layer is in the viewer."""
@@ -163,10 +154,7 @@ class Workspace:
             former.layers.close()
         if self.image is None or planes is None:
             return
-        fitting = self._fitting(planes)
-        if labels_layer not in fitting:
-            ours = (layer for layer in labels_of(self.image) if layer in fitting)
-            labels_layer = next(ours, None)
+        labels_layer = self._labels_layers.choose(self.image, planes, labels_layer)
         layers = PromptLayers(self._viewer, self.image, planes, self._keys)
         layers.ensure_layers()
         self._use_labels(layers, labels_layer)
@@ -176,31 +164,11 @@ class Workspace:
         """Start a job with this labels layer, or a new one; returns the layer."""
         is_new = labels_layer is None
         if labels_layer is None:
-            labels_layer = self._make_labels(layers)
-            self._insert(labels_layer, layers.image)
-        note_use(labels_layer, layers.image)
-        self._keep_together(layers.image)
+            labels_layer = self._labels_layers.make(layers.image, layers.planes)
+            self._labels_layers.insert(labels_layer, layers.image)
+        self._labels_layers.use(labels_layer, layers.image)
         self._replace_job(start_job(self._viewer, layers, labels_layer, is_new=is_new))
         return labels_layer
-
-    def _make_labels(self, layers: PromptLayers) -> Labels:
-        """Make a labels layer for the image."""
-        labels_layer = make_objects_layer(layers.image, layers.planes)
-        note_made(labels_layer, layers.image)
-        return labels_layer
-
-    def _keep_together(self, image: Image) -> None:
-        """Move the labels layers that we made for an image whenever it moves."""
-        if image not in self._following:
-            self._following[image] = Following(image, made_for)
-
-    def _insert(self, labels_layer: Labels, image: Image) -> None:
-        """Put a new labels layer on top of the image; the active layer stays active."""
-        layers = self._viewer.layers
-        active = layers.selection.active
-        layers.insert(layers.index(image) + 1, labels_layer)
-        if active is not None:
-            layers.selection.active = active
 
     def _replace_job(self, job: AnnotationJob | None) -> None:
         former, self.job = self.job, job
@@ -222,8 +190,7 @@ class Workspace:
         job = self.job
         if job is None or event.value is not job.labels_layer:
             return
-        labels_layer = self._make_labels(job.layers)
-        note_use(labels_layer, job.image)
+        labels_layer = self._labels_layers.make(job.image, job.planes)
         self._replace_job(start_job(self._viewer, job.layers, labels_layer, is_new=True))
         QTimer.singleShot(0, self._insert_missing_labels)
 
@@ -232,7 +199,7 @@ class Workspace:
         if job is None or job.labels_layer in self._viewer.layers:
             return
         if job.image in self._viewer.layers:
-            self._insert(job.labels_layer, job.image)
+            self._labels_layers.insert(job.labels_layer, job.image)
 
     def _check_labels(self, _event: Any = None) -> None:
         """Continue in a new labels layer if new data made ours unusable."""
