@@ -25,7 +25,7 @@ from skimage.segmentation import relabel_sequential
 
 from napari_promptable.evaluation.labelled_images import find_labelled_files
 from napari_promptable.models.sam import Sam
-from napari_promptable.predict.frames import encode_pixels
+from napari_promptable.predict.encoding import encode_pixels
 from napari_promptable.predict.instance_maps import predict_diameters, predict_instance_maps
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.transforms import to_rgb8

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from napari_promptable.predict.predictor import encode_image as encode_image
     from napari_promptable.predict.predictor import predict_many as predict_many
     from napari_promptable.predict.predictor import predict_masks as predict_masks
-    from napari_promptable.predict.predictor import segment_boxes as segment_boxes
-    from napari_promptable.predict.predictor import segment_points as segment_points
+    from napari_promptable.predict.segment_each import segment_boxes as segment_boxes
+    from napari_promptable.predict.segment_each import segment_points as segment_points
     from napari_promptable.prompts import PromptSet as PromptSet
     from napari_promptable.propagation.settings import (
         PropagationSettings as PropagationSettings,
@@ -99,9 +99,8 @@ _MODULES = {
         "encode_image",
         "predict_many",
         "predict_masks",
-        "segment_boxes",
-        "segment_points",
     ),
+    "predict.segment_each": ("segment_boxes", "segment_points"),
     "files.formats.exchange": ("export_objects", "import_objects"),
     "files.formats.label_files": ("open_labels",),
     "files.formats.labelled_objects": ("LabelledObjects",),

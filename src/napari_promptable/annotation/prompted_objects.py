@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from psygnal import Signal
 
+from napari_promptable.annotation.corrections import with_masks
 from napari_promptable.annotation.history import Prompts
 from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.prompt_edits import (
@@ -131,7 +132,7 @@ class PromptedObjects:
         """
         former = self._objects[self._current]
         kept = {}
-        for index, prompts in self._with_masks(planes).items():
+        for index, prompts in with_masks(planes, former, self._labels, self._current).items():
             if prompts.is_empty:
                 continue
             before = former.get(index)
@@ -168,30 +169,6 @@ class PromptedObjects:
         if is_restored:
             self.restored.emit(self._current)
         return changed
-
-    def _with_masks(self, planes: PromptsByPlane) -> dict[Index, PlanePrompts]:
-        """Add the masks that are being corrected, which no tool layer shows."""
-        former, records = self._objects[self._current], self._labels.records
-        kept = {
-            index: prompts if index in former else self._as_correction(index, prompts)
-            for index, prompts in planes.items()
-        }
-        for index, before in former.items():
-            if before.mask is not None and (
-                index in planes or not records.is_propagated(self._current, index)
-            ):
-                kept[index] = replace(
-                    kept.get(index, PlanePrompts(one_part=before.one_part)), mask=before.mask
-                )
-        return kept
-
-    def _as_correction(self, index: Index, prompts: PlanePrompts) -> PlanePrompts:
-        """Add the propagated mask to the first clicks on a plane; a box starts afresh."""
-        is_propagated = self._labels.records.is_propagated(self._current, index)
-        if prompts.num_regions or prompts.is_empty or not is_propagated:
-            return prompts
-        mask = self._labels.mask_of(self._current, index)
-        return replace(prompts, mask=mask) if mask.any() else prompts
 
     # undo
 

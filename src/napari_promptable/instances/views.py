@@ -18,7 +18,7 @@ from PIL import Image
 from napari_promptable.instances.regions import FOREGROUND
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.frames import encode_pixels
+from napari_promptable.predict.encoding import encode_pixels
 from napari_promptable.predict.instance_maps import predict_diameters, predict_instance_maps
 
 FloatArray = npt.NDArray[np.float32]

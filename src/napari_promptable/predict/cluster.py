@@ -12,9 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +24,16 @@ from napari_promptable.errors import (
     EmbeddingMismatchError,
     PromptableError,
 )
-from napari_promptable.files.image_file import ImageFile
 from napari_promptable.files.images import open_channel
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
-from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
+from napari_promptable.predict.cluster_worker import (
+    ImageSource,
+    Weights,
+    embed_plane,
+    encode_plane,
+)
+from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
@@ -47,8 +51,6 @@ _POLL_S = 0.1  # between two questions whether to go on
 _POLLS_TO_CHECK = 100  # until it is asked again whether there are workers
 _MAX_LOCAL_WORKERS = 4  # each holds a model
 _NO_WORKERS = "the scheduler has no workers; start some with the command dask worker ADDRESS"
-
-_loading = threading.Lock()
 
 
 def embed_volume(
@@ -112,12 +114,12 @@ def embed_volume(
         import distributed
 
         futures = client.map(
-            _embed_on_worker,
+            embed_plane,
             list(planes.indices()),
-            image=_ImageSource(str(Path(image_path).absolute()), axes, channel),
+            image=ImageSource(str(Path(image_path).absolute()), axes, channel),
             cache_path=str(Path(cache_path).absolute()),
             max_bytes=max_bytes,
-            weights=_Weights(_as_source(model), device, precision),
+            weights=Weights(_as_source(model), device, precision),
             pure=False,
             retries=_RETRIES,
         )
@@ -155,7 +157,7 @@ class RemoteSegmenter:
         device: str = "auto",
     ) -> None:
         precision = "bfloat16" if model.model_id.endswith("-bfloat16") else "float32"
-        self._weights = _Weights(_as_source(name_or_path or model.name), device, precision)
+        self._weights = Weights(_as_source(name_or_path or model.name), device, precision)
         self._model = model
         self._exits = ExitStack()
         self._client = self._exits.enter_context(_connect(address, None))
@@ -209,7 +211,7 @@ class RemoteSegmenter:
         rgb = to_rgb8(image, contrast_limits)
         with _errors_named():
             future = self._client.submit(
-                _encode_on_worker, rgb, self._weights, pure=False, retries=_RETRIES
+                encode_plane, rgb, self._weights, pure=False, retries=_RETRIES
             )
             self._wait(future, is_cancelled)
             values, sizes = future.result()
@@ -262,22 +264,6 @@ class RemoteSegmenter:
             if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
                 future.cancel()
                 raise ClusterError(_NO_WORKERS)
-
-
-class _ImageSource(NamedTuple):
-    """Which image a worker opens, and how."""
-
-    path: str
-    axes: str | None
-    channel: int | None
-
-
-class _Weights(NamedTuple):
-    """Which model a worker loads."""
-
-    source: str
-    device: str
-    precision: str
 
 
 def _as_source(name_or_path: str | Path) -> str:
@@ -348,57 +334,3 @@ def _errors_named() -> Iterator[None]:
             f"a worker failed ({error}); install the same versions of napari-promptable and "
             "distributed on all computers, and look at the worker's log"
         ) from error
-
-
-# on the workers
-
-
-def _embed_on_worker(
-    index: Index, image: _ImageSource, cache_path: str, max_bytes: int | None, weights: _Weights
-) -> tuple[Index, bool]:
-    """Encode one plane into the store."""
-    opened = _kept(_open_image, *image)
-    model = _kept(_load_model, weights.source, weights.device, weights.precision)
-    planes = opened.planes
-    [done] = embed_planes(
-        model,
-        model.model_id,
-        lambda index: np.asarray(opened.data[planes.region(index)]),
-        [index],
-        EmbeddingStore(cache_path, max_bytes=max_bytes),
-    )
-    return done
-
-
-def _encode_on_worker(
-    rgb: npt.NDArray[np.uint8], weights: _Weights
-) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-    """Encode one plane; an embedding as plain values, its channels last."""
-    model = _kept(_load_model, weights.source, weights.device, weights.precision)
-    embedding = model.encode(rgb, (0, 255))
-    sizes = {
-        name: getattr(embedding, name)
-        for name in ("original_size", "input_size", "model_id", "low_res_size", "low_res_valid")
-    }
-    return np.moveaxis(embedding.features, 0, -1), sizes
-
-
-def _kept(load: Callable[..., Any], source: str, *options: Any) -> Any:
-    """Load a file once per process and version of the file."""
-    changed = os.stat(source).st_mtime_ns if os.path.exists(source) else None
-    with _loading:
-        return load(source, changed, *options)
-
-
-@lru_cache(maxsize=1)
-def _open_image(
-    path: str, _changed: int | None, axes: str | None, channel: int | None
-) -> ImageFile:
-    return open_channel(path, axes, channel)
-
-
-@lru_cache(maxsize=1)
-def _load_model(source: str, _changed: int | None, device: str, precision: str) -> Any:
-    from napari_promptable.predict.load_model import load_model
-
-    return load_model(source, device=device, precision=precision)

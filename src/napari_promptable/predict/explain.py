@@ -20,13 +20,14 @@ from napari_promptable.models.recording import count_blocks, record_decoder
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.answers import answer_at_best_zoom
+from napari_promptable.predict.checks import check_prompts
 from napari_promptable.predict.click_by_click import answer_prompts
 from napari_promptable.predict.decoding import decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.explanation import AttentionStep, Explanation, FloatArray
 from napari_promptable.predict.frames import Frame, FramePrompts
 from napari_promptable.predict.prediction import Prediction
-from napari_promptable.predict.predictor import PromptableModel, check_prompts, wanted_masks
+from napari_promptable.predict.predictor import PromptableModel, wanted_masks
 from napari_promptable.prompts import PlanePrompts, PromptSet
 
 _OUTPUT_TOKENS = ("IoU", "mask 0", "mask 1", "mask 2", "mask 3")

@@ -27,6 +27,7 @@ from napari_promptable.models.prompt_encoder import (
 )
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.encoding import encode_pixels
 from napari_promptable.predict.tiling import Pyramid, Tile, choose_tiles
 from napari_promptable.predict.upsampling import (
     split_positions,
@@ -338,25 +339,3 @@ def _estimate_size(
     on_device = torch.from_numpy(features).to(sam.device)
     sizes = [sam.size_head.estimate_at(on_device, row, column) for column, row in cells]
     return float(np.mean(sizes))
-
-
-@torch.inference_mode()
-def encode_pixels(sam: Sam, pixels: npt.NDArray[np.uint8]) -> FloatArray:
-    """Encode an image at the network's input size.
-
-    Parameters
-    ----------
-    sam : Sam
-        The network.
-    pixels : ndarray of uint8, shape (h, w, 3)
-        RGB.
-
-    Returns
-    -------
-    ndarray of float32, shape (C, rows, columns)
-        Image embedding; in memory the channels of a cell lie together, for the decoder.
-    """
-    batch = torch.from_numpy(pixels.copy()).to(sam.device).permute(2, 0, 1)[None].float()
-    embedding = sam.encode(batch).float().cpu()
-    features: FloatArray = embedding.contiguous(memory_format=torch.channels_last)[0].numpy()
-    return features

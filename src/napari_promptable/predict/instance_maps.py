@@ -25,7 +25,7 @@ def predict_instance_maps(sam: Sam, features: FloatArray, size: tuple[int, int])
     sam : Sam
         A network with an instance head.
     features : ndarray of float32, shape (C, rows, columns)
-        Image embedding of the frame, see `napari_promptable.predict.frames.encode_pixels`.
+        Image embedding of the frame, see `napari_promptable.predict.encoding.encode_pixels`.
     size : (int, int)
         Height H and width W of the frame in input pixels; the rest is padding.
 

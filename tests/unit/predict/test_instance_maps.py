@@ -5,7 +5,7 @@ import torch
 from napari_promptable.errors import UnknownModelError
 from napari_promptable.models.architectures import build_sam
 from napari_promptable.models.sam import Sam
-from napari_promptable.predict.frames import encode_pixels
+from napari_promptable.predict.encoding import encode_pixels
 from napari_promptable.predict.instance_maps import predict_diameters, predict_instance_maps
 
 SIZE = (300, 261)

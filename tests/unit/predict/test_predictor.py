@@ -27,9 +27,8 @@ from napari_promptable.predict.predictor import (
     encode_image,
     predict_many,
     predict_masks,
-    segment_boxes,
-    segment_points,
 )
+from napari_promptable.predict.segment_each import segment_boxes, segment_points
 from napari_promptable.prompts import PromptSet
 
 SHAPE = (64, 80)
@@ -366,7 +365,7 @@ def test_each_box_becomes_a_label(
             predictions.append(Prediction(mask, np.array([confidence]), mask.astype(float)))
         return predictions
 
-    monkeypatch.setattr("napari_promptable.predict.predictor.predict_many", predict_boxes)
+    monkeypatch.setattr("napari_promptable.predict.segment_each.predict_many", predict_boxes)
     boxes = [[0, 0, 9, 9], [5, 5, 14, 14], [12, 12, 20, 20]]
     labels = segment_boxes(random_tiny_model, make_image(*SHAPE), boxes)
     assert (labels.shape, labels.dtype) == (SHAPE, np.int32)
@@ -411,7 +410,7 @@ def test_points_are_segmented_as_by_predict_masks(
         is_on_top = answer.masks[answer.best] & (iou > highest)
         expected[is_on_top], highest[is_on_top] = number, iou
     for at_once in (16, 2, 1):
-        monkeypatch.setattr("napari_promptable.predict.predictor._NUM_AT_ONCE", at_once)
+        monkeypatch.setattr("napari_promptable.predict.segment_each._NUM_AT_ONCE", at_once)
         labels = segment_points(random_tiny_model, image, points, one_part=False)
         assert labels.dtype == np.int32
         assert (labels != expected).mean() < 1e-3

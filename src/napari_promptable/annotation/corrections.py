@@ -1,0 +1,56 @@
+"""Masks that clicks correct, which no tool layer shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from napari_promptable.annotation.labels import ObjectLabels
+from napari_promptable.annotation.prompt_edits import PromptsByPlane
+from napari_promptable.planes import Index
+from napari_promptable.prompts import PlanePrompts
+
+
+def with_masks(
+    planes: PromptsByPlane, former: PromptsByPlane, labels: ObjectLabels, object_id: int
+) -> dict[Index, PlanePrompts]:
+    """Add the masks that are being corrected to prompts from tool layers.
+
+    Parameters
+    ----------
+    planes : dict of Index to PlanePrompts
+        An object's prompts as the tool layers show them.
+    former : dict of Index to PlanePrompts
+        Its prompts so far. A mask among them stays, unless it came from propagation and the
+        clicks on it are gone.
+    labels : ObjectLabels
+        The committed objects.
+    object_id : int
+        The object.
+
+    Returns
+    -------
+    dict of Index to PlanePrompts
+        The first clicks on a plane that was propagated have its mask.
+    """
+    kept = {
+        index: prompts if index in former else _as_correction(index, prompts, labels, object_id)
+        for index, prompts in planes.items()
+    }
+    for index, before in former.items():
+        if before.mask is not None and (
+            index in planes or not labels.records.is_propagated(object_id, index)
+        ):
+            others = kept.get(index, PlanePrompts(one_part=before.one_part))
+            kept[index] = replace(others, mask=before.mask)
+    return kept
+
+
+def _as_correction(
+    index: Index, prompts: PlanePrompts, labels: ObjectLabels, object_id: int
+) -> PlanePrompts:
+    """Add the propagated mask to the first clicks on a plane; a box starts afresh."""
+    is_propagated = labels.records.is_propagated(object_id, index)
+    if prompts.num_regions or prompts.is_empty or not is_propagated:
+        return prompts
+    mask = labels.mask_of(object_id, index)
+    return replace(prompts, mask=mask) if mask.any() else prompts
