@@ -77,7 +77,9 @@ class PromptController:
         self._viewer: ViewerModel = unwrap(viewer)
         self._is_closed = False
         self._guard = CanvasGuard(self._viewer)
-        self.workspace = workspace = Workspace(self._viewer, self._make_keys())
+        self._keys = self._make_keys()
+        self._keys.bind_viewer(self._viewer)
+        self.workspace = workspace = Workspace(self._viewer, self._keys)
         self._pointer = PointerWatch(self._viewer, workspace.locate)
         offers = Offers(self._viewer, workspace)
         self.panel = panel = Panel(
@@ -154,6 +156,7 @@ class PromptController:
         self.autosave.close()
         self.object_view.close()
         self.workspace.close()
+        self._keys.unbind(self._viewer)
         self._guard.close()
 
     # the panel
@@ -179,6 +182,7 @@ class PromptController:
         panel, actions = self.panel.object, self.actions
         panel.object_selected.connect(actions.select_object)
         panel.tool_requested.connect(actions.activate_tool)
+        panel.tool_requested.connect(lambda _: self.display.show_tool())
         panel.new_object_requested.connect(actions.new_object)
         panel.segment_requested.connect(actions.segment)
         panel.live_changed.connect(actions.set_live)
@@ -273,7 +277,7 @@ class PromptController:
         session, display, live = job.session, self.display, self.scheduler.live
         connections: tuple[tuple[Any, Any], ...] = (
             (job.layers.edits.edited, live.read_prompts),
-            (job.layers.tool_changed, self.panel.object.set_tool),
+            (job.layers.tool.changed, display.follow_tool),
             (job.layers.edits.refused, display.say),
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
@@ -306,6 +310,7 @@ class PromptController:
         job = self.workspace.job
         self._connect_job(former, is_on=False)
         self._connect_job(job, is_on=True)
+        self.display.show_tool()
         self.autosave.follow(job)
         self.recovery.look()
         self.choices.note_details()

@@ -79,6 +79,18 @@ class Display:
         self._review.show()
         self.refresh()
 
+    def show_tool(self) -> None:
+        """Light the button of the active tool, or none."""
+        job = self._workspace.job
+        self._panel.object.set_tool("" if job is None else job.layers.tool.active)
+
+    def follow_tool(self, tool: str) -> None:
+        """Show the active tool, and how to bring it back if there is none."""
+        self.show_tool()
+        if not tool:
+            self._note = ""
+        self.refresh()
+
     # the status
 
     def show_work(self, text: str) -> None:
@@ -110,7 +122,8 @@ class Display:
         """Show the candidates, which buttons work, and the next step."""
         if self._is_closed:
             return
-        session, index = self._workspace.session, self._workspace.visible_index()
+        job, session = self._workspace.job, self._workspace.session
+        index = self._workspace.visible_index()
         self._show_candidates(index)
         self._object_view.cover_previewed()
         self._panel.object.set_possible(
@@ -124,6 +137,7 @@ class Display:
             has_image=self._workspace.image is not None,
             is_busy=self._scheduler.is_busy,
             is_live=self._scheduler.live.is_live,
+            has_tool=job is not None and bool(job.layers.tool.active),
         )
         self._panel.status.set_status(self._note or next_step, self._details)
 

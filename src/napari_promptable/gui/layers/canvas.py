@@ -21,8 +21,12 @@ Place = tuple[Index, npt.NDArray[np.floating]]
 """A plane and a position, (row, col), on it."""
 
 
+_OF_OUR_LAYERS = ("Control-Z", "Control-Shift-Z")
+"""Keys that undo something else wherever another layer is active."""
+
+
 class LayerKeys:
-    """Keys that work while one of our layers is active.
+    """Keys on our layers, and on the viewer for whenever no layer uses them itself.
 
     Parameters
     ----------
@@ -33,15 +37,19 @@ class LayerKeys:
     def __init__(self, actions: Mapping[str, Callable[[Any], None]]) -> None:
         self._actions = actions
 
-    def bind(self, layer: Layer, leave: Collection[str] = ()) -> None:
+    def bind(self, layer: Layer | ViewerModel, leave: Collection[str] = ()) -> None:
         """Bind our keys, except some and except the ones that are bound on this layer."""
         taken = {*leave, *(str(key) for key in layer.keymap)}
         for key, action in self._actions.items():
             if key not in taken:
                 layer.bind_key(key, action)
 
-    def unbind(self, layer: Layer) -> None:
-        """Remove our keys from a layer."""
+    def bind_viewer(self, viewer: ViewerModel) -> None:
+        """Bind our keys where nobody else uses them: the active layer's keys come first."""
+        self.bind(viewer, leave={*_OF_OUR_LAYERS, *map(str, viewer.class_keymap)})
+
+    def unbind(self, layer: Layer | ViewerModel) -> None:
+        """Remove our keys from a layer or the viewer."""
         for key, action in list(layer.keymap.items()):
             if action in self._actions.values():
                 layer.bind_key(key, None)

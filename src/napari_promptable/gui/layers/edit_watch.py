@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from qtpy.QtCore import QTimer
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     POSITIVE,
+    camera_of,
     drop_orphaned_features,
     next_click,
     set_next_click,
@@ -28,6 +30,7 @@ CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
 DREW_LINE = "Lines and paths are no prompts. Draw a box, an ellipse or an outline."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
 
+_MIN_BOX_PX = 3  # on the screen; less is a click
 _COMPLETE = (None, "added", "changed", "removed")  # actions after which prompts are complete
 
 
@@ -49,10 +52,13 @@ class EditWatch:
         Emitted when the user added, moved, changed or removed prompts.
     refused : psygnal.Signal
         Emits a sentence about what the user drew that cannot be a prompt.
+    clicked : psygnal.Signal
+        Emits the world position of a click with the box tool.
     """
 
     edited = Signal()
     refused = Signal(str)
+    clicked = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image, planes: PlaneAxes) -> None:
         self._viewer, self._image, self._planes = viewer, image, planes
@@ -127,9 +133,30 @@ class EditWatch:
         """Say what is no prompt among new shapes, then report the edit."""
         drop_orphaned_features(event.source)
         is_new = event.action == "added" and not self._is_silent and event.source.nshapes > 0
+        if is_new and self._is_tiny(event.source):
+            # napari is not done with the new shape
+            QTimer.singleShot(0, partial(self._make_click, event.source))
+            return
         if is_new and str(event.source.shape_type[-1]) in ("line", "path"):
             self.refused.emit(DREW_LINE)
         self.report(event)
+
+    def _is_tiny(self, boxes: Shapes) -> bool:
+        """Whether the newest shape is a box that a click with the box tool left behind."""
+        if boxes.nshapes == 0 or boxes.shape_type[-1] != "rectangle":
+            return False
+        corners = np.array([boxes.data_to_world(corner) for corner in boxes.data[-1]])
+        extent = np.ptp(corners, axis=0).max() * camera_of(self._viewer).zoom
+        return bool(extent < _MIN_BOX_PX)
+
+    def _make_click(self, boxes: Shapes) -> None:
+        """Remove the tiny box, and report a click where its drawing began."""
+        if self._is_tiny(boxes):
+            position = np.asarray(boxes.data_to_world(boxes.data[-1][0]))
+            with self.silence():
+                boxes.selected_data = {boxes.nshapes - 1}
+                boxes.remove_selected()
+            self.clicked.emit(position)
 
     def _follow_features(self, event: Any) -> None:
         """Show signs that the user changed in the feature table, then report the edit."""

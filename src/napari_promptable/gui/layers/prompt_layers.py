@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from psygnal import Signal
 
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
@@ -26,16 +27,10 @@ from napari_promptable.gui.layers.edit_watch import IN_3D, EditWatch
 from napari_promptable.gui.layers.following import Following
 from napari_promptable.gui.layers.preview import Preview
 from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
+from napari_promptable.gui.layers.tools import BOX_MODES, POINTS_MODE, ToolWatch
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
-
-_MODES = {
-    "positive": "add",
-    "negative": "add",
-    "box": "add_rectangle",
-    "outline": "add_polygon_lasso",
-}
 
 
 class PromptLayers:
@@ -56,11 +51,9 @@ class PromptLayers:
     ----------
     edits : EditWatch
         Reports the user's edits.
-    tool_changed : psygnal.Signal
-        Emits the name of the tool that became active.
+    tool : ToolWatch
+        Knows which tool is active.
     """
-
-    tool_changed = Signal(str)
 
     def __init__(
         self,
@@ -77,6 +70,8 @@ class PromptLayers:
         self.points: Points | None = None
         self.boxes: Shapes | None = None
         self.edits = EditWatch(viewer, image, planes)
+        self.edits.clicked.connect(self._add_click)
+        self.tool = ToolWatch(viewer, lambda: (self.points, self.boxes))
         self._preview = Preview(viewer, image, planes, self._add)
         self._following = Following(image, lambda _: self._layers())
         viewer.layers.events.removed.connect(self._forget_removed)
@@ -90,10 +85,12 @@ class PromptLayers:
             self.boxes = make_boxes_layer(self.image, self.planes, self._object_id)
             self._add(self.boxes)
             self.edits.watch_boxes(self.boxes)
+            self.tool.follow(self.boxes)
         if self.points is None:
             self.points = make_points_layer(self.image, self.planes, self._object_id)
             self._add(self.points)
             self.edits.watch_points(self.points)
+            self.tool.follow(self.points)
 
     def _add(self, layer: Layer) -> None:
         self._viewer.add_layer(layer)
@@ -103,6 +100,7 @@ class PromptLayers:
         """Remove our layers and callbacks from the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         self._following.close()
+        self.tool.close()
         layers = self._layers()
         self.points = self.boxes = None
         self._preview.close()
@@ -148,7 +146,13 @@ class PromptLayers:
             write_layers(self.points, self.boxes, self.planes, object_id, prompts)
             if is_other and self.points is not None and next_click(self.points) == NEGATIVE:
                 set_next_click(self.points, POSITIVE)
-                self.tool_changed.emit(POSITIVE)
+                self.tool.update()
+
+    def _add_click(self, world: npt.NDArray[np.floating]) -> None:
+        """Add a click at a world position."""
+        self.ensure_layers()
+        assert self.points is not None
+        self.points.add(self.points.world_to_data(world))
 
     def set_refined(self, candidate: int | None) -> None:
         """Record with future clicks which candidate they correct."""
@@ -171,11 +175,14 @@ class PromptLayers:
                 set_next_click(self.points, name)
         layer = self.points if is_click else self.boxes
         self._viewer.layers.selection.active = layer
-        layer.mode = _MODES[name]
-        self.tool_changed.emit(name)
+        layer.mode = POINTS_MODE if is_click else BOX_MODES[name]
+        self.tool.update()
 
     def toggle_sign(self) -> None:
-        """Switch the next click between positive and negative."""
+        """Switch the next click between + and −, or bring back the tool if none is active."""
+        if not self.tool.active:
+            self.activate_tool(self.tool.latest)
+            return
         is_negative = self.points is not None and next_click(self.points) == NEGATIVE
         self.activate_tool(POSITIVE if is_negative else NEGATIVE)
 

@@ -75,13 +75,13 @@ class CurrentObjectPanel(QWidget):
 
     def _make_tools(self) -> QHBoxLayout:
         self._tools: dict[str, QPushButton] = {}
-        group = QButtonGroup(self)
+        self._tool_group = QButtonGroup(self)
         for name, (text, tooltip) in TOOLS.items():
             button = make_button(text, f"tool_{name}", tooltip)
             button.setCheckable(True)
             button.setStyleSheet(_TOOL_STYLE)
             button.clicked.connect(lambda _=False, name=name: self.tool_requested.emit(name))
-            group.addButton(button)
+            self._tool_group.addButton(button)
             self._tools[name] = button
         return row_of(*self._tools.values())
 
@@ -139,8 +139,11 @@ class CurrentObjectPanel(QWidget):
         self._id.blockSignals(False)
 
     def set_tool(self, name: str) -> None:
-        """Show which tool is active."""
-        self._tools[name].setChecked(True)
+        """Show which tool is active; none for an empty name."""
+        self._tool_group.setExclusive(False)
+        for each, button in self._tools.items():
+            button.setChecked(each == name)
+        self._tool_group.setExclusive(True)
 
     def set_possible(self, *, commit: bool, undo: bool, redo: bool) -> None:
         """Enable the buttons that would do something."""

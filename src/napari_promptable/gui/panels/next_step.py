@@ -7,6 +7,7 @@ from napari_promptable.planes import Index
 
 NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable segmentation."
 NO_PLANE = "Show a slice of the image in 2D (square button below the layer list) to segment it."
+NO_TOOL = "Clicks now go to another layer or mode. Press T or a tool button to add prompts."
 START = "Click inside an object, or drag a box."
 ABSENT = "Not on this slice. If it is, press T and click inside it."
 ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
@@ -24,6 +25,7 @@ def describe_next_step(
     has_image: bool,
     is_busy: bool,
     is_live: bool,
+    has_tool: bool,
 ) -> str:
     """Say what to do next.
 
@@ -39,6 +41,8 @@ def describe_next_step(
         Whether something is being computed.
     is_live : bool
         Whether prompts are answered without being asked to.
+    has_tool : bool
+        Whether the next click is a prompt.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def describe_next_step(
         return NO_IMAGE
     if session is None or index is None:
         return NO_PLANE
+    if not has_tool:
+        return NO_TOOL
     prompts = session.prompts.of_current.get(index)
     if prompts is None:
         return ELSEWHERE if session.answers.answered else START
