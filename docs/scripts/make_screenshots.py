@@ -40,7 +40,7 @@ FOLDER = Path(__file__).parents[1] / "images"
 WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
 MAX_BYTES = 250_000
 NUM_DOUBTFUL = 8  # slices to look at until the object is on one
-VOLUME_SLICE = 74  # of the stack; several nuclei are near their middle
+VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
 _PATIENCE_S = 180
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
@@ -353,10 +353,10 @@ def main() -> None:
     show_boxes_to_objects(screen)
     show_window(screen)
     screen.viewer.close()
-    screen = open_screen("nuclei_stack", 60)
+    screen = open_screen("nuclear_envelopes", 300)
     show_stack(screen)
     screen.viewer.close()
-    screen = open_screen("nuclei_stack", 60)
+    screen = open_screen("nuclear_envelopes", 300)
     screen.viewer.dims.set_current_step(0, VOLUME_SLICE)
     screen.wait()
     show_volume(screen)

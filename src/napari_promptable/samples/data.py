@@ -18,6 +18,7 @@ from napari_promptable.transforms import contrast_limits_of
 SAMPLES = {
     "fluorescence_nuclei": ("Fluorescence nuclei", "CC0-1.0", "BBBC038 (dsb2018)"),
     "phase_contrast_cells": ("Phase contrast cells", "MIT", "Usiigaci"),
+    "nuclear_envelopes": ("Nuclear envelopes", "CC-BY-4.0", "NEUBIAS training resources"),
     "nuclei_stack": ("Nuclei stack", "MIT", "PlantSeg"),
 }
 """Title, licence and source of each sample, by name."""
@@ -67,6 +68,11 @@ def load_phase_contrast_cells() -> list[LayerData]:
     return _load("phase_contrast_cells")
 
 
+def load_nuclear_envelopes() -> list[LayerData]:
+    """Nuclei in a fly embryo, (10, 224, 305) uint8 in ZYX, as napari layer data."""
+    return _load("nuclear_envelopes")
+
+
 def load_nuclei_stack() -> list[LayerData]:
     """Nuclei of a plant ovule, (100, 100, 100) uint8 in ZYX, as napari layer data."""
     return _load("nuclei_stack")
@@ -78,6 +84,7 @@ def _load(name: str) -> list[LayerData]:
     options = {
         "name": title,
         "contrast_limits": contrast_limits_of(image),  # the nuclei would be almost black
+        "axis_labels": tuple("zyx"[-image.ndim :]),
         "metadata": {"licence": licence, "source": source},
     }
     return [(image, options, "image")]

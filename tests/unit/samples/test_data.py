@@ -10,8 +10,9 @@ from napari_promptable.samples.data import SAMPLES, WITH_PROMPTS, sample_labels,
 def test_samples_are_small_images_with_labels_and_licence(name) -> None:
     [(image, options, kind)] = getattr(sample_data, f"load_{name}")()
     labels = sample_labels(name)
+    assert options["axis_labels"] == (("y", "x") if image.ndim == 2 else ("z", "y", "x"))
     assert kind == "image"
-    assert options["metadata"]["licence"] in ("CC0-1.0", "MIT")
+    assert options["metadata"]["licence"] in ("CC0-1.0", "MIT", "CC-BY-4.0")
     assert labels.shape == image.shape
     assert labels.max() >= 10
     assert sample_data.sample_path(name).stat().st_size <= 1_000_000

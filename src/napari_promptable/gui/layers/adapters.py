@@ -20,7 +20,7 @@ SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
 # tell apart; the symbol differs as well.
 _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
-_BOX_COLOR = "#F0E442"
+_BOX_COLOR = "#E66100"  # neither light nor dark: it shows on both
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 
