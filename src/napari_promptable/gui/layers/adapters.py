@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_promptable.gui.layers.following import transform_of
 from napari_promptable.gui.layers.object_colors import make_colormap
@@ -146,6 +147,11 @@ def next_click(layer: Points) -> str:
     return str(layer.feature_defaults["label"].iloc[0])
 
 
+def next_refined(layer: Points) -> int:
+    """Return the code of the candidate that the next click corrects, see `refines_code`."""
+    return int(layer.feature_defaults["refines"].iloc[0])
+
+
 def set_default_features(layer: Points | Shapes, **features: Any) -> None:
     """Set features of future prompts."""
     layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), **features}
@@ -153,10 +159,13 @@ def set_default_features(layer: Points | Shapes, **features: Any) -> None:
 
 def show_signs(layer: Points) -> None:
     """Give every click the symbol and colour of its sign."""
-    labels = [str(label) for label in layer.features["label"]]
-    if labels:
-        layer.symbol = [SYMBOLS.get(label, SYMBOLS[POSITIVE]) for label in labels]
-        layer.face_color = [_COLORS.get(label, _COLORS[POSITIVE]) for label in labels]
+    signs = [NEGATIVE if label == NEGATIVE else POSITIVE for label in layer.features["label"]]
+    symbols = [SYMBOLS[sign] for sign in signs]
+    if symbols != [str(symbol) for symbol in layer.symbol]:
+        layer.symbol = symbols
+    colors = transform_color([_COLORS[sign] for sign in signs]) if signs else layer.face_color
+    if not np.allclose(colors, layer.face_color):  # napari draws all points again
+        layer.face_color = colors
 
 
 def refines_code(candidate: int | None) -> int:

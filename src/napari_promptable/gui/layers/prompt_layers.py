@@ -17,6 +17,7 @@ from napari_promptable.gui.layers.adapters import (
     make_boxes_layer,
     make_points_layer,
     next_click,
+    next_refined,
     refines_code,
     set_default_features,
     set_next_click,
@@ -156,9 +157,10 @@ class PromptLayers:
 
     def set_refined(self, candidate: int | None) -> None:
         """Record with future clicks which candidate they correct."""
-        if self.points is not None:
+        code = refines_code(candidate)
+        if self.points is not None and next_refined(self.points) != code:
             with self.edits.silence():
-                set_default_features(self.points, refines=refines_code(candidate))
+                set_default_features(self.points, refines=code)
 
     # tools
 
