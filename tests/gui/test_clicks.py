@@ -123,6 +123,8 @@ def test_moved_and_deleted_points_are_asked_anew(open_plugin, make_disks) -> Non
     assert len(user.points.data) == 0
     assert not user.preview_mask.any()
     assert not user.control("commit").isEnabled()
+    assert user.status.startswith("Clicks now go to another layer or mode")
+    user.push("tool_positive")
     assert user.status.startswith("Click inside")
 
 
