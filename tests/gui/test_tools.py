@@ -36,7 +36,8 @@ def test_nothing_is_lit_in_3d_or_without_an_image(open_plugin, make_disks) -> No
     user = open_plugin(make_disks((5, 60, 80), [(2, 20, 24)]).image)
     user.viewer.dims.ndisplay = 3
     assert lit(user) == []
-    user.push("tool_box")
+    assert not any(user.control(tool).isEnabled() for tool in TOOLS)
+    user.press("T", wait=False)
     assert lit(user) == []
     user.viewer.dims.ndisplay = 2
     user.push("tool_box")
@@ -44,8 +45,7 @@ def test_nothing_is_lit_in_3d_or_without_an_image(open_plugin, make_disks) -> No
     user.viewer.layers.remove(user.image)
     user.wait_for(lambda: user.workspace.job is None)
     assert lit(user) == []
-    user.push("tool_box")
-    assert lit(user) == []
+    assert not any(user.control(tool).isEnabled() for tool in TOOLS)
 
 
 def test_t_brings_the_tool_back_and_then_switches(open_plugin, make_disks) -> None:

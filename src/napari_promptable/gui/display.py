@@ -127,6 +127,7 @@ class Display:
         self._show_candidates(index)
         self._object_view.cover_previewed()
         self._panel.object.set_possible(
+            prompt=job is not None and not job.layers.edits.is_in_3d,
             commit=session is not None and bool(session.answers.answered),
             undo=session is not None and session.history.can_undo,
             redo=session is not None and session.history.can_redo,

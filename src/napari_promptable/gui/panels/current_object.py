@@ -145,8 +145,10 @@ class CurrentObjectPanel(QWidget):
             button.setChecked(each == name)
         self._tool_group.setExclusive(True)
 
-    def set_possible(self, *, commit: bool, undo: bool, redo: bool) -> None:
+    def set_possible(self, *, prompt: bool, commit: bool, undo: bool, redo: bool) -> None:
         """Enable the buttons that would do something."""
+        for tool in self._tools.values():
+            tool.setEnabled(prompt)
         self._commit.setEnabled(commit)
         self._undo.setEnabled(undo)
         self._redo.setEnabled(redo)
