@@ -67,6 +67,20 @@ def test_the_dock_widget_opens_without_torch() -> None:
     assert find_loaded(f"{PACKAGE}.gui.widget", {"torch"}) == ""
 
 
+@pytest.mark.gui
+def test_opening_the_dock_widget_imports_nothing_large() -> None:
+    code = (
+        "import sys; from napari import Viewer; import napari.layers; before = {*sys.modules}; "
+        "import napari_promptable.gui.widget; new = {*sys.modules} - before; "
+        "large = {'scipy', 'skimage', 'pandas', 'torch'}; "
+        "print(*large & {name.split('.')[0] for name in new})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
 def test_importing_the_package_leaves_the_environment_alone() -> None:
     code = (
         "import os; before = dict(os.environ); import napari_promptable.predict.predictor; "

@@ -1,4 +1,7 @@
-"""Measuring and converting masks (numpy only)."""
+"""Measuring and converting masks (numpy only).
+
+scipy and scikit-image are imported where they are used: a dock widget opens without them.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage.draw import polygon2mask
-from skimage.transform import resize
 
 from napari_promptable.errors import PromptError
 
@@ -129,6 +129,8 @@ def interior_point_yx(mask: BoolArray) -> FloatArray:
     PromptError
         If the mask is empty.
     """
+    from scipy import ndimage
+
     top, left, bottom, right = mask_to_box_yxyx(mask).astype(int)
     inside = np.pad(mask[top : bottom + 1, left : right + 1], 1)
     distance = ndimage.distance_transform_edt(inside)
@@ -160,6 +162,8 @@ def keep_clicked_part(
     ndarray of bool, shape (H, W)
         Without holes smaller than 1 % of the object.
     """
+    from scipy import ndimage
+
     region = mask_region(mask)
     if region is None:
         return mask
@@ -180,6 +184,8 @@ def _fill_small_holes(
     crop: BoolArray, region: tuple[slice, slice], open_yx: npt.NDArray[np.floating]
 ) -> BoolArray:
     """Fill the holes of a cropped mask that are small and hold none of the points."""
+    from scipy import ndimage
+
     holes = ndimage.binary_fill_holes(crop)
     limit = _SMALL_HOLE * np.count_nonzero(holes)
     holes &= ~crop
@@ -231,6 +237,8 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
 
 def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
     """Distance in pixels to the outline, positive inside; the image ends at its border."""
+    from scipy import ndimage
+
     padded = np.pad(mask, 1)
     inside = ndimage.distance_transform_edt(padded)
     outside = ndimage.distance_transform_edt(~padded)
@@ -253,6 +261,8 @@ def polygon_to_mask(vertices_yx: npt.ArrayLike, shape: tuple[int, int]) -> BoolA
     ndarray of bool, shape (H, W)
         True inside.
     """
+    from skimage.draw import polygon2mask
+
     mask: BoolArray = polygon2mask(shape, np.asarray(vertices_yx, float))
     return mask
 
@@ -337,6 +347,8 @@ def mask_to_logits(
         +6 inside, −6 outside and on the padding, in between where the mask covers part of a
         cell.
     """
+    from skimage.transform import resize
+
     share = resize(mask.astype(np.float32), valid_size, order=1, anti_aliasing=True)
     logits = np.full(low_res_size, -_CERTAIN_LOGIT, np.float32)
     logits[: valid_size[0], : valid_size[1]] = _CERTAIN_LOGIT * (2 * share - 1)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
-from scipy import ndimage
 
 from napari_promptable.annotation.history import Change
 from napari_promptable.annotation.patches import (
@@ -360,6 +359,8 @@ def find_extents(plane: Any) -> dict[int, Extent]:
     pixels = np.asarray(plane)
     if not pixels.any():
         return {}
+    from scipy import ndimage  # a dock widget opens without it
+
     ids, numbers = np.unique(pixels, return_inverse=True)
     places = ndimage.find_objects(numbers.reshape(pixels.shape) + 1)
     return {

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_promptable.masks import BoolArray, FloatArray, mask_region
 from napari_promptable.predict.embeddings import ImageEmbedding
@@ -43,6 +42,8 @@ class Appearance:
 
 
 def _smooth(image: npt.NDArray[np.uint8]) -> FloatArray:
+    from scipy import ndimage  # a dock widget opens without it
+
     smooth: FloatArray = ndimage.gaussian_filter(
         image.astype(np.float32), (_SMOOTHING, _SMOOTHING, 0)
     )
@@ -68,6 +69,8 @@ def appearance_of(embedding: ImageEmbedding, mask: BoolArray) -> Appearance | No
     window = _window(mask, _RING[1])
     if embedding.image is None or window is None:
         return None
+    from scipy import ndimage  # a dock widget opens without it
+
     inside = mask[window]
     near, far = (ndimage.binary_dilation(inside, iterations=reach) for reach in _RING)
     ring = far & ~near
@@ -106,6 +109,8 @@ def follow_appearance(
     reach = max(1, round(_MARGIN * float(np.sqrt(np.count_nonzero(mask)))))
     window = _window(mask, reach)
     assert window is not None
+    from scipy import ndimage  # a dock widget opens without it
+
     near = ndimage.binary_dilation(mask[window], iterations=reach)
     found = np.zeros_like(mask)
     found[window] = near & appearance.find_similar(embedding.image[window])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.propagation.settings import SplitPolicy
@@ -25,6 +24,8 @@ def split_mask(mask: BoolArray) -> list[BoolArray]:
     list of ndarray of bool, shape (H, W)
         The parts, the largest first, without specks; the mask itself if it is empty.
     """
+    from scipy import ndimage  # a dock widget opens without it
+
     region = mask_region(mask)
     if region is None:
         return [mask]
