@@ -93,6 +93,25 @@ def test_messages_leave_the_status_line_as_it_is(qtbot) -> None:
         assert line.text() == line.toolTip() == message
 
 
+def test_both_lines_of_the_status_are_in_sight(open_plugin, make_disks) -> None:
+    line = open_plugin(make_disks().image).control("status")
+    metrics, text = line.fontMetrics(), "gjpqy"
+    while metrics.horizontalAdvance(text) < 1.2 * line.width():
+        text += " gjpqy"
+    line.setText(text)
+    height = line.heightForWidth(line.width())
+    line.setFixedSize(line.width(), height + 40)  # more room, so that nothing can be cut
+    image = line.grab().toImage()
+    ground = image.pixel(image.width() - 1, image.height() - 1)
+    scale = image.height() / line.height()
+    inked = [
+        row
+        for row in range(image.height())
+        if any(image.pixel(column, row) != ground for column in range(image.width()))
+    ]
+    assert height / 2 < inked[-1] / scale < height
+
+
 def test_an_answer_leaves_the_panel_as_wide_as_it_was(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin(disks.image)

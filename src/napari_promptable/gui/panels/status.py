@@ -10,6 +10,7 @@ from napari_promptable.gui.panels.controls import column_in, make_button, name_w
 
 _PATIENCE_MS = 300  # before work is worth a moving bar
 _NUM_LINES = 2
+_DESCENDERS = 1  # px that the last line needs below its own height
 
 
 class StatusLine(QElidingLabel):
@@ -24,7 +25,7 @@ class StatusLine(QElidingLabel):
 
     def heightForWidth(self, _width: int) -> int:  # noqa: N802
         """Return the height of all lines; a long message does not move what is above."""
-        return _NUM_LINES * int(self.fontMetrics().lineSpacing())
+        return _NUM_LINES * int(self.fontMetrics().lineSpacing()) + _DESCENDERS
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return no width of its own; a long word does not widen the panel."""
