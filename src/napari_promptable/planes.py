@@ -261,6 +261,11 @@ class PlaneSource:
     planes: PlaneAxes
     channel: Channel | None
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether pixels are loaded or computed at each access, as by zarr and dask."""
+        return not isinstance(self.data, np.ndarray)
+
     def read(self, index: Index) -> npt.NDArray[np.generic]:
         """Read one plane; see `read_plane`."""
         return read_plane(self.data, self.planes, index, self.channel)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -187,6 +188,16 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         super().__init__(max_bytes)
         self.store = store
         self._keys: dict[str, str] = {}
+        self._names: dict[Hashable, str] = {}
+
+    def find_named(self, name: Hashable) -> ImageEmbedding | None:
+        """Return the embedding to which `embed` gave this name; None if it is not in memory."""
+        key = self._names.get(name)
+        return None if key is None else self.find(key)
+
+    def forget_names(self) -> None:
+        """Drop all names, also of planes that threads are encoding now: pixels have changed."""
+        self._names = {}
 
     def embed(
         self,
@@ -195,6 +206,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         plane: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
+        name: Hashable = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> ImageEmbedding:
         """Take a plane's embedding from memory, else from the store, else encode the plane.
@@ -207,6 +219,8 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
             Which weights it has.
         plane, contrast_limits, is_cancelled
             As in `encode_image`.
+        name : hashable, optional
+            Lets `find_named` find the embedding without the pixels, until `forget_names`.
 
         Returns
         -------
@@ -221,19 +235,29 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         CancelledError, ImageFormatError
             As in `encode_image`.
         """
+        names = self._names
         as_given = _hash(plane, (contrast_limits, model_id))
         key = self._keys.get(as_given)  # spares finding the contrast at every click
         embedding = None if key is None else self.find(key)
-        if embedding is not None:
-            return embedding
-        rgb = to_rgb8(plane, contrast_limits)
-        key = self._keys[as_given] = plane_key(rgb, model_id)
+        if key is None or embedding is None:
+            rgb = to_rgb8(plane, contrast_limits)
+            key = self._keys[as_given] = plane_key(rgb, model_id)
+            encode = partial(segmenter.encode, rgb, (0, 255), is_cancelled=is_cancelled)
+            embedding = self._find_or_encode(key, rgb, encode)
+        if name is not None:
+            names[name] = key
+        return embedding
+
+    def _find_or_encode(
+        self, key: str, rgb: npt.NDArray[np.uint8], encode: Callable[[], ImageEmbedding]
+    ) -> ImageEmbedding:
+        """Take an embedding from memory, else from the store, else encode, and keep it."""
         embedding = self.find(key)
         if embedding is None and self.store is not None:
             embedding = self.store.get(key, rgb)
         is_new = embedding is None
         if embedding is None:
-            embedding = segmenter.encode(rgb, (0, 255), is_cancelled=is_cancelled)
+            embedding = encode()
         self.keep(key, embedding)
         if is_new and self.store is not None:
             self.store.put(key, embedding)

@@ -18,6 +18,7 @@ from napari_promptable.gui.layers.canvas import LayerKeys
 from napari_promptable.gui.layers.labels_layers import LabelsLayers
 from napari_promptable.gui.layers.layer_labels import is_labels_layer_for
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
+from napari_promptable.gui.layers.refresh_watch import RefreshWatch
 from napari_promptable.planes import Index, PlaneAxes
 
 
@@ -37,6 +38,8 @@ class Workspace:
         The chosen image.
     job : AnnotationJob or None
         None without an image, and while the viewer shows no plane of it.
+    refreshes : RefreshWatch
+        Reports that the image's data may have changed in place.
     pixels_changed : psygnal.Signal
         Emitted when embeddings and answers no longer match the image.
     job_changed : psygnal.Signal
@@ -59,6 +62,7 @@ class Workspace:
         self.image: Image | None = None
         self.job: AnnotationJob | None = None
         self._labels_layers = LabelsLayers(viewer)
+        self.refreshes = RefreshWatch(viewer)
         dims = viewer.dims.events
         self._dims_events = (dims.current_step, dims.order, dims.ndisplay, dims.ndim)
         for event in self._dims_events:
@@ -87,6 +91,7 @@ class Workspace:
             former.events.data.disconnect(self._follow_pixels)
         if image is not None:
             image.events.data.connect(self._follow_pixels)
+        self.refreshes.follow(image)
         self._start_job(labels_layer=None)
 
     def set_labels_layer(self, labels_layer: Labels | None) -> None:

@@ -55,7 +55,7 @@ class PlaneInView:
         if expected is None or encoder is None or not encoder.model.looks_closer:
             return None
         index, prompts = expected
-        model, embedding = encoder.model, encoder.embedder.known(encoder.model, index)
+        model, embedding = encoder.model, encoder.known(index)
         if embedding is None:
             return None
 

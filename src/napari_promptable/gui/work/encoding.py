@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
@@ -44,7 +44,6 @@ class Embedder:
         self.model_source = ""
         self._cache = EmbeddingCache()
         self._remote: tuple[object, RemoteSegmenter] | None = None
-        self._by_index: WeakValueDictionary[Index, ImageEmbedding] = WeakValueDictionary()
         self._by_image: dict[UUID, WeakSet[ImageEmbedding]] = {}
 
     def embed(
@@ -55,15 +54,22 @@ class Embedder:
         index: Index,
         control: TaskControl,
     ) -> ImageEmbedding:
-        """Return a plane's embedding, from memory or disk if it is there."""
+        """Return a plane's embedding, from memory or disk if it is there.
+
+        Pixels in memory are compared each time, because they may change in place. Lazy arrays
+        are read once, until `forget_names`.
+        """
+        known = self.known(model, image_id, source, index) if source.is_lazy else None
+        if known is not None:
+            return known
         self._open_store()
         embedding = self._cache.embed(
             self._encoder(model),
             model.model_id,
             source.read(index),
+            name=_name(model, image_id, source, index),
             is_cancelled=control.is_cancelled,
         )
-        self._by_index[index] = embedding
         self._by_image.setdefault(image_id, WeakSet()).add(embedding)
         return embedding
 
@@ -74,14 +80,15 @@ class Embedder:
             embeddings.difference_update(others)
         self._cache.drop(embeddings)
 
-    def known(self, model: PromptableModel, index: Index) -> ImageEmbedding | None:
-        """Return a plane's embedding by a model without reading the plane, if possible."""
-        embedding = self._by_index.get(index)
-        return embedding if embedding and embedding.model_id == model.model_id else None
+    def known(
+        self, model: PromptableModel, image_id: UUID, source: PlaneSource, index: Index
+    ) -> ImageEmbedding | None:
+        """Return a plane's embedding without reading the plane, if possible."""
+        return self._cache.find_named(_name(model, image_id, source, index))
 
-    def forget_indices(self) -> None:
-        """Stop taking planes for known: their pixels have changed."""
-        self._by_index.clear()
+    def forget_names(self) -> None:
+        """Read all planes again when they are needed: their pixels may have changed."""
+        self._cache.forget_names()
 
     def close(self) -> None:
         """Disconnect from the cluster."""
@@ -114,6 +121,13 @@ class Embedder:
         return remote
 
 
+def _name(
+    model: PromptableModel, image_id: UUID, source: PlaneSource, index: Index
+) -> Hashable:
+    """Name a plane without its pixels, until the image gets new data or is refreshed."""
+    return model.model_id, image_id, source.planes.axes, source.channel, index
+
+
 @dataclass(frozen=True, eq=False)
 class PlaneEncoder:
     """What one task needs: a model and the planes it is shown.
@@ -138,6 +152,10 @@ class PlaneEncoder:
     def embed(self, index: Index, control: TaskControl) -> ImageEmbedding:
         """Return a plane's embedding; encodes it if necessary."""
         return self.embedder.embed(self.model, self.image_id, self.planes, index, control)
+
+    def known(self, index: Index) -> ImageEmbedding | None:
+        """Return a plane's embedding without reading the plane, if possible."""
+        return self.embedder.known(self.model, self.image_id, self.planes, index)
 
 
 class Encoding:
@@ -183,7 +201,7 @@ class Encoding:
     def forget_planes(self) -> None:
         """Take no plane for encoded: pixels, channel or model have changed."""
         self.encoded.clear()
-        self.embedder.forget_indices()
+        self.embedder.forget_names()
 
     def skip_visible(self) -> None:
         """Encode the plane in view only when a prompt needs it."""

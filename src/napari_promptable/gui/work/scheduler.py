@@ -93,6 +93,7 @@ class Scheduler:
             worker.stopped.connect(self._report_idle)
         self.live.edited.connect(self.wake)
         workspace.pixels_changed.connect(self.forget_planes)
+        workspace.refreshes.refreshed.connect(self._encoding.embedder.forget_names)
 
     def close(self) -> None:
         """Stop, and disconnect from a cluster in the background: that may take seconds."""
