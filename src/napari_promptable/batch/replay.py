@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from napari_promptable.planes import (
 )
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.progress import Progress, report_each
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
 
@@ -43,7 +44,7 @@ def replay_document(
     *,
     cache: EmbeddingCache | None = None,
     labels: LabelsArray | None = None,
-    progress: Callable[[Iterable[Change]], Iterable[Change]] = iter,
+    progress: Progress | None = None,
 ) -> LabelsArray:
     """Repeat all changes that a saved session made to its labels.
 
@@ -64,7 +65,7 @@ def replay_document(
         Array to write to, of the image's shape, all background; a new array in memory by
         default.
     progress : callable, optional
-        Wraps the iterable of changes, as tqdm does.
+        Called with the number of finished and of all changes.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def replay_document(
     session = SegmentationSession(planes, labels)
     replay = _Replay(functools.cache(load_model), image, document.model, session, cache)
     changes = parse_changes(document)
-    for change in progress([*changes, *_open_commits(document, changes)]):
+    for change in report_each([*changes, *_open_commits(document, changes)], progress):
         replay.do(change)
     return labels
 

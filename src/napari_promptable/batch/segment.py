@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,14 +20,14 @@ from napari_promptable.planes import Index, PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.progress import IsCancelled, Progress, report_each
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import Progress, propagate
+from napari_promptable.propagation.volume import propagate
 
 _MAX_BYTES_IN_MEMORY = 2**29  # of labels
 _CHUNK = 1024  # rows and columns
 
-ObjectIds = Iterable[int]
 Report = Callable[[int, Index, Prediction, int], None]
 """Called with object id, plane, candidates and the chosen one before they are committed."""
 
@@ -40,7 +40,7 @@ def segment_document(
     cache: EmbeddingCache | None = None,
     labels: LabelsArray | None = None,
     report: Report | None = None,
-    progress: Callable[[ObjectIds], ObjectIds] = iter,
+    progress: Progress | None = None,
 ) -> LabelsArray:
     """Segment all objects of a prompts.json, in its order.
 
@@ -61,7 +61,7 @@ def segment_document(
     report : callable, optional
         See `Report`.
     progress : callable, optional
-        Wraps the iterable of object ids, as tqdm does.
+        Called with the number of finished and of all objects.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def segment_document(
     def read_plane(index: Index) -> npt.NDArray[np.generic]:
         return np.asarray(image[planes.region(index)])
 
-    for object_id in progress(document.objects):
+    for object_id in report_each(list(document.objects), progress):
         session.prompts.select(object_id)
         session.prompts.replace(_checked_prompts(object_id, document))
         answer_open_questions(session, model, model.model_id, read_plane, cache)
@@ -238,7 +238,7 @@ class CachedSegmenter:
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
-        is_cancelled: Callable[[], bool] | None = None,
+        is_cancelled: IsCancelled | None = None,
     ) -> ImageEmbedding:
         """Encode a plane, or take its embedding from the cache."""
         model = self._model

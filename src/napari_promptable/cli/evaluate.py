@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ from napari_promptable.cli.options import (
     Precision,
     load_model,
 )
-from napari_promptable.cli.progress import track
+from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import ImageFormatError
 
 
@@ -58,7 +57,8 @@ def run(
     protocol = Protocol(prompt, box_jitter, corrections)
     files = find_labelled_files(images, labels, split)
     answering = load_model(model, device, precision)
-    scores = list(evaluate_files(answering, files, protocol, partial(track, name="images")))
+    with ProgressBar("images") as bar:
+        scores = list(evaluate_files(answering, files, protocol, bar))
     if not scores:
         raise ImageFormatError(
             f"{labels} has no object of {MIN_AREA} pixels or more; give other labels"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from napari_promptable.cli.options import (
     Precision,
     load_model,
 )
-from napari_promptable.cli.progress import ProgressBar, track
+from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import PromptError
 
 if TYPE_CHECKING:
@@ -185,19 +184,18 @@ def _segment(
     from napari_promptable.batch.replay import replay_document
     from napari_promptable.batch.segment import propagate_document, segment_document
 
-    if settings is not None:
-        model = load(document.model)
-        with ProgressBar("slices", image.description) as bar:
+    name = "slices" if settings else "steps" if document.extra.get(ACTIONS) else "objects"
+    with ProgressBar(name, image.description) as bar:
+        if settings is not None:
+            model = load(document.model)
             return propagate_document(
                 model, image.data, document, settings, axis=axis, cache=cache, progress=bar
             )
-    if document.extra.get(ACTIONS):
-        steps = partial(track, name="steps", heading=image.description)
-        return replay_document(
-            load, image.data, document, cache=cache, labels=room, progress=steps
+        if document.extra.get(ACTIONS):
+            return replay_document(
+                load, image.data, document, cache=cache, labels=room, progress=bar
+            )
+        model = load(document.model)
+        return segment_document(
+            model, image.data, document, cache=cache, labels=room, progress=bar
         )
-    objects = partial(track, name="objects", heading=image.description)
-    model = load(document.model)
-    return segment_document(
-        model, image.data, document, cache=cache, labels=room, progress=objects
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from napari_promptable.masks import interior_point_yx, mask_iou, mask_region, ma
 from napari_promptable.predict.click_by_click import answer_prompts
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel, encode_image
+from napari_promptable.progress import Progress, report_each
 from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 
 PROMPTS = ("point", "box")
@@ -27,7 +28,6 @@ MAX_JITTER_PX = 20.0
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
-Progress = Callable[[Iterable[LabelledFile]], Iterable[LabelledFile]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def evaluate_files(
     model: PromptableModel,
     files: Sequence[LabelledFile],
     protocol: Protocol,
-    progress: Progress = iter,
+    progress: Progress | None = None,
 ) -> Iterator[ImageScore]:
     """Score every plane of every file.
 
@@ -115,7 +115,7 @@ def evaluate_files(
     protocol : Protocol
         How objects are prompted.
     progress : callable, optional
-        Wraps the iterable of files to report progress.
+        Called with the number of finished and of all files.
 
     Yields
     ------
@@ -127,7 +127,7 @@ def evaluate_files(
     ImageFormatError
         If a file cannot be read, or image and labels do not match.
     """
-    for file in progress(files):
+    for file in report_each(files, progress):
         for name, image, labels in file.planes():
             scores = evaluate_plane(model, image, labels, protocol)
             if scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeGuard
@@ -26,10 +26,8 @@ from napari_promptable.instances.views import (
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.progress import Progress
 from napari_promptable.transforms import to_rgb8
-
-Progress = Callable[[int, int], None]
-"""Called with how much of the total is done, in no particular unit."""
 
 _STEPS_PER_VIEW = 100  # of progress
 _TINY = "tiny"

@@ -6,7 +6,7 @@ it would otherwise encode a tile of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from napari_promptable.predict.answers import look_again
 from napari_promptable.predict.decoding import FrameMasks, decode_all
 from napari_promptable.predict.frames import TileFrame, place_prompts
 from napari_promptable.predict.tiling import Tile, interpolate
+from napari_promptable.progress import Progress
 
 _TILE_STEP = 64  # input pixels between tiles, so that neighbours share one
 _AT_ONCE = 16  # objects whose answers are held
@@ -47,7 +48,7 @@ def answer_seeds(
     sam: Sam,
     seeds: Sequence[Seed],
     shape: tuple[int, int],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Iterator[FoundObject]:
     """Answer the seeds of a view.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,10 @@ from napari_promptable.masks import BoolArray
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.progress import Progress
 from napari_promptable.prompts import PromptSet
 
 _AT_ONCE = 16  # prompts whose answers are held
-
-Progress = Callable[[int, int], None]
 
 
 def answer_seeds_by(

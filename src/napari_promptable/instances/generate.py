@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError
-from napari_promptable.instances.automatic import Progress, find_objects
+from napari_promptable.instances.automatic import find_objects
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.instances.stack import find_objects_in_stack
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.progress import Progress
 
 _COLOURS = (3, 4)  # lengths of an axis of RGB or RGBA
 

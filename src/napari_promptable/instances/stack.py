@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from napari_promptable.instances.automatic import (
     AutomaticResult,
-    Progress,
     find_objects,
 )
 from napari_promptable.instances.linking import link_slices
@@ -19,6 +18,7 @@ from napari_promptable.instances.place import check_stack_labels
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.progress import Progress
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation.chains import PropagatedMask
 from napari_promptable.propagation.settings import PropagationSettings

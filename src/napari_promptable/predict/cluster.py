@@ -10,7 +10,7 @@ import concurrent.futures
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from napari_promptable.predict.cluster_worker import (
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
+from napari_promptable.progress import IsCancelled
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.registry import MODELS
@@ -181,7 +182,7 @@ class RemoteSegmenter:
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
-        is_cancelled: Callable[[], bool] | None = None,
+        is_cancelled: IsCancelled | None = None,
     ) -> ImageEmbedding:
         """Encode a plane on a worker.
 
@@ -250,7 +251,7 @@ class RemoteSegmenter:
         """Find objects in this process, see `MemorySegmenter.follow`."""
         return self._model.follow(embedding, trails, num_planes)
 
-    def _wait(self, future: Any, is_cancelled: Callable[[], bool] | None) -> None:
+    def _wait(self, future: Any, is_cancelled: IsCancelled | None) -> None:
         """Wait for a worker while there is one; a cancelled encoding raises even if done."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xxhash
 
 from napari_promptable.predict.tiling import Tile
+from napari_promptable.progress import IsCancelled
 from napari_promptable.transforms import to_rgb8
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         contrast_limits: tuple[float, float] | None = None,
         *,
         name: Hashable = None,
-        is_cancelled: Callable[[], bool] | None = None,
+        is_cancelled: IsCancelled | None = None,
     ) -> ImageEmbedding:
         """Take a plane's embedding from memory, else from the store, else encode the plane.
 

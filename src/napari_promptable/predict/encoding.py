@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_promptable.errors import CancelledError
 from napari_promptable.masks import FloatArray
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.progress import IsCancelled, check_cancelled
 from napari_promptable.transforms import resize_rgb8, resized_shape
 
 _LOW_RES_SIDES = (256, 1024)  # least and greatest longest side of tiled models' logits
@@ -23,7 +23,7 @@ def encode_rgb(
     sam: Sam,
     model_id: str,
     rgb: npt.NDArray[np.uint8],
-    is_cancelled: Callable[[], bool] | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> ImageEmbedding:
     """Encode a plane of any size.
 
@@ -73,9 +73,7 @@ def _low_res_size_of_tiled(original_size: tuple[int, int]) -> tuple[int, int]:
 
 
 @contextmanager
-def _cancellation(
-    module: torch.nn.Module, is_cancelled: Callable[[], bool] | None
-) -> Iterator[None]:
+def _cancellation(module: torch.nn.Module, is_cancelled: IsCancelled | None) -> Iterator[None]:
     """Raise CancelledError before the next layer of this thread's forward pass, when asked."""
     if is_cancelled is None:
         yield
@@ -83,8 +81,8 @@ def _cancellation(
     thread = threading.get_ident()
 
     def stop_if_cancelled(*_: object) -> None:
-        if threading.get_ident() == thread and is_cancelled():
-            raise CancelledError("encoding was cancelled")
+        if threading.get_ident() == thread:
+            check_cancelled(is_cancelled, "encoding")
 
     handles = [part.register_forward_pre_hook(stop_if_cancelled) for part in module.modules()]
     try:

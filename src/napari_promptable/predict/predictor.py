@@ -25,6 +25,7 @@ from napari_promptable.predict.frames import encode_frames
 from napari_promptable.predict.object_memory import Trail, follow_trails, remember_mask
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.progress import IsCancelled
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
 
@@ -61,7 +62,7 @@ class PromptableModel:
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
-        is_cancelled: Callable[[], bool] | None = None,
+        is_cancelled: IsCancelled | None = None,
     ) -> ImageEmbedding:
         """Call `encode_image` with this model."""
         return encode_image(self, image, contrast_limits, is_cancelled=is_cancelled)
@@ -133,7 +134,7 @@ def encode_image(
     image: npt.ArrayLike,
     contrast_limits: tuple[float, float] | None = None,
     *,
-    is_cancelled: Callable[[], bool] | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> ImageEmbedding:
     """Run the image encoder on one plane.
 

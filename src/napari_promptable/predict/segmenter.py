@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_promptable.masks import BoolArray
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
+from napari_promptable.progress import IsCancelled
 from napari_promptable.prompts import PromptSet
 
 if TYPE_CHECKING:  # imports torch
@@ -30,7 +31,7 @@ class Segmenter(Protocol):
         image: npt.NDArray[np.generic],
         contrast_limits: tuple[float, float] | None = None,
         *,
-        is_cancelled: Callable[[], bool] | None = None,
+        is_cancelled: IsCancelled | None = None,
     ) -> ImageEmbedding:
         """Encode one plane, see `napari_promptable.predict.predictor.encode_image`."""
         ...

@@ -17,9 +17,10 @@ from math import nan
 
 import numpy as np
 
-from napari_promptable.errors import CancelledError, PromptError
+from napari_promptable.errors import PromptError
 from napari_promptable.masks import BoolArray, PackedMask, blend_masks, mask_iou
 from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.progress import IsCancelled, Progress, check_cancelled
 from napari_promptable.propagation.gaps import Gap, find_gaps, slices_in_range
 from napari_promptable.propagation.settings import (
     DEFAULT_SETTINGS,
@@ -119,8 +120,8 @@ def propagate_masks(
     settings: PropagationSettings = DEFAULT_SETTINGS,
     *,
     changed: Mapping[int, Collection[int]] | None = None,
-    is_cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    is_cancelled: IsCancelled | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[PropagatedMask]:
     """Carry objects from their anchors through a volume.
 
@@ -174,35 +175,34 @@ def propagate_masks(
             yield _to_value(object_id, position, sighting, 1.0, is_anchor=True)
     gaps = find_gaps(inner, length, settings, changed)
     forward, backward = (_Sweep(towards, gaps, inner, settings) for towards in (True, False))
-    meter = _Meter(len(forward.slices) + len(backward.slices), is_cancelled, progress)
+    counter = _SliceCounter(len(forward.slices) + len(backward.slices), is_cancelled, progress)
     waiting: dict[tuple[int, int], PropagatedMask] = {}
-    for gap, value in forward.run(step, embed, meter):
+    for gap, value in forward.run(step, embed, counter):
         if gap.after is not None:
             waiting[value.object_id, value.position] = value
         yield value
-    for gap, value in backward.run(step, embed, meter):
+    for gap, value in backward.run(step, embed, counter):
         other = waiting.pop((value.object_id, value.position), None)
         if other is not None:
             value = _join(other, value, gap.share_of_after(value.position))
         yield value
 
 
-class _Meter:
+class _SliceCounter:
     """Counts slices, and stops the work on request."""
 
     def __init__(
         self,
         total: int,
-        is_cancelled: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
+        is_cancelled: IsCancelled | None,
+        progress: Progress | None,
     ) -> None:
         self._done, self._total = 0, total
         self._is_cancelled, self._progress = is_cancelled, progress
 
     def begin_slice(self) -> None:
         """Raise CancelledError if the work was cancelled."""
-        if self._is_cancelled is not None and self._is_cancelled():
-            raise CancelledError("propagation was cancelled")
+        check_cancelled(self._is_cancelled, "propagation")
 
     def end_slice(self) -> None:
         """Count a slice."""
@@ -251,12 +251,12 @@ class _Sweep:
         self.slices = sorted(slices, reverse=not is_forward)
 
     def run(
-        self, step: Step, embed: Embed, meter: _Meter
+        self, step: Step, embed: Embed, counter: _SliceCounter
     ) -> Iterator[tuple[Gap, PropagatedMask]]:
         """Move through the slices; yields each value with its gap."""
         chains: list[_Chain] = []
         for position in self.slices:
-            meter.begin_slice()
+            counter.begin_slice()
             chains = [chain for chain in chains if position in chain.gap.slices]
             chains += [self._depart(step, chain) for chain in self._starts.get(position, [])]
             alive = []
@@ -269,7 +269,7 @@ class _Sweep:
                         )
                     yield chain.gap, value
             chains = alive
-            meter.end_slice()
+            counter.end_slice()
 
     def _depart(self, step: Step, chain: _Chain) -> _Chain:
         """Let the step look at both ends of a gap before a chain sets out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_promptable.errors import ImageFormatError, PromptError
 from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
 from napari_promptable.predict.segmenter import MemorySegmenter, Segmenter
+from napari_promptable.progress import Progress
 from napari_promptable.prompts import as_whole_number
 from napari_promptable.propagation.anchors import SlicePrompts, answer_slices
 from napari_promptable.propagation.chains import (
@@ -29,9 +30,6 @@ from napari_promptable.propagation.settings import (
     StopReason,
 )
 from napari_promptable.propagation.step import Step
-
-Progress = Callable[[int, int], None]
-"""Called with the numbers of finished and of all slices, counting each direction."""
 
 _FIRST_ID, _LAST_ID = 1, np.iinfo(np.uint32).max
 

@@ -17,6 +17,7 @@ import xxhash
 from platformdirs import user_cache_path
 
 from napari_promptable.errors import CancelledError, CheckpointError
+from napari_promptable.progress import IsCancelled
 from napari_promptable.weights.registry import MODELS, ModelSpec, get_model_spec
 
 CACHE_VARIABLE = "NAPARI_PROMPTABLE_CACHE"
@@ -29,7 +30,8 @@ _TIMEOUT_S = 30.0  # without a single byte
 _WAIT_S = 0.2  # between attempts to get the lock
 _MAX_TRIES = 10  # resumptions for each address
 
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
+"""Called with the bytes that are here and all bytes, None where a server does not say."""
 
 
 class _LinkError(Exception):
@@ -139,8 +141,8 @@ def verify_checkpoint(path: str | Path, spec: ModelSpec | None = None) -> ModelS
 
 def fetch_checkpoint(
     name: str,
-    progress: Progress | None = None,
-    is_cancelled: Callable[[], bool] | None = None,
+    progress: DownloadProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> Path:
     """Return a model's weights file, and download it if necessary.
 
@@ -218,8 +220,8 @@ class _Download:
         self,
         spec: ModelSpec,
         path: Path,
-        progress: Progress | None,
-        is_cancelled: Callable[[], bool] | None,
+        progress: DownloadProgress | None,
+        is_cancelled: IsCancelled | None,
     ) -> None:
         self.spec = spec
         self.path = path
