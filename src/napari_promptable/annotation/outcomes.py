@@ -9,6 +9,7 @@ from enum import StrEnum
 from napari_promptable.annotation.history import Change, Verb
 from napari_promptable.annotation.labels import Written, is_mostly
 from napari_promptable.planes import Index
+from napari_promptable.wording import count_of
 
 
 class Reason(StrEnum):
@@ -188,7 +189,7 @@ def describe_outcome(outcome: Outcome) -> str:
         text += f" {name_objects(unwritten)} got no pixels."
     if outcome.num_covered:
         text += (
-            f" {_count(outcome.num_covered, 'pixel')} stayed with "
+            f" {count_of(outcome.num_covered, 'pixel')} stayed with "
             f"{name_objects(outcome.covered_by, start='object')}."
         )
     return text
@@ -234,7 +235,7 @@ def _describe_reason(outcome: Outcome) -> str:
 def _describe_little(outcome: Outcome) -> str:
     """Say that hardly anything was written, and what to do."""
     names = name_objects(outcome.object_ids).replace("Object", "object")
-    asked = _count(outcome.num_asked, "pixel")
+    asked = count_of(outcome.num_asked, "pixel")
     others = _describe_cover(outcome, "the others")
     return f"Only {outcome.num_pixels:,} of {asked} of {names} saved: {others}"
 
@@ -252,12 +253,9 @@ def _describe_size(outcome: Outcome) -> str:
     """Give the numbers, such as "1,204 pixels on 2 slices"."""
     if outcome.num_pixels == 0:
         return "no pixels changed"
-    pixels, slices = _count(outcome.num_pixels, "pixel"), _count(outcome.num_slices, "slice")
+    pixels = count_of(outcome.num_pixels, "pixel")
+    slices = count_of(outcome.num_slices, "slice")
     return f"{pixels} on {slices}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 _MAX_NAMED = 5  # objects that a sentence lists

@@ -19,6 +19,7 @@ from napari_promptable.cli.options import (
 )
 from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import PromptError
+from napari_promptable.wording import count_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,7 @@ def run(
         )
     write_labels(output, labels, opened)
     count = len(np.unique(labels[labels > highest]))
-    objects = "1 new object" if count == 1 else f"{count} new objects"
-    print(f"{output}: {objects}, model {model}")
+    print(f"{output}: {count_of(count, 'new object')}, model {model}")
 
 
 def _read_region(region: str) -> npt.NDArray[np.generic]:

@@ -20,6 +20,7 @@ from napari_promptable.cli.options import (
     load_model,
 )
 from napari_promptable.cli.progress import track
+from napari_promptable.wording import count_of
 
 if TYPE_CHECKING:
     from napari_promptable.files.image_file import ImageFile
@@ -82,8 +83,8 @@ def run(
     num_encoded = sum(
         was_encoded for _, was_encoded in track(encoded, "planes", opened.description, total)
     )
-    planes = "1 plane" if num_encoded == 1 else f"{num_encoded} planes"
-    print(f"{output}: {planes} encoded, {total - num_encoded} already there")
+    planes = count_of(num_encoded, "plane")
+    print(f"{output}: {planes} encoded, {total - num_encoded:,} already there")
 
 
 def _embed_here(

@@ -20,6 +20,7 @@ from napari_promptable.cli.options import (
 )
 from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import PromptError
+from napari_promptable.wording import count_of
 
 if TYPE_CHECKING:
     from napari_promptable.annotation.patches import LabelsArray
@@ -122,8 +123,7 @@ def run(
     with room_for_labels(document.image_shape) as room:
         labels = _segment(load, opened, document, settings, axis, embeddings, room)
         write_labels(output, labels, opened)
-    count = len(document.objects)
-    objects = "1 object" if count == 1 else f"{count} objects"
+    objects = count_of(len(document.objects), "object")
     print(f"{output}: {objects}, model {model or document.model}")
 
 

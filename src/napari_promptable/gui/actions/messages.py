@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.propagation.settings import StopReason
+from napari_promptable.wording import count_of
 
 GETTING_READY = "Getting ready…"
 CANCELLED = "Cancelled. Press Segment (S) to start again."
@@ -31,11 +32,6 @@ _STOPS: dict[str, str] = {
     StopReason.UNSURE: "low confidence",
     StopReason.TOUCHING: "another object covers the mask",
 }
-
-
-def count_of(count: int, noun: str) -> str:
-    """Count things, such as "1 slice" or "3 slices"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def describe_shared(layer_name: str, others: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from napari_promptable.gui.panels.controls import (
 )
 from napari_promptable.gui.panels.settings_form import SettingsForm, make_control
 from napari_promptable.propagation.settings import DEFAULT_SETTINGS, PropagationSettings
+from napari_promptable.wording import count_of
 
 _RULES = (
     "split",
@@ -126,8 +127,7 @@ class VolumePanel(QWidget):
 
     def ask_to_keep(self, count: int) -> None:
         """Ask whether to keep the slices that were finished before the propagation ended."""
-        slices = "slice" if count == 1 else "slices"
-        self._asked.setText(f"Keep the {count} finished {slices}?")
+        self._asked.setText(f"Keep the {count_of(count, 'finished slice')}?")
         self._question.show()
 
     def _answer(self, is_kept: bool) -> None:

@@ -6,9 +6,9 @@ from psygnal import Signal
 
 from napari_promptable.annotation.session_folder import SavedSession
 from napari_promptable.errors import PromptableError
-from napari_promptable.gui.actions.messages import count_of
 from napari_promptable.gui.panels.restore import RestorePanel
 from napari_promptable.gui.saving.autosave import Autosave
+from napari_promptable.wording import count_of
 
 
 class Recovery:
