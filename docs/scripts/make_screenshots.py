@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 from napari_promptable import encode_image, load_model
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
@@ -42,6 +42,7 @@ MAX_BYTES = 250_000
 NUM_DOUBTFUL = 8  # slices to look at until the object is on one
 VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
+INSPECTOR, INSPECTOR_HEIGHT = "See inside the mask decoder", 480
 _PATIENCE_S = 180
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
 
@@ -346,12 +347,30 @@ def show_volume(screen: Screen) -> None:
     screen.save("volume-objects")
 
 
+def show_inspector(screen: Screen) -> None:
+    """Look inside the mask decoder while an object has one click, and at its self-attention."""
+    dock, widget = screen.viewer.window.add_plugin_dock_widget(PLUGIN, INSPECTOR)
+    window = screen.viewer.window._qt_window
+    window.resizeDocks([dock], [INSPECTOR_HEIGHT], Qt.Orientation.Vertical)
+    mask = screen.objects()[0]
+    screen.click(interior_point_yx(mask))
+    screen.look_at(mask, 0.3)
+    QTest.mouseMove(screen.canvas, screen.pixel(interior_point_yx(mask) + 3))
+    screen.wait()
+    screen.save("inspector")
+    widget.findChild(QPushButton, "step_3").click()
+    screen.save("inspector-tokens", dock)
+
+
 def main() -> None:
     """Take all pictures."""
     screen = open_screen("fluorescence_nuclei", 300)
     show_first_steps(screen)
     show_boxes_to_objects(screen)
     show_window(screen)
+    screen.viewer.close()
+    screen = open_screen("fluorescence_nuclei", 300)
+    show_inspector(screen)
     screen.viewer.close()
     screen = open_screen("nuclear_envelopes", 300)
     show_stack(screen)

@@ -112,7 +112,7 @@ def test_a_click_is_explained_on_the_image(desk: Desk) -> None:
     image_box = desk.controller.panel.findChild(QComboBox, "image")
     assert "attention" not in [image_box.itemText(i) for i in range(image_box.count())]
     captions = [desk.find(QLabel, f"mask_caption_{i}").text() for i in range(4)]
-    assert captions == [f"mask {i}  {iou:.2f}" for i, iou in enumerate(found.predicted_iou)]
+    assert captions == [f"mask {i}\n{iou:.2f}" for i, iou in enumerate(found.predicted_iou)]
 
 
 def test_step_token_and_head_choose_the_map(desk: Desk) -> None:
@@ -152,7 +152,7 @@ def test_the_slider_ends_the_decoder_early(desk: Desk) -> None:
     whole = desk.inspector.panel.masks.pictures[1].pixmap().toImage()
     slider.setValue(0)
     assert desk.inspector.panel.masks.pictures[1].pixmap().toImage() != whole
-    assert desk.find(QLabel, "mask_caption_1").text() == "mask 1"
+    assert desk.find(QLabel, "mask_caption_1").text() == "mask 1\n"
     assert "after 0 of 2 blocks" in desk.inspector.panel.block_title.text()
 
 

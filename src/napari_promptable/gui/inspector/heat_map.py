@@ -12,6 +12,7 @@ from napari_promptable.gui.layers.ownership import note_shown_by_us
 from napari_promptable.predict.explanation import FloatArray
 
 LAYER_NAME = "attention"
+_GAMMA = 0.5  # so that weak attention can be seen beside the brightest cell
 
 
 class HeatMap:
@@ -71,6 +72,7 @@ class HeatMap:
             name=LAYER_NAME,
             colormap="magma",
             blending="additive",
+            gamma=_GAMMA,
             interpolation2d="nearest",
             rgb=False,
             units=image.units,

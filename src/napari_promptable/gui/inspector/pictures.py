@@ -112,5 +112,5 @@ class MaskRow(QWidget):
             zip(self.pictures, self.captions, strict=True)
         ):
             picture.setPixmap(to_pixmap(color_logits(logits[number]), _MAP_SIDE))
-            iou = "" if predicted_iou is None else f"  {predicted_iou[number]:.2f}"
-            caption.setText(f"mask {number}{iou}")
+            iou = "" if predicted_iou is None else f"{predicted_iou[number]:.2f}"
+            caption.setText(f"mask {number}\n{iou}")

@@ -14,7 +14,12 @@ _TOOLTIPS = {
     "tokens → image": "Each token reads from the cells that matter to it",
     "image → tokens": "Each cell reads what the prompts ask for",
 }
-_COLUMNS = {"tokens → tokens": 1, "tokens → image": 2, "image → tokens": 3}
+_PLACES = {
+    "tokens → tokens": (1, "tokens"),
+    "tokens → image": (2, "→ image"),
+    "image → tokens": (3, "image →"),
+}
+"""Column and text of a step; what is left out are the tokens."""
 
 
 class StepDiagram(QWidget):
@@ -46,11 +51,12 @@ class StepDiagram(QWidget):
             row = 2 * block
             title = "final" if block == num_blocks else f"block {block + 1}"
             self._layout.addWidget(QLabel(title), row, 0)
-            button = QPushButton(direction)
+            column, text = _PLACES[direction]
+            button = QPushButton(text)
             button.setCheckable(True)
             name_widget(button, f"step_{number}", _TOOLTIPS[direction])
             self._group.addButton(button, number)
-            self._layout.addWidget(button, row, _COLUMNS[direction])
+            self._layout.addWidget(button, row, column)
             if block < num_blocks:
                 arrow = QLabel(_ARROW)
                 arrow.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QScrollArea, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 from napari_promptable.gui.docked import DockedWidget
 from napari_promptable.gui.inspector.inspector import Inspector
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from napari_promptable.gui.controller import PromptController
 
 _PLUGIN, _SEGMENTATION = "napari-promptable", "Promptable segmentation"
+
+_MIN_WIDTH, _MIN_HEIGHT = 300, 200  # px
 
 
 class DecoderInspectorWidget(DockedWidget):
@@ -37,6 +40,9 @@ class DecoderInspectorWidget(DockedWidget):
         area = QScrollArea()
         area.setWidget(inspector.panel)
         area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumSize(_MIN_WIDTH, _MIN_HEIGHT)
         self.fill(area, inspector.close)
 
 
