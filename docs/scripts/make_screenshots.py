@@ -39,7 +39,6 @@ from napari_promptable.samples.data import sample_labels
 FOLDER = Path(__file__).parents[1] / "images"
 WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
 MAX_BYTES = 250_000
-NUM_DOUBTFUL = 8  # slices to look at until the object is on one
 VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
 INSPECTOR, INSPECTOR_HEIGHT = "See inside the mask decoder", 480
@@ -321,7 +320,7 @@ def show_stack(screen: Screen) -> None:
 
 
 def show_volume(screen: Screen) -> None:
-    """Box, propagate, correct a doubtful slice, look at the list."""
+    """Box, propagate, correct the least confident slice, look at the list."""
     [position] = screen.workspace.visible_index()
     mask, *others = sorted(screen.objects(), key=np.count_nonzero, reverse=True)
     label = screen.truth[position][mask][0]
@@ -329,12 +328,12 @@ def show_volume(screen: Screen) -> None:
     screen.save("volume-box")
     screen.push("propagate")
     screen.save("volume-propagated")
-    for _ in range(NUM_DOUBTFUL):
-        screen.press(Qt.Key.Key_D)
-        correct = screen.plane_truth() == label
-        if correct.any():
-            screen.drag_box(correct)
-            break
+    session = screen.workspace.session
+    found = session.records.of(session.prompts.current_object)
+    known = [index for index in found if (screen.truth[index] == label).any()]
+    screen.workspace.show_plane(min(known, key=lambda index: found[index].confidence))
+    screen.wait()
+    screen.drag_box(screen.plane_truth() == label)
     screen.push("propagate")
     screen.save("volume-corrected")
     screen.viewer.dims.set_current_step(0, position)
