@@ -136,8 +136,8 @@ def to_prediction(
     """
     chosen = list(candidates)
     confidence = answer.predicted_iou[chosen].float().cpu().numpy()
-    draw, low_res_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
+    draw, draw_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
     if default is None:
         default = int(confidence.argmax())
     absence = describe_absence(answer.object_score)
-    return Prediction(draw, confidence, low_res_logits, default, absence)
+    return Prediction(draw, confidence, draw_logits, default, absence)

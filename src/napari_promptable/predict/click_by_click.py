@@ -149,7 +149,7 @@ def _in_one_part(prediction: Prediction, prompts: PlanePrompts) -> Prediction:
     return Prediction(
         draw,
         prediction.predicted_iou,
-        prediction.low_res_logits,
+        lambda: prediction.low_res_logits,
         prediction.default,
         prediction.absence,
     )

@@ -42,6 +42,9 @@ _OUTSIDE = -10.0  # logits where the decoder was not asked
 Draw = Callable[[Sequence[int]], BoolArray]
 """Draws the masks of some candidates in image pixels, (n, H, W)."""
 
+DrawLogits = Callable[[], FloatArray]
+"""Draws the low-res logits of all candidates, (M, rows, columns)."""
+
 
 class Frame(Protocol):
     """A part of a plane as the network is shown it; `WholePlane` and `TileFrame` are two."""
@@ -78,8 +81,8 @@ class Frame(Protocol):
         """Take low-res logits from the plane to the frame."""
         ...
 
-    def bring_back(self, logits: Tensor) -> tuple[Draw, FloatArray]:
-        """Take logits (M, h, w) to the plane: a function that draws masks, low-res logits."""
+    def bring_back(self, logits: Tensor) -> tuple[Draw, DrawLogits]:
+        """Take logits (M, h, w) to the plane: functions that draw masks and low-res logits."""
         ...
 
 
@@ -129,7 +132,7 @@ class WholePlane:
         """Return the logits: they are the frame's already."""
         return logits
 
-    def bring_back(self, logits: Tensor) -> tuple[Draw, FloatArray]:
+    def bring_back(self, logits: Tensor) -> tuple[Draw, DrawLogits]:
         """See `Frame.bring_back`."""
         stride = self.sam.patch_stride // 4
         padded_size = (stride * logits.shape[1], stride * logits.shape[2])
@@ -143,7 +146,7 @@ class WholePlane:
                 chosen, padded_size, input_size, size, self.sam.mask_threshold
             )
 
-        return draw, logits.cpu().numpy()
+        return draw, lambda: logits.cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +207,13 @@ class TileFrame:
         """See `Frame.place_logits`."""
         return self.pyramid.cut(logits, self.tile, 4 * self.features.shape[1])
 
-    def bring_back(self, logits: Tensor) -> tuple[Draw, FloatArray]:
+    def bring_back(self, logits: Tensor) -> tuple[Draw, DrawLogits]:
         """See `Frame.bring_back`; outside the tile is background."""
         size, low_res_size = self.embedding.original_size, self.embedding.low_res_size
         threshold, side = self.sam.mask_threshold, logits.shape[-1]
-        low_res = self.pyramid.paste(logits.cpu().numpy(), self.tile, low_res_size, _OUTSIDE)
-        if low_res_size == size:
-            return lambda candidates: low_res[list(candidates)] > threshold, low_res
+        draw_logits = partial(
+            self.pyramid.paste, logits.cpu().numpy(), self.tile, low_res_size, _OUTSIDE
+        )
         rows, columns = (
             split_positions(overlap.cells.start, overlap.positions, side)
             for overlap in self.pyramid.overlaps(self.tile, size, side)
@@ -219,7 +222,7 @@ class TileFrame:
         def draw(candidates: Sequence[int]) -> BoolArray:
             return upsample_blocks(logits[list(candidates)], rows, columns, size, threshold)
 
-        return draw, low_res
+        return draw, draw_logits
 
 
 @dataclass(frozen=True, eq=False)

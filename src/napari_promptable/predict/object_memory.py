@@ -123,10 +123,10 @@ def _extend(trail: Trail, memory: FrameMemory) -> Trail:
 def _to_prediction(sam: Sam2, embedding: ImageEmbedding, found: TrackedObject) -> Prediction:
     """Bring an object's mask to image pixels."""
     is_there = found.object_score > 0
-    draw, low_res_logits = WholePlane(sam, embedding).bring_back(found.logits[None])
+    draw, draw_logits = WholePlane(sam, embedding).bring_back(found.logits[None])
     confidence: npt.NDArray[np.float32] = np.array(
         [found.predicted_iou if is_there else 0.0], np.float32
     )
     return Prediction(
-        draw, confidence, low_res_logits, absence=describe_absence(found.object_score)
+        draw, confidence, draw_logits, absence=describe_absence(found.object_score)
     )

@@ -18,16 +18,15 @@ class Prediction:
     masks : ndarray of bool, shape (C, H, W), or callable
         Masks in image pixels, or a function that draws the masks of some candidates,
         (n, H, W), when they are first needed.
-    predicted_iou, low_res_logits, default, absence
+    predicted_iou, default, absence
         As below.
+    low_res_logits : ndarray of float32, shape (C, h, w), or callable
+        As below, or a function that returns them when they are first needed.
 
     Attributes
     ----------
     predicted_iou : ndarray of float32, shape (C,)
         The model's own estimate of each mask's IoU with the object.
-    low_res_logits : ndarray of float32, shape (C, h, w)
-        Unthresholded masks at the decoder's resolution; one of them may go back in as
-        ``mask_logits``.
     default : int
         The candidate to offer first.
     absence : str or None
@@ -38,12 +37,13 @@ class Prediction:
         self,
         masks: BoolArray | Callable[[Sequence[int]], BoolArray],
         predicted_iou: FloatArray,
-        low_res_logits: FloatArray,
+        low_res_logits: FloatArray | Callable[[], FloatArray],
         default: int = 0,
         absence: str | None = None,
     ) -> None:
-        self.predicted_iou, self.low_res_logits = predicted_iou, low_res_logits
+        self.predicted_iou = predicted_iou
         self.default, self.absence = default, absence
+        self._logits = low_res_logits
         self._draw = masks if callable(masks) else lambda candidates: masks[list(candidates)]
         self._drawn: dict[int, BoolArray] = {} if callable(masks) else dict(enumerate(masks))
 
@@ -57,6 +57,15 @@ class Prediction:
         masks: BoolArray = self._draw(range(len(self)))
         self._drawn = dict(enumerate(masks))
         return masks
+
+    @cached_property
+    def low_res_logits(self) -> FloatArray:
+        """Unthresholded masks at the decoder's resolution, ndarray of float32, (C, h, w).
+
+        One of them may go back in as ``mask_logits``.
+        """
+        logits: FloatArray = self._logits() if callable(self._logits) else self._logits
+        return logits
 
     def mask(self, candidate: int) -> BoolArray:
         """Mask of one candidate, ndarray of bool, shape (H, W); the others are not drawn."""

@@ -30,3 +30,16 @@ def test_masks_are_drawn_when_they_are_asked_for() -> None:
         assert np.array_equal(prediction.masks, masks)
     assert drawn == [[1], [0, 1, 2]]
     assert np.shares_memory(prediction.mask(1), prediction.masks)
+
+
+def test_logits_are_drawn_when_they_are_asked_for() -> None:
+    logits, calls = np.ones((3, 2, 2), np.float32), []
+
+    def draw() -> np.ndarray:
+        calls.append(1)
+        return logits
+
+    prediction = Prediction(np.zeros((3, 4, 4), bool), np.zeros(3, np.float32), draw)
+    assert calls == []
+    assert all(prediction.low_res_logits is logits for _ in range(2))
+    assert calls == [1]
