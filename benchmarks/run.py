@@ -152,7 +152,7 @@ Peak of a fresh process during one task, beyond what it held before (weights and
 
 ## Loading
 
-In a fresh process that has imported torch. The peak is that of loading, beyond what the process
+In a fresh process that has imported torch. The peak is what loading adds to what the process
 held before.
 
 {table(("model", "code", "file, MB", "time, ms", "peak, MB"), loading())}
@@ -160,8 +160,8 @@ held before.
 ## Growth
 
 The bundled model, two threads. *Image size*: encode and one click. *Prompts*: boxes on 1,024 ×
-1,024 pixels. *Slices*: encode and one box on each, of 256 × 256 pixels. The exponent is that of
-the upper half of the counts; for image size, over the number of pixels.
+1,024 pixels. *Slices*: encode and one box on each, of 256 × 256 pixels. The exponent is the
+slope of the upper half of the counts; for image size, over the number of pixels.
 
 {table(("by", "seconds", "exponent"), growth())}
 

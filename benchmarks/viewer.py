@@ -279,7 +279,7 @@ def main() -> None:
         print(json.dumps(measure_all(options.sides, options.clicks, options.repeats), indent=1))
         return
     print(json.dumps(measure(options.only, options.sides[0], options.clicks)), flush=True)
-    os._exit(0)  # a window that nobody looks at need not be taken apart
+    os._exit(0)  # an unseen window need not be taken apart
 
 
 if __name__ == "__main__":

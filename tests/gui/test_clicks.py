@@ -109,7 +109,7 @@ def test_only_negative_clicks_ask_for_a_positive_one(open_plugin, make_disks) ->
     assert not user.control("commit").isEnabled()
 
 
-def test_moved_and_deleted_points_are_asked_anew(open_plugin, make_disks) -> None:
+def test_moved_and_deleted_points_are_asked_again(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin(disks.image)
     first, second = disks.centres

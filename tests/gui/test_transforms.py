@@ -148,7 +148,7 @@ def test_click_into_the_window(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 
 
-def test_changed_pixels_are_encoded_and_answered_anew(open_plugin, make_disks) -> None:
+def test_changed_pixels_are_encoded_and_answered_again(open_plugin, make_disks) -> None:
     disks = make_disks()
     user = open_plugin(disks.image)
     user.click(user.world(*disks.centres[0]))

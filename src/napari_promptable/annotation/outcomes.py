@@ -161,30 +161,10 @@ def describe_outcome(outcome: Outcome) -> str:
         return _describe_reason(outcome)
     if outcome.verb is Verb.COMMIT and outcome.is_mostly_covered:
         return _describe_little(outcome)
-    size = _describe_size(outcome)
     if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
         return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
+    text = _describe_change(outcome)
     unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
-    written = [i for i in outcome.object_ids if i not in outcome.unwritten]
-    first, *others = map(str, outcome.object_ids or (0,))
-    match outcome.verb:
-        case Verb.COMMIT:
-            text = f"{name_objects(written)} saved: {size}."
-        case Verb.PROPAGATE:
-            text = f"{name_objects(written)} propagated: {size}."
-        case Verb.AUTOMATIC:
-            text = f"{name_objects(written)} found and saved: {size}."
-        case Verb.DELETE:
-            text = f"{name_objects(outcome.object_ids)} deleted: {size}."
-        case Verb.MERGE:
-            names = name_objects(sorted(outcome.object_ids))
-            text = f"{names} merged into object {first}: {size}."
-        case Verb.RELABEL:
-            text = f"Object {', '.join(others)} is now object {first}: {size}."
-        case Verb.CLEAR:
-            text = f"{name_objects(outcome.object_ids)} removed: {size}."
-        case Verb.PROMPT:
-            text = "Prompt added."
     if unwritten:
         text += f" {name_objects(unwritten)} got no pixels."
     if outcome.num_covered:
@@ -193,6 +173,31 @@ def describe_outcome(outcome: Outcome) -> str:
             f"{name_objects(outcome.covered_by, start='object')}."
         )
     return text
+
+
+def _describe_change(outcome: Outcome) -> str:
+    """Say which objects a verb changed, and by how much."""
+    size, names = _describe_size(outcome), name_objects(outcome.object_ids)
+    written = name_objects([i for i in outcome.object_ids if i not in outcome.unwritten])
+    first, *others = map(str, outcome.object_ids or (0,))
+    match outcome.verb:
+        case Verb.COMMIT:
+            return f"{written} saved: {size}."
+        case Verb.PROPAGATE:
+            return f"{written} propagated: {size}."
+        case Verb.AUTOMATIC:
+            return f"{written} found and saved: {size}."
+        case Verb.DELETE:
+            return f"{names} deleted: {size}."
+        case Verb.MERGE:
+            names = name_objects(sorted(outcome.object_ids))
+            return f"{names} merged into object {first}: {size}."
+        case Verb.RELABEL:
+            return f"Object {', '.join(others)} is now object {first}: {size}."
+        case Verb.CLEAR:
+            return f"{names} removed: {size}."
+        case Verb.PROMPT:
+            return "Prompt added."
 
 
 def _describe_course(outcome: Outcome) -> str:

@@ -146,7 +146,7 @@ def propagate_document(
     settings : PropagationSettings
         Range, prompts and stop rules.
     axis : int, optional
-        The axis to propagate along; optional if the image has only one axis besides its
+        The axis to propagate along; optional if the image has only one axis outside its
         planes.
     cache : EmbeddingCache, optional
         Cache to take embeddings from and keep them in.

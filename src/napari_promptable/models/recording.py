@@ -1,7 +1,7 @@
 """Copies of a mask decoder that keep what it computes on the way.
 
 A copy shares all weights with the network and runs the same layers; the network itself stays
-as it is, so that nothing is slower when nobody looks.
+as it is, so that it costs nothing unless it is used.
 """
 
 from __future__ import annotations

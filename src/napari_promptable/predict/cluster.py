@@ -70,8 +70,8 @@ def embed_volume(
 ) -> Iterator[tuple[Index, bool]]:
     """Encode the planes of an image that are not in a store yet, on many processes.
 
-    Whoever iterates may stop after any plane; what is encoded stays, and the next call goes on
-    from there. Planes that were on a worker that is lost are encoded by another.
+    The caller may stop after any plane: encoded planes stay, and the next call resumes after
+    them. If a worker is lost, another one encodes its planes.
 
     Parameters
     ----------
@@ -274,9 +274,7 @@ def _as_source(name_or_path: str | Path) -> str:
     return str(Path(name_or_path).absolute())
 
 
-@contextmanager
-def _connect(address: str | None, num_workers: int | None) -> Iterator[Any]:
-    """Give a client with at least one worker."""
+def _import_distributed() -> Any:
     try:
         import distributed
     except ImportError as error:
@@ -284,17 +282,25 @@ def _connect(address: str | None, num_workers: int | None) -> Iterator[Any]:
             "dask.distributed is not installed; run pip install "
             '"napari-promptable[distributed]"'
         ) from error
+    return distributed
+
+
+def _start_workers(num_workers: int | None) -> Any:
+    """Start processes on this computer; a context manager ends them."""
+    return _import_distributed().LocalCluster(
+        n_workers=num_workers or min(os.cpu_count() or 1, _MAX_LOCAL_WORKERS),
+        threads_per_worker=1,
+        memory_limit=0,
+        dashboard_address=":0",
+    )
+
+
+@contextmanager
+def _connect(address: str | None, num_workers: int | None) -> Iterator[Any]:
+    """Give a client with at least one worker."""
+    distributed = _import_distributed()
     with ExitStack() as exits:
-        target: Any = address
-        if address is None:
-            target = exits.enter_context(
-                distributed.LocalCluster(
-                    n_workers=num_workers or min(os.cpu_count() or 1, _MAX_LOCAL_WORKERS),
-                    threads_per_worker=1,
-                    memory_limit=0,
-                    dashboard_address=":0",
-                )
-            )
+        target = address or exits.enter_context(_start_workers(num_workers))
         try:
             client = exits.enter_context(
                 distributed.Client(target, timeout=_CONNECT_S, set_as_default=False)

@@ -62,7 +62,7 @@ class EmbeddingStore:
         stays. No limit by default.
     dtype : {"float32", "float16"}, optional
         How features are stored; float16 takes half the space, and masks change a little. By
-        default that of the store, float32 for a new one.
+        default the store's, or float32 for a new one.
 
     Attributes
     ----------
@@ -380,5 +380,5 @@ def _to_embedding(
 def _damaged(path: Path) -> CacheError:
     return CacheError(
         f"the cached embedding {path} is damaged; delete that folder, and the plane is encoded "
-        "anew"
+        "again"
     )

@@ -446,7 +446,7 @@ positions = st.sets(st.integers(0, 9), min_size=1, max_size=4)
 
 @given(before=positions, after=positions)
 @hypothesis_settings(max_examples=15)
-def test_a_correction_gives_the_same_as_everything_anew(
+def test_a_correction_gives_the_same_as_starting_over(
     make_fake_segmenter, before: set[int], after: set[int]
 ) -> None:
     truth = make_moving_disk(10)

@@ -73,7 +73,7 @@ def propagation_axes(names: Sequence[str], planes: PlaneAxes) -> list[int]:
     Returns
     -------
     list of int
-        All axes besides the plane that are longer than 1 and not named as channels. The best
+        All axes outside the plane that are longer than 1 and not named as channels. The best
         comes first: z, then time, then axes that are too long for channels, the last one first.
     """
 

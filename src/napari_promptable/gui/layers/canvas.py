@@ -45,7 +45,7 @@ class LayerKeys:
                 layer.bind_key(key, action)
 
     def bind_viewer(self, viewer: ViewerModel) -> None:
-        """Bind our keys where nobody else uses them: the active layer's keys come first."""
+        """Bind our keys where they are free: the active layer's keys come first."""
         self.bind(viewer, leave={*_OF_OUR_LAYERS, *map(str, viewer.class_keymap)})
 
     def unbind(self, layer: Layer | ViewerModel) -> None:

@@ -1,6 +1,6 @@
 """How SAM 2's image encoder is computed on a CPU: trunk and neck prepared for inference.
 
-The mathematics is that of `napari_promptable.models.sam2.hiera` and of its neck, and a test
+It computes the same as `napari_promptable.models.sam2.hiera` and its neck, and a test
 compares both. What is different:
 
 - Stages one and two, and the first block of the third, attend inside the same windows in

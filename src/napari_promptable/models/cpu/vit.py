@@ -1,6 +1,6 @@
 """The vision transformer, `ViTEncoder`, prepared for inference on a CPU.
 
-The mathematics is that of `napari_promptable.models.vit`, and a test compares both. What is
+It computes the same as `napari_promptable.models.vit`, and a test compares both. What is
 different:
 
 - A few windows at a time go through all blocks up to the next that attends to the whole grid,

@@ -136,7 +136,7 @@ class Sam2(Sam):
     ) -> ObjectMasks:
         """Answer prompts; masks of objects that are not there are empty and have an IoU of 0.
 
-        Parameters are those of `Sam.decode`.
+        Parameters as in `Sam.decode`.
         """
         if mask_logits is not None:
             mask_logits = limit_logits(mask_logits)
