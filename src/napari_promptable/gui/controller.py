@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_promptable.gui.actions.candidates import CandidateActions
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.files import FileActions
+from napari_promptable.gui.actions.learning import LearningActions
 from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
@@ -26,6 +27,7 @@ from napari_promptable.gui.panels.panel import Panel
 from napari_promptable.gui.reader import DROPS
 from napari_promptable.gui.saving.autosave import Autosave
 from napari_promptable.gui.saving.recovery import Recovery
+from napari_promptable.gui.work.learning import Learning
 from napari_promptable.gui.work.scheduler import Scheduler
 
 
@@ -63,6 +65,8 @@ class PromptController:
         Verbs for stacks.
     display : Display
         Shows the state.
+    learning_actions : LearningActions
+        Verbs for better weights.
     autosave : Autosave
         Saves the session soon after every change.
     recovery : Recovery
@@ -99,6 +103,13 @@ class PromptController:
         )
         self.autosave = Autosave(workspace, lambda: self.choices.models.name)
         self.recovery = Recovery(self.autosave, panel.restore)
+        self.learning_actions = LearningActions(
+            workspace,
+            Learning(),
+            panel.learning,
+            lambda: self.choices.models.name,
+            self.autosave.folder_of,
+        )
         self._connect_choices()
         self._connect_current_object()
         self._connect_files()
@@ -147,6 +158,7 @@ class PromptController:
         self.closed.emit()
         DROPS.dropped.disconnect(self.file_actions.load_prompts)
         self.display.close()
+        self.learning_actions.close()
         self.scheduler.close()
         self.choices.close()
         self._pointer.close()
@@ -219,6 +231,11 @@ class PromptController:
         panel.visibility_changed.connect(self.object_view.set_visible)
         panel.selection_changed.connect(self.object_view.select)
         self.scheduler.live.edited.connect(panel.clear_selection)
+        learning = self.learning_actions
+        panel.learn_requested.connect(learning.learn)
+        learning.learned.connect(self.choices.models.add_own_model)
+        learning.noted.connect(self.display.say)
+        learning.failed.connect(self.display.show_error)
 
     def _pick(self) -> None:
         """Refine the object under the pointer."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_promptable.weights.checkpoints import checkpoint_folder, is_downloaded
+from napari_promptable.weights.metadata import read_metadata
 from napari_promptable.weights.registry import MODELS, ModelSpec
 
 _NETWORKS = {
@@ -23,17 +24,23 @@ _NETWORKS = {
 def model_choices(own_files: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Name what can be chosen: (text, registry name or path), bundled models first."""
     registered = [(_describe_choice(spec), name) for name, spec in MODELS.items()]
-    return registered + [(f"{name_model(path)} · own file", path) for path in own_files]
+    return registered + [(_describe_own(path), path) for path in own_files]
 
 
 def name_model(name_or_path: str) -> str:
     """Name a model by subject and network, such as "Light microscopy · ViT-B"."""
     if name_or_path not in MODELS:
-        return Path(name_or_path).name
+        return read_metadata(name_or_path).get("name") or Path(name_or_path).name
     spec = MODELS[name_or_path]
     if spec.is_bundled or not spec.subject:
         return spec.name
     return f"{spec.subject} · {_NETWORKS[spec.architecture]}"
+
+
+def _describe_own(path: str) -> str:
+    """Name a learned model after its objects, and any other file after itself."""
+    name = name_model(path)
+    return name if name != Path(path).name else f"{name} · own file"
 
 
 def is_bundled(name_or_path: str) -> bool:

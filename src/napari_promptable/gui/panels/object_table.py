@@ -136,6 +136,7 @@ class ObjectList(QWidget):
     visibility_changed = Signal(object, bool)
     policy_chosen = Signal(str)
     count_changed = Signal(int)
+    learn_requested = Signal()
 
     def __init__(
         self, color_of: Callable[[int], QColor], parent: QWidget | None = None
@@ -193,7 +194,13 @@ class ObjectList(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._policy.setMinimumContentsLength(8)
-        return row_of(QLabel("Overlap"), self._policy)
+        learn = make_button(
+            "Learn",
+            "learn",
+            "Learn from the objects you committed or checked (2 minutes, in the background)",
+        )
+        learn.clicked.connect(self.learn_requested)
+        return row_of(QLabel("Overlap"), self._policy, learn)
 
     @property
     def policy(self) -> str:

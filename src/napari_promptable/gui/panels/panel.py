@@ -13,6 +13,7 @@ from napari_promptable.gui.panels.controls import STYLE, Section, column_in, mak
 from napari_promptable.gui.panels.current_object import CurrentObjectPanel
 from napari_promptable.gui.panels.encoding import EncodingPanel
 from napari_promptable.gui.panels.files import FilePanel
+from napari_promptable.gui.panels.learning import LearningWindow
 from napari_promptable.gui.panels.object_table import ObjectList
 from napari_promptable.gui.panels.restore import RestorePanel
 from napari_promptable.gui.panels.status import StatusPanel
@@ -50,6 +51,7 @@ class Panel(QWidget):
         self.objects = ObjectList(color_of)
         self._objects_section = Section("Objects", "objects_fold", self.objects)
         self.objects.count_changed.connect(self._show_count)
+        self.learning = LearningWindow(self)
         self.encoding = EncodingPanel()
         self.status = StatusPanel()
         layout = column_in(self)

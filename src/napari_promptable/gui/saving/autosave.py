@@ -167,6 +167,10 @@ class Autosave:
             self._told = str(error)
             self.failed.emit(error)
 
+    def folder_of(self, session: SegmentationSession) -> Path:
+        """Return the folder in which a session is saved; it need not exist yet."""
+        return _PLACES[session].make_folder().path
+
     # taking up again
 
     def find_session(self, found: Callable[[SavedSession | None], None]) -> None:

@@ -1,0 +1,111 @@
+"""Learning in a process of its own, at low priority, so that clicks stay fast meanwhile.
+
+    python -m napari_promptable.learning.process FOLDER
+
+`write_job` fills the folder. The process prints a line of JSON per step and a last one with the
+result, and writes the learned weights if they are better. Ending it at any time harms nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_promptable.errors import CacheError, PromptableError
+
+WEIGHTS_NAME = "learned.safetensors"
+_JOB_NAME, _NICENESS = "job.json", 10
+
+
+def write_job(
+    folder: Path,
+    model: str,
+    examples: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    settings: dict[str, Any],
+    source: str,
+) -> None:
+    """Write what the process needs.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    model : str
+        Registry name or weights file of the model to start from.
+    examples : sequence of (image, labels)
+        As in `learn`.
+    settings : dict
+        Keywords of `LearningSettings`.
+    source : str
+        Where the objects come from, in words.
+
+    Raises
+    ------
+    CacheError
+        If the folder cannot be written.
+    """
+    job = {"model": model, "settings": settings, "source": source, "examples": len(examples)}
+    try:
+        (folder / _JOB_NAME).write_text(json.dumps(job), encoding="utf-8")
+        for number, (image, labels) in enumerate(examples):
+            np.save(folder / f"{number}_image.npy", image, allow_pickle=False)
+            np.save(folder / f"{number}_labels.npy", labels, allow_pickle=False)
+    except OSError as error:
+        raise CacheError(
+            f"learning cannot begin: {folder} cannot be written ({error.strerror or error}); "
+            "free some space"
+        ) from error
+
+
+def run_job(folder: Path) -> dict[str, Any]:
+    """Learn, print the progress, and describe the result as plain data."""
+    from napari_promptable.learning.learn import learn
+    from napari_promptable.learning.settings import LearningSettings
+    from napari_promptable.predict.load_model import load_model
+
+    job = json.loads((folder / _JOB_NAME).read_text(encoding="utf-8"))
+    examples = [
+        (np.load(folder / f"{n}_image.npy"), np.load(folder / f"{n}_labels.npy"))
+        for n in range(job["examples"])
+    ]
+    learned = learn(
+        load_model(job["model"], device="cpu"),
+        examples,
+        LearningSettings(**job["settings"]),
+        lambda state: print(json.dumps({"state": asdict(state)}), flush=True),  # noqa: T201
+        source=job["source"],
+    )
+    if learned.is_better:
+        learned.save(folder / WEIGHTS_NAME)
+    return {
+        "name": learned.model.name,
+        "is_better": learned.is_better,
+        "before": learned.before.to_dict(),
+        "after": learned.after.to_dict(),
+    }
+
+
+def main() -> int:
+    """Run the job of the folder on the command line; returns the exit code."""
+    with contextlib.suppress(AttributeError, OSError):  # there is no niceness on Windows
+        os.nice(_NICENESS)
+    last: dict[str, Any]
+    try:
+        last = {"result": run_job(Path(sys.argv[1]))}
+    except PromptableError as error:
+        last = {"error": str(error)}
+    print(json.dumps(last), flush=True)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Learning from committed objects: one button, a window of its own, a model in the list."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_promptable.annotation.records import ObjectOnSlice, ObjectRecords, Origin
+from napari_promptable.gui.actions.learning import confirmed_planes
+from napari_promptable.learning.process import WEIGHTS_NAME, write_job
+
+pytestmark = pytest.mark.gui
+
+CENTRES = [(20, 20), (20, 60), (40, 20), (40, 60), (55, 40)]
+STATE = {"phase": "learning", "step": 3, "seconds_left": 75.0, "curve": [[0, 2], [9, 1]]}
+FIGURES = {"click": 0.5, "corrected": 0.6, "box": 0.7}
+
+
+class FakeProcess:
+    """Stands for the process: notes what it was given, reports what a test tells it to."""
+
+    def __init__(self, learning, monkeypatch, tmp_path: Path) -> None:
+        self.learning, self.started, self.path = learning, [], tmp_path / WEIGHTS_NAME
+        monkeypatch.setattr(learning, "start", lambda *given: self.started.append(given))
+        monkeypatch.setattr(type(learning), "weights_path", self.path)
+
+    def finish(self, is_better: bool) -> None:
+        header = json.dumps({"__metadata__": {"name": "tiny + 5 objects of image"}}).encode()
+        self.path.write_bytes(struct.pack("<Q", len(header)) + header)
+        after = {name: value + 0.1 for name, value in FIGURES.items()}
+        self.learning.finished.emit(
+            {"name": "tiny + 5 objects of image", "is_better": is_better}
+            | {"before": FIGURES, "after": after}
+        )
+
+
+@pytest.fixture
+def user(open_plugin, make_disks):
+    """A person who has committed five disks."""
+    user = open_plugin(make_disks((70, 80), CENTRES).image)
+    for centre in CENTRES:
+        user.click(centre)
+        user.press("C")
+    user.control("objects_fold").click()
+    user.process_events()
+    return user
+
+
+@pytest.fixture
+def process(user, monkeypatch, tmp_path):
+    learning = user.widget.controller.learning_actions._learning
+    return FakeProcess(learning, monkeypatch, tmp_path)
+
+
+def test_committed_objects_are_learned_from_and_the_model_is_offered(user, process) -> None:
+    user.push("learn")
+    [(model, [(images, labels)], source)] = process.started
+    assert (model, source) == ("tiny", "image")
+    assert images.shape == labels.shape == (1, 70, 80)
+    assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5}
+    process.learning.progressed.emit(STATE)
+    assert "1:15 left" in user.control("learn_text").text()
+    process.finish(is_better=True)
+    assert "0.50" in user.control("learn_text").text()
+    user.push("use_learned")
+    box = user.control("model")
+    assert box.currentText() == "tiny + 5 objects of image"
+    weights = Path(user.session.details["model"])
+    assert weights.read_bytes() == process.path.read_bytes()
+    folder = user.widget.controller.autosave.folder_of(user.session)
+    assert weights.parent == folder
+
+
+def test_a_model_that_is_no_better_cannot_be_used(user, process) -> None:
+    user.push("learn")
+    process.finish(is_better=False)
+    assert not user.control("use_learned").isEnabled()
+    assert "Not better" in user.control("learn_text").text()
+    user.push("discard_learned")
+    assert user.control("model").currentText().startswith("tiny · ")
+
+
+def test_learning_can_be_cancelled(user, process, monkeypatch) -> None:
+    user.push("learn")
+    monkeypatch.setattr(type(process.learning), "is_running", True)
+    user.push("cancel_learning")
+    assert "cancelled" in user.status
+    assert not user.widget.controller.panel.learning.isVisible()
+
+
+def test_one_object_is_too_few(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    user.click((20, 24))
+    user.press("C")
+    user.widget.controller.learning_actions.learn()
+    assert "at least 2 committed objects" in user.status
+
+
+def test_objects_that_nobody_looked_at_are_left_out() -> None:
+    records, extent = ObjectRecords(), (slice(0, 5), slice(0, 5))
+    records.update(
+        {
+            (1, (0,)): ObjectOnSlice(extent, Origin.PROMPTS),
+            (1, (1,)): ObjectOnSlice(extent, Origin.PROPAGATED, 0.9),
+            (2, (1,)): ObjectOnSlice(extent, Origin.PROPAGATED, 0.3, is_checked=True),
+            (3, (1,)): ObjectOnSlice(extent, Origin.FOUND),
+        }
+    )
+    assert confirmed_planes(records) == {(0,): {1}, (1,): {2}}
+
+
+@pytest.mark.slow
+def test_the_process_reports_and_writes(qtbot, tmp_path) -> None:
+    from napari_promptable.gui.work.learning import Learning
+
+    rows, columns = np.indices((64, 240))
+    labels = np.zeros(rows.shape, np.int32)
+    for disk in range(5):
+        labels[np.hypot(rows - 32, columns - 24 - 48 * disk) < 15] = disk + 1
+    learning, states = Learning(), []
+    learning.settings = {"max_steps": 1, "minutes": 60}
+    learning.progressed.connect(states.append)
+    with qtbot.waitSignal(learning.finished, timeout=300_000) as result:
+        learning.start("tiny", [(100 * (labels > 0).astype(np.uint8), labels)], "disks")
+        assert learning.is_running
+    assert {state["phase"] for state in states} >= {"measuring before", "learning"}
+    assert result.args[0]["before"].keys() == FIGURES.keys()
+    assert not learning.is_running
+    learning.forget()
+
+
+def test_a_process_that_fails_says_why(qtbot) -> None:
+    from napari_promptable.gui.work.learning import Learning
+
+    learning = Learning()
+    with qtbot.waitSignal(learning.failed, timeout=300_000) as failure:
+        learning.start("no_such_model", [], "nothing")
+    assert "no_such_model" in str(failure.args[0])
+    learning.forget()
+
+
+def test_a_job_is_written_as_arrays(tmp_path) -> None:
+    write_job(tmp_path, "tiny", [(np.ones((4, 5)), np.ones((4, 5), int))], {}, "a.tif")
+    assert json.loads((tmp_path / "job.json").read_text())["examples"] == 1
+    assert np.load(tmp_path / "0_labels.npy").shape == (4, 5)
