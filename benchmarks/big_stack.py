@@ -4,7 +4,7 @@
 
 Makes the stack in a temporary folder, loads a model, then opens the stack, answers prompts on
 some planes and writes the labels of all, as the command `segment` does. Prints JSON: sizes, and
-the peak of memory beyond what the process had with the model loaded (Linux only).
+the peak of memory beyond the process with the model loaded (Linux only).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make_stack(path: Path, num_planes: int, drawn: list[int]) -> None:
 
 
 def segment(model: npp.PromptableModel, path: Path, drawn: list[int], folder: Path) -> int:
-    """Do what the command does; count the objects that were found."""
+    """Run the command's work and count the objects it finds."""
     image = read_image(path)
     objects = {
         number: {(z,): PlanePrompts([centre]) for z in drawn}

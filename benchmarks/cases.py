@@ -1,4 +1,4 @@
-"""What is measured: tasks by case. The first task of a case is what the others compare with.
+"""Tasks by case. The other tasks of a case are compared with its first.
 
 "reference" is the code of the paper (package segment-anything) or of MobileSAM, with the same
 random weights as "ours"; "public operations" is ours without oneDNN's private ones.

@@ -73,7 +73,7 @@ CURVES: dict[str, Curve] = {
     "prompts": (by_prompts, PROMPTS, int),
     "slices": (by_slices, SLICES, int),
 }
-"""Task by count, the counts, and what is linear in them."""
+"""Task by count, the counts, and the quantity that grows in proportion."""
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def measure_speed(case: str, threads: int, repeats: int) -> list[dict[str, objec
 
 
 def measure_memory(task: Task) -> float:
-    """Peak memory of a task beyond what was there before, in MB (Linux only)."""
+    """Extra peak memory of a task, in MB (Linux only)."""
     before = read_status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     with torch.inference_mode():

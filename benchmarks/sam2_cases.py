@@ -1,4 +1,4 @@
-"""What is measured of SAM 2.1: encoding, one click, and one slice by memory.
+"""Cases of SAM 2.1: encoding, one click, and one slice by memory.
 
 "reference" is the authors' code with the same random weights.
 """
@@ -44,7 +44,7 @@ def prepare(name: str, packed: bool | None = None) -> Sam2:
 
 
 def encode(name: str) -> dict[str, Task]:
-    """Image encoder on 1024 × 1024 pixels, up to what a click needs."""
+    """Image encoder on 1024 × 1024 pixels, with everything a click needs."""
     reference, _ = load_pair(name)
     image = 255 * torch.rand(1, 3, SIDE, SIDE)
     return {

@@ -24,7 +24,7 @@ Task = Callable[[], object]
 
 @dataclass
 class Times:
-    """What the rounds of one task took, in seconds."""
+    """Duration of each round of one task, in seconds."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)

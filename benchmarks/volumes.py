@@ -198,7 +198,7 @@ def find_cases(arguments: argparse.Namespace, model: PromptableModel) -> Iterato
 
 
 class StepWithoutLooks(PromptStep):
-    """Expects the mask of the slice before as it is."""
+    """Expects the unchanged mask of the previous slice."""
 
     def _expect(self, previous: Sighting, embedding: ImageEmbedding) -> npt.NDArray[np.bool_]:
         return keep_parts(previous.mask, previous.mask, self._settings.split)

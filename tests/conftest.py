@@ -3,9 +3,9 @@
 ``disk_image``
     A float image, 64 × 80 pixels, with a bright disk of radius 12 around (row, col) (30, 36).
 ``make_fake_segmenter``, ``fake_segmenter``
-    A `Segmenter` without a network: exact, instant, and it counts what it is asked.
+    A `Segmenter` without a network: exact, instant, and it records its questions.
 ``random_tiny_model``
-    The bundled architecture with random weights, for all that does not need good masks.
+    The bundled architecture with random weights, for tests that need no good masks.
 ``tiny_model``
     The bundled model.
 """
@@ -29,7 +29,7 @@ DISK_CENTRE_YX, DISK_RADIUS = (30, 36), 12
 
 
 class FakeSegmenter:
-    """Paints a patch of pixels around each prompt, those only that are bright enough.
+    """Paints a patch around each prompt and keeps its bright pixels.
 
     Candidates are patches of three sizes; earlier logits count for half of the answer.
     Logits have the resolution of the image, padded to a multiple of four.
@@ -39,11 +39,11 @@ class FakeSegmenter:
     num_encoded : int
         Calls of `encode`.
     questions : list of PromptSet
-        Prompts asked by `predict_many`.
+        Prompts passed to `predict_many`.
     batch_sizes : list of int
-        How many were asked by each call of `predict_many`.
+        Number of prompt sets in each call of `predict_many`.
     carries_masks : bool
-        Whether it claims to be better at masks of neighbouring slices than at boxes.
+        Whether it claims that masks of neighbouring slices suit it better than boxes.
     """
 
     radii = (4.0, 6.0, 9.0)
@@ -151,7 +151,7 @@ def random_tiny_model():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sam = build_sam("conv_tiny").eval().requires_grad_(False)
-        for parameter in sam.parameters():  # at first, prompts make hardly any difference
+        for parameter in sam.parameters():  # the usual initial weights hardly react to prompts
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     return PromptableModel("tiny", "conv_tiny", "random", sam)

@@ -1,4 +1,4 @@
-"""What importing loads, and how long modules and classes are.
+"""Modules that an import loads, and the length of modules and classes.
 
 `lint-imports` (pyproject.toml) checks which folder imports which.
 """
@@ -22,7 +22,7 @@ HEAVY = QT_AND_NAPARI | {"torch", "numpy", "scipy", "skimage"}
 
 
 def find_loaded(module: str, names: set[str]) -> str:
-    """Import a module in a new interpreter and tell which of the names are loaded then."""
+    """Import a module in a new interpreter and return which of the names it loads."""
     code = f"import sys, {module}; print(*sorted({names!r} & sys.modules.keys()))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""What the distribution promises: requirements, manifest, files in the wheel and the sdist."""
+"""Promises of the distribution: requirements, manifest, files in the wheel and the sdist."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ NUCLEI = ("dsb2018", "bbbc039")
 
 @dataclass(frozen=True)
 class Variant:
-    """What is different from the bundled model; `only` are the datasets it is trained on."""
+    """Differences from the bundled model; `only` names the training datasets."""
 
     build: Callable[[], Sam] = build_tiny_sam
     config: Config = field(default=CONFIG)
@@ -127,7 +127,7 @@ def validate(trainer: Trainer, data: CropSampler, without: Collection[str]) -> d
 
 
 def compare(root: Path, folder: Path, minutes: float) -> dict[str, dict[str, float]]:
-    """Train and validate all variants; what is in the run folder already stays as it is."""
+    """Train and validate all variants, except those already in the run folder."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_images(CONFIG.synthetic_images, CONFIG.seed)

@@ -174,7 +174,7 @@ OBJECTS: dict[str, Callable[[np.random.Generator], Int32Array]] = {
     "tissue": _draw_tissue,
     "filaments": _draw_filaments,
 }
-"""What is drawn, by name."""
+"""Kinds of drawn images, by name."""
 
 
 # looks

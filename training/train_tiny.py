@@ -52,7 +52,7 @@ SAVED_EVERY = 60.0  # seconds
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a run; what is not on the command line stays as here."""
+    """Settings of a run; the command line overrides these defaults."""
 
     iterations: int = 6000
     minutes: float = 0.0  # that a run takes instead of so many iterations
@@ -135,7 +135,7 @@ class Trainer:
         self.batches.share.value = share
 
     def step(self, batch: Batch) -> Figures:
-        """Learn from a batch and return what the curve shows of it."""
+        """Learn from a batch and return its values for the curve."""
         rng = np.random.default_rng([self.config.seed, self.iteration, 1])
         loss, figures = self.loss(batch, rng)
         for group in self.optimizer.param_groups:
@@ -150,7 +150,7 @@ class Trainer:
         return {"loss": loss.detach(), **figures}
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Figures]:
-        """Loss of all tasks on a batch, and what the curve shows of it."""
+        """Loss of all tasks on a batch, and its values for the curve."""
         config, is_first = self.config, self.iteration < self.config.pretrain_iterations
         embedding = self._encode(batch)
         loss, figures = maps_loss(
@@ -178,7 +178,7 @@ class Trainer:
         weights = read_state_dict(path)
         missing, unknown = self.model.load_state_dict(weights, strict=False)
         if unknown or not all(name.startswith(NEW_HEADS) for name in missing):
-            raise CheckpointError(f"{path} holds other weights than those of tiny")
+            raise CheckpointError(f"{path} does not hold weights of tiny")
         self.average.load_state_dict(self.model.state_dict())
 
     def save(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writing the bundled weights, with where they come from and what they reach as metadata."""
+"""Write the bundled weights, with their origin and their figures as metadata."""
 
 from __future__ import annotations
 

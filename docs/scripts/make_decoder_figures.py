@@ -90,12 +90,12 @@ def make_scene(image: np.ndarray, truth: np.ndarray) -> Scene:
     return Scene(model, to_rgb8(image, None), truth, encode_image(model, image))
 
 
-# what the network computes
+# values inside the network
 
 
 @contextmanager
 def record_inputs(module: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what a layer is given."""
+    """Collect the inputs of a layer."""
     inputs: list[torch.Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     try:
@@ -156,7 +156,7 @@ def four_masks(scene: Scene, prompts: PromptSet) -> tuple[np.ndarray, np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """A first click, what was wrong with its mask, and a second click.
+    """A first click, the error of its mask, and a second click.
 
     Attributes
     ----------
@@ -269,7 +269,7 @@ def save(figure: plt.Figure, name: str) -> None:
 
 
 def make_position_figure(scene: Scene, click_yx: np.ndarray) -> None:
-    """How similar each place's positional encoding is to that of a click."""
+    """Similarity of each place's positional encoding to the encoding of a click."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.9), layout="constrained")
     draw_image(left, scene, "image and click")
     similarity = scene.cells(similarity_of_click(scene, click_yx))
@@ -349,7 +349,7 @@ def make_masks_figure(scene: Scene, target: np.ndarray, click_yx: np.ndarray) ->
 
 
 def make_correction_figure(scene: Scene, corrections: list[Correction]) -> None:
-    """What a second click changes, without and with the logits before."""
+    """Effect of a second click, without and with the earlier logits."""
     inner = [made for made in corrections if not touches_margin(made.truth)]
     shown = max(inner, key=Correction.gain)
     figure, panels = plt.subplots(1, 3, figsize=(8.4, 3.5), layout="constrained")

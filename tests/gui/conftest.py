@@ -1,9 +1,9 @@
-"""Fixtures that stand for a person in front of napari, and for a model that needs no weights.
+"""A simulated user in front of napari, and a model without weights.
 
 ``fake_model``
-    The shared segmenter as a model that the plugin loads; it can be held up in mid-work.
+    The shared segmenter as a model that the plugin loads; tests can pause it.
 ``make_disks``
-    Images, and stacks, of bright disks at known places, with the truth.
+    Images and stacks of bright disks at known positions, with their labels.
 ``desk``, ``make_desk``
     A viewer without a window, and the plugin's widget on it; returns a `Desk`.
 ``open_plugin``
@@ -38,24 +38,24 @@ _PATIENCE_S = 30.0  # so that a failing test cannot hang in a worker
 
 
 class FakeModel:
-    """A segmenter in the place of a network.
+    """A segmenter in place of a network.
 
     Attributes
     ----------
     encode_gate, predict_gate : threading.Event
-        Clear one, and the next call waits until it is set, or cancelled in the encoder.
+        Clear one, and the next call waits until a test sets it or cancels the encoding.
     num_free : int
-        How many prompts pass a closed gate.
+        Number of prompts that may pass a closed gate.
     questions : list of PromptSet
-        Prompts that were asked, from the first on.
+        All prompts so far.
     planes : list of ndarray
-        What `encode` was given.
+        Planes passed to `encode`.
     num_cancelled : int
-        Encodings that were stopped in the middle.
+        Encodings that were cancelled midway.
     looks_closer : bool
-        Whether it wants to be told where the next click is likely.
+        Whether the plugin should announce where the next click is likely.
     expected : list of PromptSet
-        What it was told.
+        Announced clicks.
     """
 
     name = "fake"
@@ -124,13 +124,13 @@ def _warm_napari() -> None:
 
 @pytest.fixture(autouse=True)
 def empty_cache_folder(tmp_path, monkeypatch) -> None:
-    """Nothing that an earlier test saved is found."""
+    """Hide everything that earlier tests saved."""
     monkeypatch.setenv("NAPARI_PROMPTABLE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def fake_model(make_fake_segmenter, monkeypatch) -> Iterator[FakeModel]:
-    """Model that any choice in the widget's list of models loads."""
+    """The model that the widget loads, whichever the user chooses."""
     model = FakeModel(make_fake_segmenter())
 
     def encode_image(model, image, contrast_limits=None, *, is_cancelled=None):
@@ -188,7 +188,7 @@ def make_disks() -> Callable[..., Disks]:
 
 @dataclass
 class User:
-    """What a person sees and does; positions are world positions unless they say otherwise."""
+    """A user of the window; positions are world positions unless a method says otherwise."""
 
     qtbot: Any
     viewer: Any
@@ -198,7 +198,7 @@ class User:
     image: Any = None
     layers: dict[str, Any] = field(default_factory=dict)
 
-    # what there is
+    # the state
 
     @property
     def workspace(self) -> Any:
@@ -271,7 +271,7 @@ class User:
         self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
 
     def process_events(self) -> None:
-        """Deliver the events and the timers without delay that are due."""
+        """Deliver pending events and zero-delay timers."""
         QApplication.processEvents()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -288,7 +288,7 @@ class User:
         return np.asarray(self.image.data_to_world(position))
 
     def pixel(self, world: Sequence[float]) -> QPoint:
-        """Where a world position is on the canvas."""
+        """Canvas position of a world position."""
         dims = self.viewer.dims
         world = np.concatenate([np.zeros(dims.ndim - len(world)), world])
         camera = self.viewer.scene.camera
@@ -372,7 +372,7 @@ class User:
     # opening and closing
 
     def close_dock(self) -> None:
-        """Do what the × button of the dock does."""
+        """Close the dock as its × button does."""
         self.viewer.window.remove_dock_widget(self.dock)
 
     def reopen(self) -> None:

@@ -1,4 +1,4 @@
-"""What is left after the dock or a layer is gone: nothing of ours. No window is needed."""
+"""Nothing of ours remains after the dock or a layer is gone; no window."""
 
 import threading
 from weakref import ref
@@ -40,7 +40,7 @@ def test_nothing_reacts_after_closing(desk, make_disks) -> None:
     desk.viewer.add_image(np.zeros((4, 60, 80)))
     desk.viewer.dims.ndisplay = 3
     desk.viewer.layers.clear()
-    desk.settle()  # pytest-qt reports what a callback raised
+    desk.settle()  # pytest-qt reports errors of callbacks
 
 
 def test_removed_layers_are_freed(desk, make_disks) -> None:

@@ -1,4 +1,4 @@
-"""Which labels layer an image's objects go to, and what can be written. No window is needed."""
+"""The labels layer that receives an image's objects, and writing to it; no window."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_channels_may_share_labels_and_the_panel_says_so(desk, make_disks) -> No
     assert "also holds" not in desk.status
 
 
-# what can be written
+# writing
 
 
 def test_arrays_that_tell_whether_they_can_be_written(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Opening the widget: what a person finds, and the first click."""
+"""Opening the widget, and the first click."""
 
 import threading
 

@@ -580,7 +580,7 @@ def test_all_slices_are_encoded_once_and_for_all(open_plugin, columns, tmp_path)
     click_disk(user, 1)
     assert user.preview_mask[6].any()
     user.press("C")
-    assert len(user.model.planes) <= SHAPE[0] + 3  # those of the reopening, kept in memory only
+    assert len(user.model.planes) <= SHAPE[0] + 3  # encoded after reopening, in memory only
 
 
 def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None:

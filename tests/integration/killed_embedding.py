@@ -3,7 +3,7 @@
     python tests/integration/killed_embedding.py FOLDER [--kills 60] [--full 40] [--seed 0]
 
 Each process is forked from this one, which never writes, so starting one takes a millisecond;
-see killing.py for what a moment is.
+killing.py defines a moment.
 Exits with an error if a store cannot be opened, an entry is wrong, or work is lost.
 """
 
@@ -23,7 +23,7 @@ from napari_promptable.predict.embedding_store import EmbeddingStore, embed_plan
 from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
 
 NUM_PLANES = 400
-FRESH_EVERY = 6  # kills, after which a new store is begun
+FRESH_EVERY = 6  # kills before a new store
 MAX_MOMENT = 300  # about ten planes
 
 
@@ -119,7 +119,7 @@ def main() -> None:
     run_out_of_space(path, arguments.full, chance)
     before = check(path)
     encoded = [was_encoded for _, was_encoded in embed(path)]
-    assert encoded.count(True) == NUM_PLANES - before, "what was there is encoded once"
+    assert encoded.count(True) == NUM_PLANES - before, "stored planes are not encoded again"
     assert check(path) == NUM_PLANES
     print(f"{arguments.kills} kills, {num_torn} in mid-write; {before} kept, all there now")
 

@@ -1,10 +1,10 @@
-"""Kills a process again and again while it commits and saves, and looks at what is left.
+"""Kill a process repeatedly while it commits and saves, and inspect the files it leaves.
 
     python killed_sessions.py FOLDER NUMBER_OF_KILLS
 
-Run by test_crashes.py in a process without torch and Qt, which can be forked. Prints, as JSON,
-how many objects survived each kill; killing.py says what a moment is. What a child does follows
-from its seed, so that the parent knows the labels after every commit.
+test_crashes.py runs it in a process without torch and Qt, because it forks. It prints, as
+JSON, how many objects survived each kill; killing.py defines a moment. The seed determines the
+actions of a child, so the parent knows the labels after every commit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def open_labels(path: Path) -> zarr.Array:
 
 
 def commit_and_save(folder: Path, seed: int) -> None:
-    """What is killed: labels on disk, and a session beside them."""
+    """The process to kill: it writes labels on disk and a session beside them."""
     session = SegmentationSession(PLANES, open_labels(folder / "labels.zarr"))
     saved = SessionFolder(folder / "session")
     for touched in work(session, seed):

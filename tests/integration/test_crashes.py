@@ -16,7 +16,7 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked proc
 
 
 def run_script(name: str, *arguments: object) -> str:
-    """Run a script beside this file; returns what it prints."""
+    """Run a script beside this file and return its output."""
     command = [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ FIRST, LAST = 70, 78  # slices that are worked on
 
 
 class Annotator:
-    """Somebody who works on the sample stack."""
+    """A user who works on the sample stack."""
 
     def __init__(self, model: Any) -> None:
         [(self.stack, _, _)] = load_nuclei_stack()
@@ -108,7 +108,7 @@ class Annotator:
 
 @pytest.fixture(scope="module")
 def annotated(tiny_model) -> Annotator:
-    """Somebody who has worked for a while."""
+    """A user who has worked for a while."""
     annotator = Annotator(tiny_model)
     annotator.work()
     return annotator

@@ -1,8 +1,8 @@
-"""The authors' own SAM 2 (package rf-sam-2, which is it without CUDA extensions), and ours.
+"""The authors' SAM 2 (from the package rf-sam-2, which leaves out CUDA extensions), and ours.
 
-The reference is built from its own configuration files. What it imports besides torch is
-stubbed: hydra and iopath read configurations and weights, which is done here; of torchvision
-two transforms are enough.
+The reference is built from its own configuration files. Stubs replace its imports other than
+torch: this module reads configurations and weights in place of hydra and iopath, and two
+transforms are enough of torchvision.
 """
 
 import functools
@@ -70,7 +70,7 @@ def import_sam2() -> ModuleType:
 
 
 def _build_stubs() -> list[ModuleType]:
-    """What the reference needs of hydra, iopath and torchvision."""
+    """Stubs of the parts of hydra, iopath and torchvision that the reference imports."""
     ready = SimpleNamespace(is_initialized=lambda: True)
     global_hydra = SimpleNamespace(instance=lambda: ready)
     transforms = {kind.__name__: kind for kind in (Normalize, Resize, ToTensor)}

@@ -94,7 +94,7 @@ def check_prompts(
 def check_answer(
     found: Any, full_logits: np.ndarray, predicted_iou: np.ndarray, low_res: np.ndarray
 ) -> None:
-    """Compare a prediction with what the reference returns.
+    """Compare a prediction with the return values of the reference.
 
     Logits may differ within the tolerance, so only pixels that are this close to the threshold
     may lie on the other side of it.

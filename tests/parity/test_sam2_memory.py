@@ -88,7 +88,7 @@ class ReferenceRun:
         return [frame for frame, *_ in run]
 
     def output(self, frame: int, object_id: int = 1) -> dict[str, Any]:
-        """What was found on a frame."""
+        """Outputs for one frame."""
         outputs = self.state["output_dict_per_obj"][self.state["obj_id_to_idx"][object_id]]
         for kind in ("cond_frame_outputs", "non_cond_frame_outputs"):
             if frame in outputs[kind]:
@@ -110,7 +110,7 @@ class OurRun:
         self._keep_prompted(frame, prompt_object(self.sam, self.frames[frame], prompts))
 
     def correct(self, frame: int, prompts: FramePrompts) -> None:
-        """Prompt a frame that was followed forward, knowing what was known on the way."""
+        """Prompt a frame that was tracked forward, with the memories from the way there."""
         self.memory = self.before[frame]
         recollection = recollect(self.memory, frame, len(self.frames), is_backward=False)
         earlier = FramePrompts(

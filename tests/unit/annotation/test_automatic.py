@@ -29,7 +29,7 @@ PLANES = PlaneAxes(SHAPE, (1, 2))
 
 @pytest.fixture
 def session() -> SegmentationSession:
-    """Empty labels but for object 9 on slice 0."""
+    """Labels that hold only object 9, on slice 0."""
     labels = np.zeros(SHAPE, np.int32)
     labels[0, :4, :4] = 9
     session = SegmentationSession(PLANES, labels, first_id=10)

@@ -318,7 +318,7 @@ BOXES = st.lists(
 def test_any_boxes_report_what_they_changed(
     make_fake_segmenter, boxes: list, policy: OverlapPolicy, foreign: int, num_times: int
 ) -> None:
-    """Whatever overlaps, the outcome and the records tell what is in the labels."""
+    """With any overlap, the outcome and the records describe the labels."""
     segmenter = make_fake_segmenter()
     labels = np.zeros(SHAPE, np.uint8)
     labels[0, :, :foreign] = 9

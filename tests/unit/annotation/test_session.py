@@ -547,7 +547,7 @@ def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
 
 
 def make_committed(fake_segmenter: Any, *centres: tuple[int, int]) -> SegmentationSession:
-    """Session in which one object is committed at each position, on planes 0 and 1."""
+    """Session with one committed object at each position, on planes 0 and 1."""
     session = make_session()
     for row, column in centres:
         session.prompts.replace({(z,): make_click(row, column) for z in (0, 1)})
@@ -798,7 +798,7 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
 
     @initialize(foreign=st.integers(0, SHAPE[2]))
     def begin(self, foreign: int) -> None:
-        """Start with somebody else's object, over some columns of one plane."""
+        """Start with an object that the session did not make, on some columns of one plane."""
         labels = np.zeros(SHAPE, np.uint8)
         labels[1, :, :foreign] = FOREIGN
         self.session = make_session(labels)
@@ -821,7 +821,7 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
 
     @rule()
     def answer(self) -> None:
-        """Answer what is open."""
+        """Answer the open questions."""
         answer(self.session, self.segmenter)
         assert self.session.answers.open_questions() == []
 

@@ -1,4 +1,4 @@
-"""Label images by the ending of their file, and what is refused before work begins."""
+"""Label images by file ending, and errors before work begins."""
 
 import errno
 from pathlib import Path

@@ -56,7 +56,7 @@ def boxes(draw: st.DrawFn) -> list[float]:
 
 @st.composite
 def contents(draw: st.DrawFn) -> dict[str, Any]:
-    """What a file may hold: images of two to four dimensions, unknown keys everywhere."""
+    """Valid files: images of two to four dimensions, unknown keys everywhere."""
     shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
     axes = draw(
         st.lists(st.integers(0, len(shape) - 1), min_size=2, max_size=2, unique=True).map(

@@ -12,7 +12,7 @@ BOX, OTHER = (2, 2, 14, 14), (20, 20, 32, 32)
 
 @pytest.fixture
 def find_boxes(monkeypatch, make_found):
-    """Find on each slice what a list says, on a volume of black slices with bright boxes."""
+    """Find the listed boxes on each slice of a black volume with bright boxes."""
 
     def prepare(*boxes_by_slice):
         volume = np.zeros((len(boxes_by_slice), *SHAPE), np.uint8)

@@ -16,7 +16,7 @@ FORMS = [
 
 @pytest.fixture
 def tensors() -> tuple[torch.Tensor, ...]:
-    """Input, weight, bias and what a product is added to."""
+    """Input, weight, bias, and the values to which a product is added."""
     torch.manual_seed(0)
     return torch.randn(50, 24), torch.randn(40, 24), torch.randn(40), torch.randn(50, 40)
 

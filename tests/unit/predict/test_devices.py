@@ -1,4 +1,4 @@
-"""Every device of this machine, in both precisions, gives the CPU's answers."""
+"""Every device of this machine gives the answers of the CPU, in both precisions."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ DEVICES = [
 
 
 def predict(device: str, precision: str) -> tuple[str, list[Prediction]]:
-    """Prompt some objects of the sample by box and click; also the embedding's model."""
+    """Predict some objects of the sample from boxes and clicks; also return the model id."""
     model = load_model("tiny", device=device, precision=precision)
     truth = sample_labels(SAMPLE)
     boxes = [mask_to_box_yxyx(truth == label) for label in np.unique(truth)[1:7]]

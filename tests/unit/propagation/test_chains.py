@@ -1,6 +1,6 @@
 """Carrying objects through a volume, on a segmenter without a network.
 
-It answers a box with the bright pixels inside it, so that what a chain finds is known exactly.
+It answers a box with the bright pixels inside it, so the masks of a chain are known exactly.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def make_moving_disk(length: int, speed: float = 1, radius: float = 6) -> np.nda
 
 
 class Job:
-    """A volume, the segmenter that looks at it, and what was asked of them."""
+    """A volume, its segmenter, and the questions asked."""
 
     def __init__(self, segmenter, truth: np.ndarray) -> None:
         self.segmenter, self.truth = segmenter, truth

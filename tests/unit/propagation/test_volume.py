@@ -42,7 +42,7 @@ def box_of(truth: np.ndarray, z: int, object_id: int) -> PromptSet:
 
 
 class Recorder:
-    """An array that takes note of what is read."""
+    """An array that records every read."""
 
     def __init__(self, array) -> None:
         self._array, self.shape = array, array.shape

@@ -35,7 +35,7 @@ XXH128 = f"xxh128:{xxhash.xxh128(WEIGHTS).hexdigest()}"
 
 @dataclass
 class Page:
-    """How the server answers for one path."""
+    """The server's answer for one path."""
 
     content: bytes = WEIGHTS
     status: int = 200
@@ -47,7 +47,7 @@ class Page:
 
 
 class WeightsServer(ThreadingHTTPServer):
-    """A server on this computer that remembers what it was asked."""
+    """A local server that records its requests."""
 
     block_on_close = False
 
@@ -96,7 +96,7 @@ class WeightsRequestHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No proxies of the developer, an own folder, small chunks."""
+    """Ignore the developer's proxies; use a folder of the test's own and small chunks."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -137,7 +137,7 @@ def add_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
             size_bytes,
             expected,
             "CC0-1.0",
-            "nobody",
+            "the authors",
             "for tests",
         )
         monkeypatch.setitem(MODELS, "toy", spec)
@@ -154,7 +154,7 @@ def put(path: Path, content: bytes) -> Path:
 
 
 def files_in_folder() -> list[str]:
-    """What is visible in the folder of the weights."""
+    """Visible files in the weights folder."""
     return sorted(p.name for p in checkpoint_folder().iterdir() if not p.name.startswith("."))
 
 
@@ -256,7 +256,7 @@ def test_file_that_changes_is_hashed_again(add_model: Callable[..., Path]) -> No
         verify_checkpoint(path)
 
 
-def test_file_that_is_nobodys_is_no_model(tmp_path: Path) -> None:
+def test_unknown_file_is_no_model(tmp_path: Path) -> None:
     assert verify_checkpoint(put(tmp_path / "own.pt", b"own")) is None
 
 
@@ -513,7 +513,7 @@ def test_cancelled_download_leaves_nothing(
     assert fetch_checkpoint("toy").read_bytes() == WEIGHTS
 
 
-def test_download_cancelled_before_it_starts_asks_nobody(
+def test_download_cancelled_before_it_starts_asks_no_server(
     server: WeightsServer, add_model: Callable[..., Path]
 ) -> None:
     add_model(server.add("/weights", Page()))

@@ -1,4 +1,4 @@
-"""Labels in OME-Zarr: what comes back, and what its specification asks for."""
+"""Labels in OME-Zarr: round trips, and the demands of the specification."""
 
 from __future__ import annotations
 
