@@ -228,6 +228,7 @@ class PromptController:
         panel.id_chosen.connect(actions.relabel)
         panel.class_name_chosen.connect(actions.rename_class)
         panel.policy_chosen.connect(actions.set_policy)
+        panel.policy_chosen.connect(self._show_answers_again)
         panel.visibility_changed.connect(self.object_view.set_visible)
         panel.selection_changed.connect(self.object_view.select)
         self.scheduler.live.edited.connect(panel.clear_selection)
@@ -236,6 +237,11 @@ class PromptController:
         learning.learned.connect(self.choices.models.add_own_model)
         learning.noted.connect(self.display.say)
         learning.failed.connect(self.display.show_error)
+
+    def _show_answers_again(self) -> None:
+        """Show what a commit would write under another policy."""
+        self.scheduler.live.update_answers()
+        self.display.refresh()
 
     def _pick(self) -> None:
         """Refine the object under the pointer."""
@@ -306,6 +312,8 @@ class PromptController:
             (session.labels.changed, display.show_labels),
             (session.history.changed, display.refresh),
             (job.watch.due, self.scheduler.scan_soon),
+            (job.watch.changed, live.update_answer),
+            (job.watch.changed, display.refresh),
             (session.records.changed, display.show_records),
         )
         for signal, slot in connections:
@@ -325,6 +333,7 @@ class PromptController:
     def _follow_job(self, former: AnnotationJob | None) -> None:
         """Listen to the new job only, and show its state."""
         job = self.workspace.job
+        self.display.say("")
         self._connect_job(former, is_on=False)
         self._connect_job(job, is_on=True)
         self.display.show_tool()

@@ -72,24 +72,25 @@ class Display:
         """Redraw the labels layer after a change of its array."""
         job = self._workspace.job
         if job is not None:
-            job.watch.redraw(job.planes.index_of(patch.region) for patch in patches)
+            indices = {job.planes.index_of(patch.region) for patch in patches}
+            job.watch.redraw(indices)
+            for index in indices:
+                self._scheduler.live.update_answer(index)
 
     def show_plane(self) -> None:
-        """Follow the slice in view."""
+        """Follow the slice in view; the last sentence was about another one."""
         self._review.show()
-        self.refresh()
+        self.say("")
 
     def show_tool(self) -> None:
         """Light the button of the active tool, or none."""
         job = self._workspace.job
         self._panel.object.set_tool("" if job is None else job.layers.tool.active)
 
-    def follow_tool(self, tool: str) -> None:
+    def follow_tool(self, _tool: str) -> None:
         """Show the active tool, and how to bring it back if there is none."""
         self.show_tool()
-        if not tool:
-            self._note = ""
-        self.refresh()
+        self.say("")
 
     # the status
 
@@ -114,7 +115,7 @@ class Display:
         self.say(text, details)
 
     def say(self, text: str, details: str = "") -> None:
-        """Show a sentence in the status line until the user acts; empty: the next step."""
+        """Show a sentence until the next event; empty: the next step."""
         self._note, self._details = text, details
         self.refresh()
 
@@ -136,8 +137,8 @@ class Display:
             session,
             index,
             has_image=self._workspace.image is not None,
+            has_preview=job is not None and index is not None and job.layers.shows_mask(index),
             is_busy=self._scheduler.is_busy,
-            is_live=self._scheduler.live.is_live,
             has_tool=job is not None and bool(job.layers.tool.active),
         )
         self._panel.status.set_status(self._note or next_step, self._details)

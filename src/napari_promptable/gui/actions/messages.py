@@ -9,7 +9,6 @@ from napari_promptable.propagation.settings import StopReason
 from napari_promptable.wording import count_of
 
 GETTING_READY = "Getting ready…"
-CANCELLED = "Cancelled. Press Segment (S) to start again."
 NEXT_OBJECT = "Click the next object."
 PROMPTS_CLEARED = "Prompts of this object removed. Undo (Ctrl+Z) restores them."
 

@@ -120,4 +120,4 @@ class PromptActions:
     def cancel(self) -> None:
         """Cancel the running task."""
         self._scheduler.cancel()
-        self._performer.noted.emit(messages.CANCELLED)
+        self._performer.noted.emit("")

@@ -109,6 +109,10 @@ class Preview:
         elif former is not None:
             self._draw(index, former, None)
 
+    def shows(self, index: Index) -> bool:
+        """Whether a plane has a mask with any pixel."""
+        return index in self._shown
+
     def clear(self) -> None:
         """Remove the masks from all planes."""
         for index in list(self._shown):

@@ -199,6 +199,10 @@ class PromptLayers:
         """Show a candidate's mask on a plane, or none."""
         self._preview.show(index, mask)
 
+    def shows_mask(self, index: Index) -> bool:
+        """Whether the preview has a mask with any pixel on a plane."""
+        return self._preview.shows(index)
+
     def clear_preview(self) -> None:
         """Remove the masks from all planes."""
         self._preview.clear()

@@ -14,6 +14,8 @@ ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
 WAITING = "Preparing this slice… your clicks are kept."
 SEGMENT_NEXT = "Press Segment (S) to see the mask."
 COMMIT_NEXT = "Commit (C), correct with + and − clicks (T switches), or try the next mask (M)."
+COVERED = "Other objects hold this mask. Press P to correct the one under the pointer."
+EMPTY = "The mask is empty. Add a + click inside the object."
 MANY_BOXES = "C: one object from all boxes. Boxes → objects: one object per box."
 ELSEWHERE = "This object has a mask on another slice. Click here too, or commit it (C)."
 
@@ -23,8 +25,8 @@ def describe_next_step(
     index: Index | None,
     *,
     has_image: bool,
+    has_preview: bool,
     is_busy: bool,
-    is_live: bool,
     has_tool: bool,
 ) -> str:
     """Say what to do next.
@@ -37,10 +39,10 @@ def describe_next_step(
         The plane in view.
     has_image : bool
         Whether there is an image at all.
+    has_preview : bool
+        Whether a commit would write any pixel on the plane in view.
     is_busy : bool
         Whether something is being computed.
-    is_live : bool
-        Whether prompts are answered without being asked to.
     has_tool : bool
         Whether the next click is a prompt.
 
@@ -64,6 +66,9 @@ def describe_next_step(
     prediction = session.answers.prediction(index)
     if prediction is not None and prediction.absence is not None:
         return prediction.absence
+    if prediction is not None and not has_preview:
+        mask = session.answers.mask(index)
+        return COVERED if mask is not None and mask.any() else EMPTY
     if prediction is not None:
         return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
-    return WAITING if is_busy or is_live else SEGMENT_NEXT
+    return WAITING if is_busy else SEGMENT_NEXT

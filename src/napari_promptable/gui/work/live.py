@@ -135,6 +135,18 @@ class Live:
         if job is not None:
             job.show_mask(index, job.session.answers.mask(index))
 
+    def update_answer(self, index: Index) -> None:
+        """Show an answer again: what a commit would write may have changed."""
+        job = self._workspace.job
+        if job is not None and job.session.answers.prediction(index) is not None:
+            self.show_answer(index)
+
+    def update_answers(self) -> None:
+        """Show all answers again."""
+        if self._workspace.job is not None:
+            for index in self._workspace.job.session.answers.answered:
+                self.show_answer(index)
+
     # on request
 
     def request(self) -> None:
