@@ -9,6 +9,7 @@ from math import nan
 from psygnal import Signal
 
 from napari_promptable.annotation.prompted_objects import PromptedObjects
+from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
@@ -76,6 +77,34 @@ class Answer:
     def candidate(self) -> int:
         """Index of the candidate that the prompts choose."""
         return chosen_candidate(self.question.prompts, self.prediction)
+
+    @property
+    def on_slice(self) -> ObjectOnSlice:
+        """The object as it would be committed."""
+        confidence = float(self.prediction.predicted_iou[self.candidate])
+        return ObjectOnSlice.of_mask(
+            self.prediction.mask(self.candidate), confidence=confidence
+        )
+
+    def packed(self) -> PackedAnswer:
+        """Keep what a commit needs: little memory, so that there can be thousands."""
+        return PackedAnswer(self.question, self.on_slice)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedAnswer:
+    """The part of an answer that a commit needs.
+
+    Attributes
+    ----------
+    question : Question
+        The question.
+    on_slice : ObjectOnSlice
+        The object as it would be committed.
+    """
+
+    question: Question
+    on_slice: ObjectOnSlice
 
 
 class CurrentAnswers:

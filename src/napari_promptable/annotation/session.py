@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from napari_promptable.annotation.absence import make_absence, nothing_on
-from napari_promptable.annotation.answers import Answer, CurrentAnswers
+from napari_promptable.annotation.answers import Answer, CurrentAnswers, PackedAnswer
 from napari_promptable.annotation.history import Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
 from napari_promptable.annotation.outcomes import (
@@ -194,7 +194,7 @@ class SegmentationSession:
         self.prompts.show(current)
         return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
 
-    def commit_answers(self, answers: Sequence[Answer]) -> Outcome:
+    def commit_answers(self, answers: Iterable[Answer | PackedAnswer]) -> Outcome:
         """Write many objects at once, as one entry of the history; see `commit`.
 
         Their prompts become the objects' prompts, also of objects that get no pixels.
@@ -202,12 +202,9 @@ class SegmentationSession:
         objects: dict[Key, ObjectOnSlice] = {}
         prompts: dict[int, dict[Index, PlanePrompts]] = {}
         for answer in answers:
-            question, candidate = answer.question, answer.candidate
+            question = answer.question
             prompts.setdefault(question.object_id, {})[question.index] = question.prompts
-            objects[question.object_id, question.index] = ObjectOnSlice.of_mask(
-                answer.prediction.mask(candidate),
-                confidence=float(answer.prediction.predicted_iou[candidate]),
-            )
+            objects[question.object_id, question.index] = answer.on_slice
         if not objects:
             return Outcome(Verb.COMMIT, reason=Reason.NO_ANSWER)
         outcome = self._write(Verb.COMMIT, objects, prompts, prompts=prompts)

@@ -16,6 +16,7 @@ from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.prompting import PromptActions
+from napari_promptable.gui.actions.sources import SourceActions
 from napari_promptable.gui.actions.volume import VolumeActions
 from napari_promptable.gui.display import Display
 from napari_promptable.gui.layers.adapters import unwrap
@@ -59,6 +60,8 @@ class PromptController:
         Verbs for objects in the labels layer.
     file_actions : FileActions
         Verbs for files.
+    sources : SourceActions
+        Makes objects of points and shapes in other layers.
     object_view : ObjectView
         Fills the list of objects.
     volume_actions : VolumeActions
@@ -96,6 +99,9 @@ class PromptController:
         self.candidate_actions = CandidateActions(workspace, scheduler.live, performer)
         self.object_actions = ObjectActions(workspace, performer)
         self.file_actions = FileActions(workspace, performer)
+        self.sources = SourceActions(
+            self._viewer, workspace, performer, self.actions, panel.files.sources
+        )
         self.object_view = ObjectView(workspace, panel.objects)
         self.volume_actions = VolumeActions(workspace, scheduler, performer, panel.volume)
         self.display = Display(
@@ -125,6 +131,7 @@ class PromptController:
         """Make the layers on the topmost image, and load the model."""
         self.display.say("")
         self.choices.start()
+        self.sources.refresh()
         self.display.refresh()
         self.scheduler.wake()
 
@@ -161,6 +168,7 @@ class PromptController:
         self.learning_actions.close()
         self.scheduler.close()
         self.choices.close()
+        self.sources.close()
         self._pointer.close()
         self._connect_job(self.workspace.job, is_on=False)
         self.workspace.job_changed.disconnect(self._follow_job)
@@ -202,7 +210,7 @@ class PromptController:
         panel.clear_requested.connect(actions.clear_prompts)
         panel.undo_requested.connect(actions.undo)
         panel.redo_requested.connect(actions.redo)
-        panel.boxes_to_objects_requested.connect(actions.boxes_to_objects)
+        panel.boxes_to_objects_requested.connect(self.sources.boxes_to_objects)
         panel.save_prompts_requested.connect(
             lambda path: self.file_actions.save_prompts(path, self.choices.models.name)
         )
@@ -218,6 +226,9 @@ class PromptController:
         panel.load_prompts_requested.connect(actions.load_prompts)
         panel.save_labels_requested.connect(actions.save_labels)
         DROPS.dropped.connect(actions.load_prompts)
+        panel.sources.chosen.connect(self.sources.choose)
+        panel.sources.points_to_objects_requested.connect(self.sources.points_to_objects)
+        self.choices.applied.connect(self.sources.refresh)
 
     def _connect_objects(self) -> None:
         panel, actions = self.panel.objects, self.object_actions

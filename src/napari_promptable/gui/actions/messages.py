@@ -16,6 +16,7 @@ NO_BOXES = "Drag a box around each object first (▭ box)."
 NOTHING_TO_PICK = "No object under the pointer."
 HOW_TO_PICK = "Point at an object and press P, or select one in the list of objects."
 
+NOTHING_NEW = "There is no point or shape without an object yet on this layer."
 NO_PROMPTS = "Click the object on one slice first (or drag a box around it), then propagate."
 NO_CHANGES = "Nothing has changed since the last propagation. Correct a slice first."
 STILL_PROPAGATING = (
@@ -56,6 +57,12 @@ def describe_failed_model(name: str, stays: str) -> str:
     """Say that a model cannot be used, and which one stays in use, if there is one."""
     way_on = f"{stays} stays in use." if stays else "Choose another model."
     return f"{name} could not be loaded. {way_on} Why: ⋯ beside the list."
+
+
+def describe_source(name: str, count: int, noun: str) -> str:
+    """Say how to make objects of the points or shapes in a layer."""
+    button = {"point": "Points → objects", "shape": "Boxes → objects"}[noun]
+    return f'"{name}" has {count_of(count, noun)}. {button} saves an object for each.'
 
 
 def describe_unread(num_slices: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from napari_promptable.annotation.answers import Answer
+from collections.abc import Callable
+
+from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
@@ -109,10 +111,23 @@ class PromptActions:
 
         if not self._performer.can_write():
             return
+        self.commit_answers_to(questions)
 
-        def deliver(answers: list[Answer]) -> None:
-            if session is self._session:
+    @property
+    def one_part(self) -> bool:
+        """Whether answers keep one connected part only."""
+        return self._scheduler.live.one_part
+
+    def commit_answers_to(
+        self, questions: list[Question], then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Answer questions and commit the answers as one change, then call a function."""
+        session = self._session
+
+        def deliver(answers: list[PackedAnswer]) -> None:
+            if session is not None and session is self._session:
                 self._performer.perform_and_note(session.commit_answers, answers)
+                then()
 
         self._scheduler.requests.add(questions, deliver)
         self._scheduler.demand()

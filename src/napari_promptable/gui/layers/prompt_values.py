@@ -63,13 +63,9 @@ def read_layers(
         for i in np.flatnonzero(_belongs(boxes, object_id)):
             indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
             rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            kind = boxes.shape_type[i]
-            if kind == "rectangle" and _is_upright(corners):
-                rectangles.append([*corners.min(axis=0), *corners.max(axis=0)])
-            elif kind == "ellipse":
-                outlines.append(ellipse_to_polygon(corners))
-            elif kind in ("polygon", "rectangle"):  # a turned one is no box
-                outlines.append(corners)
+            boxed, outlined = read_region(str(boxes.shape_type[i]), corners)
+            rectangles.extend(boxed)
+            outlines.extend(outlined)
     return {
         index: PlanePrompts(
             [position for position, _, _ in clicks.get(index, [])],
@@ -81,6 +77,33 @@ def read_layers(
         for index in {**clicks, **regions}
         if planes.contains(index)
     }
+
+
+def read_region(
+    kind: str, vertices_yx: npt.NDArray[np.floating]
+) -> tuple[list[list[float]], list[npt.NDArray[np.floating]]]:
+    """Read a shape as a box or an outline.
+
+    Parameters
+    ----------
+    kind : str
+        napari's name of its kind.
+    vertices_yx : ndarray of float, shape (V, 2)
+        Its vertices on the plane, in pixels.
+
+    Returns
+    -------
+    boxes_yxyx : list of list of float
+        One box for an upright rectangle.
+    outlines_yx : list of ndarray of float, shape (V, 2)
+        One outline for a turned rectangle, an ellipse or a polygon. Lines and paths give
+        neither.
+    """
+    if kind == "rectangle" and _is_upright(vertices_yx):
+        return [[*vertices_yx.min(axis=0), *vertices_yx.max(axis=0)]], []
+    if kind == "ellipse":
+        return [], [ellipse_to_polygon(vertices_yx)]
+    return [], [vertices_yx] if kind in ("polygon", "rectangle") else []
 
 
 def _is_upright(corners: npt.NDArray[np.floating]) -> bool:

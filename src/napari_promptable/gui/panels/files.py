@@ -1,4 +1,4 @@
-"""Buttons to load prompts and to save labels."""
+"""Buttons to load prompts, to save labels and to take prompts from other layers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_promptable.gui.panels.controls import make_button, row_of
+from napari_promptable.gui.panels.sources import SourcePanel
 
 _LABELS = "TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
@@ -28,7 +29,8 @@ class FilePanel(QWidget):
             "Save labels…", "save_labels", "Save the labels layer as TIFF or OME-Zarr"
         )
         save.clicked.connect(self._choose_labels)
-        self.setLayout(row_of(load, save))
+        self.sources = SourcePanel()
+        self.setLayout(row_of(load, save, self.sources))
 
     def _choose_prompts(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Load prompts", filter="*.json")

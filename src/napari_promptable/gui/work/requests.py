@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari_promptable.annotation.answers import Answer, Question
-from napari_promptable.errors import PromptableError
+from napari_promptable.annotation.answers import PackedAnswer, Question
+from napari_promptable.errors import CancelledError, PromptableError
 from napari_promptable.gui.work.encoding import Encoding
 from napari_promptable.gui.work.worker import Task, TaskControl
 
-AnswersCallback = Callable[[list[Answer]], None]
+AnswersCallback = Callable[[list[PackedAnswer]], None]
 
 
 class Requests:
@@ -42,11 +42,13 @@ class Requests:
             return None
         questions, deliver = self._waiting.pop(0)
 
-        def answer(control: TaskControl) -> list[Answer]:
+        def answer(control: TaskControl) -> list[PackedAnswer]:
             answers = []
             for number, question in enumerate(questions, start=1):
+                if control.is_cancelled():
+                    raise CancelledError("the answers are no longer needed")
                 embedding = encoder.embed(question.index, control)
-                answers.append(question.resolve(encoder.model, embedding))
+                answers.append(question.resolve(encoder.model, embedding).packed())
                 control.report(number, len(questions))
             return answers
 
