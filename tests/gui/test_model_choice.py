@@ -76,6 +76,7 @@ def test_every_model_has_a_tooltip(user) -> None:
 def test_nothing_is_downloaded_without_a_yes(user, disks) -> None:
     user.choose("model", VIT_B)
     box = question(user)
+    assert [button.text() for button in box.buttons()] == ["Download", "Cancel"]
     assert "~375 MB" in box.text()
     assert "CC BY 4.0" in box.informativeText()
     assert shown_model(user).startswith("tiny"), "the former model stays until the answer"

@@ -280,12 +280,26 @@ class ObjectLabels:
     def revert(self, change: Change) -> Written:
         """Undo a change."""
         patches = revert_all(self.array, change.patches)
-        return self._finish(patches, change.records_before)
+        return self._finish(patches, self._as_found(change.records_before))
 
     def repeat(self, change: Change) -> Written:
         """Redo a change."""
         patches = apply_all(self.array, change.patches)
-        return self._finish(patches, change.records_after)
+        return self._finish(patches, self._as_found(change.records_after))
+
+    def _as_found(self, records: Records) -> Records:
+        """Give records the extents in the labels, which may have been painted on since."""
+        found: dict[Key, ObjectOnSlice | None] = {}
+        for (object_id, index), record in records.items():
+            current = self.records.get(object_id, index)
+            known = record or current
+            extent = join_extents(_extent_of(record), _extent_of(current))
+            if known is not None and extent is not None:
+                pixels = np.asarray(self.array[self.planes.region(index, *extent)])
+                part = mask_region(pixels == object_id)
+                known = replace(known, extent=_shift(part, extent))
+            found[object_id, index] = known
+        return found
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[list[LabelPatch]]:
@@ -330,6 +344,10 @@ class ObjectLabels:
 def is_mostly(part: int, whole: int) -> bool:
     """Whether a part is nine tenths of a whole or more; never for no pixels."""
     return part > 0 and part >= _MOSTLY * whole
+
+
+def _extent_of(record: ObjectOnSlice | None) -> Extent | None:
+    return None if record is None else record.extent
 
 
 def _shift(part: Extent | None, extent: Extent) -> Extent | None:

@@ -163,8 +163,10 @@ def describe_outcome(outcome: Outcome) -> str:
         return _describe_little(outcome)
     if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
         return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
-    text = _describe_change(outcome)
     unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
+    if len(unwritten) == len(outcome.object_ids):  # absent from slices on which it was
+        return f"{name_objects(unwritten)} removed: {_describe_size(outcome)}."
+    text = _describe_change(outcome)
     if unwritten:
         text += f" {name_objects(unwritten)} got no pixels."
     if outcome.num_covered:

@@ -172,6 +172,7 @@ class PromptController:
         self._pointer.close()
         self._connect_job(self.workspace.job, is_on=False)
         self.workspace.job_changed.disconnect(self._follow_job)
+        self.workspace.pixels_changed.disconnect(self.display.clear_note)
         self.workspace.plane_changed.disconnect(self._follow_plane)
         self.autosave.close()
         self.object_view.close()
@@ -239,7 +240,8 @@ class PromptController:
         panel.id_chosen.connect(actions.relabel)
         panel.class_name_chosen.connect(actions.rename_class)
         panel.policy_chosen.connect(actions.set_policy)
-        panel.policy_chosen.connect(self._show_answers_again)
+        panel.policy_chosen.connect(lambda _: self.scheduler.live.update_answers())
+        panel.policy_chosen.connect(self.display.clear_note)
         panel.visibility_changed.connect(self.object_view.set_visible)
         panel.selection_changed.connect(self.object_view.select)
         self.scheduler.live.edited.connect(panel.clear_selection)
@@ -248,11 +250,6 @@ class PromptController:
         learning.learned.connect(self.choices.models.add_own_model)
         learning.noted.connect(self.display.say)
         learning.failed.connect(self.display.show_error)
-
-    def _show_answers_again(self) -> None:
-        """Show what a commit would write under another policy."""
-        self.scheduler.live.update_answers()
-        self.display.refresh()
 
     def _pick(self) -> None:
         """Refine the object under the pointer."""
@@ -296,6 +293,7 @@ class PromptController:
 
     def _connect_workspace(self) -> None:
         self.workspace.job_changed.connect(self._follow_job)
+        self.workspace.pixels_changed.connect(self.display.clear_note)
         self.workspace.plane_changed.connect(self._follow_plane)
         self.workspace.labels_lost.connect(
             lambda lost, new: self.display.say(describe_lost_labels(lost, new))
@@ -315,8 +313,8 @@ class PromptController:
             (job.layers.edits.refused, display.say),
             (session.prompts.current_changed, display.show_object),
             (session.prompts.restored, display.show_object),
-            (session.prompts.changed, self._clear_note),
-            (session.prompts.changed, self._list_object),
+            (session.prompts.changed, self.display.clear_note),
+            (session.prompts.changed, self.object_view.update_one),
             (session.prompts.assigned, self.object_view.update),
             (session.answers.changed, live.show_answer),
             (session.answers.changed, display.refresh),
@@ -332,14 +330,6 @@ class PromptController:
                 signal.connect(slot)
             else:
                 signal.disconnect(slot)
-
-    def _list_object(self, object_id: int) -> None:
-        """List an object while it has prompts that are not committed."""
-        self.object_view.update([object_id])
-
-    def _clear_note(self) -> None:
-        """Show the next step again: the last sentence was about other prompts."""
-        self.display.say("")
 
     def _follow_job(self, former: AnnotationJob | None) -> None:
         """Listen to the new job only, and show its state."""

@@ -119,6 +119,10 @@ class Display:
         self._note, self._details = text, details
         self.refresh()
 
+    def clear_note(self, *_: object) -> None:
+        """Show the next step again: the last sentence was about an earlier state."""
+        self.say("")
+
     def refresh(self, *_: object) -> None:
         """Show the candidates, which buttons work, and the next step."""
         if self._is_closed:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.annotation.history import Verb
+from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Course, Outcome, Reason, describe_outcome
 from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
@@ -387,3 +388,32 @@ def test_an_object_that_is_mostly_covered_stays_to_be_corrected(fake_segmenter) 
     assert session.prompts.of_current == boxes
     text = describe_outcome(outcome)
     assert text.startswith(f"Only {outcome.num_pixels} of {outcome.num_asked} pixels of object")
+
+
+def test_a_commit_that_only_removes_says_so(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    session = make_session(labels)
+    click(session, fake_segmenter)
+    num_pixels = session.commit().num_pixels
+    session.prompts.select(1)
+    session.prompts.replace({(0,): PlanePrompts([[5, 6]], [0])})
+    outcome = session.commit()
+    assert not labels.any()
+    assert describe_outcome(outcome) == f"Object 1 removed: {num_pixels} pixels on 1 slice."
+
+
+def test_undo_keeps_the_record_of_what_was_painted_since(fake_segmenter) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    session = make_session(labels)
+    click(session, fake_segmenter)
+    session.commit()
+    row, column = np.argwhere(labels[0] == 1)[0]
+    session.relabel_object(1, 5)
+    session.undo()
+    labels[0, row, column] = 5  # painted
+    session.note_plane((0,), find_extents(labels[0]))
+    session.undo()
+    assert np.unique(labels).tolist() == [0, 5]
+    assert session.records.object_ids == [5]
+    session.redo()
+    assert session.records.object_ids == [1, 5]

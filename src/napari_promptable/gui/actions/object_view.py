@@ -70,6 +70,10 @@ class ObjectView:
         self._changed.update(object_ids)
         self._timer.start()
 
+    def update_one(self, object_id: int) -> None:
+        """Update the row of one object, such as one whose prompts are not committed."""
+        self.update([object_id])
+
     def _update_rows(self) -> None:
         session = self._workspace.session
         for object_id in self._changed:

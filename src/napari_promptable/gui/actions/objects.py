@@ -86,7 +86,7 @@ class ObjectActions:
     def delete(self, object_ids: Sequence[int]) -> None:
         """Make objects background."""
         session = self._session
-        if session is None:
+        if session is None or not object_ids:
             return
         self._performer.perform_and_note(session.delete_objects, list(object_ids))
 

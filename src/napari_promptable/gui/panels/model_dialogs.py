@@ -61,7 +61,7 @@ def _make_text(text: str) -> QLabel:
 def ask_to_download(name: str, accept: Callable[[], None], parent: QWidget) -> QMessageBox:
     """Ask whether to download a model; `accept` is called if so. Does not block."""
     spec = MODELS[name]
-    box = _open_box(
+    box = _make_box(
         "download_question",
         "Download model?",
         f"Download {name_model(name)} ({describe_size(spec)})?",
@@ -72,16 +72,18 @@ def ask_to_download(name: str, accept: Callable[[], None], parent: QWidget) -> Q
     box.setDefaultButton(download)
     box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
     download.clicked.connect(lambda: accept())
+    box.open()
     return box
 
 
 def show_failure(text: str, details: str, parent: QWidget) -> QMessageBox:
     """Show why a model could not be loaded."""
-    return _open_box("model_failure", "Model not loaded", text, details, parent)
+    box = _make_box("model_failure", "Model not loaded", text, details, parent)
+    box.open()
+    return box
 
 
-def _open_box(name: str, title: str, text: str, details: str, parent: QWidget) -> QMessageBox:
-    """Open a message box that does not block."""
+def _make_box(name: str, title: str, text: str, details: str, parent: QWidget) -> QMessageBox:
     box = QMessageBox(parent)
     box.setObjectName(name)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -89,5 +91,4 @@ def _open_box(name: str, title: str, text: str, details: str, parent: QWidget) -
     box.setText(text)
     box.setInformativeText(details)
     box.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    box.open()
     return box

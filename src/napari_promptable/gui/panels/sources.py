@@ -11,7 +11,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QMenu,
-    QToolButton,
+    QPushButton,
     QWidget,
     QWidgetAction,
 )
@@ -23,7 +23,7 @@ _TITLES = {POINTS: "Points", BOXES: "Boxes"}
 _MARGIN = 6  # px
 
 
-class SourcePanel(QToolButton):
+class SourcePanel(QPushButton):
     """Menu with the layers that hold prompts, and the button that makes objects of points."""
 
     chosen = Signal(str, object)  # POINTS or BOXES, and the layer; None: our own
@@ -33,8 +33,7 @@ class SourcePanel(QToolButton):
         super().__init__(parent)
         name_widget(self, "prompt_sources", "Take prompts from layers of your own")
         self.setText("Layers…")
-        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.setStyleSheet("QPushButton::menu-indicator { image: none; }")
         menu = QMenu(self)
         action = QWidgetAction(menu)
         action.setDefaultWidget(self._make_content(menu))
