@@ -92,6 +92,7 @@ def test_small_vit_encodes_a_batch(
     assert measure_difference(prepare(make_pair("small_vit")), *images) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"), [("vit_t", (700, 1024)), ("vit_b", (1024, 768))], ids=["vit_t", "vit_b"]
 )

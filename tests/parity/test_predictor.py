@@ -165,6 +165,7 @@ def test_several_boxes(shape: str, encoded: Callable) -> None:
         check_answer(prediction, *(part.numpy() for part in answer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["wide", "tiny"])
 def test_vit_t(
     shape: str, make_pair: Callable, prepare: Callable, make_image: Callable
@@ -175,6 +176,7 @@ def test_vit_t(
         check_prompts(predictor, model, embedding, prompt)
 
 
+@pytest.mark.slow
 def test_vit_b(make_pair: Callable, make_image: Callable) -> None:
     def prepare(pair: Any) -> Any:
         return pair._replace(ours=prepare_for_inference(copy.deepcopy(pair.ours)))
