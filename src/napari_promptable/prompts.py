@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import FloatArray
+from napari_promptable.strokes import stroke_to_clicks
 
 FOREGROUND, BACKGROUND = 1, 0
 """Point labels of positive and negative clicks."""
@@ -33,6 +34,11 @@ class PromptSet:
         Rows and columns of the object's first and last pixel: (top, left, bottom, right).
     mask_logits : array_like of float, shape (h, w) or (1, h, w), optional
         Low-res logits of an earlier prediction, which the model refines.
+    strokes_yx : sequence of array_like of float, shapes (N, 2), optional
+        Free-hand strokes of any length. They become clicks along the stroke, at most 16 each,
+        after the others in `points_yx`; see `napari_promptable.strokes`.
+    stroke_labels : array_like of int, optional
+        1 foreground, 0 background, for each stroke; all foreground by default.
 
     Raises
     ------
@@ -58,15 +64,21 @@ class PromptSet:
         point_labels: npt.ArrayLike | None = None,
         box_yxyx: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
+        strokes_yx: Sequence[npt.ArrayLike] = (),
+        stroke_labels: npt.ArrayLike | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
+        labels = as_point_labels(point_labels, len(points))
+        if len(strokes_yx):
+            clicks, signs = clicks_of_strokes(strokes_yx, stroke_labels)
+            points, labels = np.concatenate([points, clicks]), np.concatenate([labels, signs])
         box = None
         if box_yxyx is not None:
             box = as_boxes_yxyx(_as_floats(box_yxyx, "box_yxyx")[None])[0]
         _freeze(
             self,
             points_yx=points,
-            point_labels=as_point_labels(point_labels, len(points)),
+            point_labels=labels,
             box_yxyx=box,
             mask_logits=None if mask_logits is None else _as_logits(mask_logits),
         )
@@ -112,6 +124,8 @@ class PlanePrompts:
     one_part : bool, default False
         Whether the answer to clicks, boxes and outlines keeps only the connected part that
         holds the foreground clicks, and has its small holes filled.
+    strokes_yx, stroke_labels
+        As in `PromptSet`; they are answered together, after regions and before the clicks.
     """
 
     points_yx: FloatArray
@@ -124,6 +138,8 @@ class PlanePrompts:
     point_extra: tuple[Mapping[str, Any], ...]
     mask: npt.NDArray[np.bool_] | None
     one_part: bool
+    strokes_yx: tuple[FloatArray, ...]
+    stroke_labels: IntArray
 
     def __init__(
         self,
@@ -137,6 +153,8 @@ class PlanePrompts:
         point_extra: Sequence[Mapping[str, Any]] = (),
         mask: npt.ArrayLike | None = None,
         one_part: bool = False,
+        strokes_yx: Sequence[npt.ArrayLike] = (),
+        stroke_labels: npt.ArrayLike | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
         per_point = {
@@ -156,6 +174,8 @@ class PlanePrompts:
             extra=dict(extra or {}),
             mask=None if mask is None else _as_mask(mask),
             one_part=bool(one_part),
+            strokes_yx=tuple(map(_as_stroke, strokes_yx)),
+            stroke_labels=as_point_labels(stroke_labels, len(strokes_yx)),
             **per_point,
         )
 
@@ -175,6 +195,9 @@ class PlanePrompts:
             and np.array_equal(self.boxes_yxyx, other.boxes_yxyx)
             and len(self.polygons_yx) == len(other.polygons_yx)
             and all(map(np.array_equal, self.polygons_yx, other.polygons_yx))
+            and len(self.strokes_yx) == len(other.strokes_yx)
+            and all(map(np.array_equal, self.strokes_yx, other.strokes_yx))
+            and np.array_equal(self.stroke_labels, other.stroke_labels)
             and self.refines == other.refines
             and self.one_part == other.one_part
             and (self.mask is None) == (other.mask is None)
@@ -184,7 +207,7 @@ class PlanePrompts:
     @property
     def is_empty(self) -> bool:
         """Whether there is no prompt at all."""
-        return self.num_regions == 0 and len(self.points_yx) == 0
+        return not (self.num_regions or len(self.points_yx) or self.strokes_yx)
 
     @property
     def num_regions(self) -> int:
@@ -194,7 +217,8 @@ class PlanePrompts:
     @property
     def is_answerable(self) -> bool:
         """Whether something says where the object is, not only where it is not."""
-        return self.num_regions > 0 or bool((self.point_labels == FOREGROUND).any())
+        signs = np.concatenate([self.point_labels, self.stroke_labels])
+        return self.num_regions > 0 or bool((signs == FOREGROUND).any())
 
     @property
     def says_absent(self) -> bool:
@@ -213,10 +237,28 @@ class PlanePrompts:
         )
 
 
+def clicks_of_strokes(
+    strokes_yx: Sequence[npt.ArrayLike], stroke_labels: npt.ArrayLike | None
+) -> tuple[FloatArray, IntArray]:
+    """Clicks (P, 2) that stand for strokes, and their labels (P,)."""
+    signs = as_point_labels(stroke_labels, len(strokes_yx))
+    clicks = [stroke_to_clicks(_as_stroke(stroke)) for stroke in strokes_yx]
+    counts = [len(each) for each in clicks]
+    return np.concatenate([np.empty((0, 2), np.float32), *clicks]), np.repeat(signs, counts)
+
+
 def _freeze(value: object, **attributes: object) -> None:
     """Set the attributes of a frozen value under construction."""
     for name, attribute in attributes.items():
         object.__setattr__(value, name, attribute)
+
+
+def _as_stroke(stroke_yx: npt.ArrayLike) -> FloatArray:
+    """Check and convert a stroke to float32, shape (N, 2); PromptError if it is empty."""
+    stroke = as_points_yx(stroke_yx)
+    if len(stroke) == 0:
+        raise PromptError("a stroke has no points; give at least one (row, col) pair")
+    return stroke
 
 
 def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_promptable.gui.layers.edit_watch import CLICKED_OUTSIDE, DREW_LINE, IN_3D
+from napari_promptable.gui.layers.edit_watch import CLICKED_OUTSIDE, IN_3D
+from napari_promptable.strokes import stroke_to_clicks
 
 pytestmark = pytest.mark.gui
 
@@ -68,11 +69,36 @@ def test_a_click_outside_is_dropped_and_blocks_nothing(open_plugin, make_disks) 
     assert user.labels.any()
 
 
-def test_lines_are_said_to_be_no_prompts(open_plugin, make_disks) -> None:
+@pytest.mark.parametrize("sign", ["positive", "negative"])
+def test_lines_are_strokes_with_the_sign_of_the_click_tool(
+    sign: str, open_plugin, make_disks
+) -> None:
     user = open_plugin(make_disks(**BIG).image)
-    user.boxes.add(np.array([[25.0, 40.0], [36.0, 40.0]]), shape_type="line")
+    user.click(user.world(30, 40))
+    user.push(f"tool_{sign}")
+    user.push("tool_scribble")
+    assert user.boxes.mode == "add_path"
+    user.boxes.add(np.array([[25.0, 40.0], [36.0, 40.0]]), shape_type="path")
     user.wait_idle()
-    assert user.status == DREW_LINE
+    [prompts] = user.session.prompts.of_current.values()
+    assert prompts.strokes_yx[0].tolist() == [[25, 40], [36, 40]]
+    assert prompts.stroke_labels.tolist() == [int(sign == "positive")]
+    most = max(len(asked.points_yx) for asked in user.model.questions)
+    assert most == 1 + len(stroke_to_clicks(prompts.strokes_yx[0]))
+
+
+def test_strokes_come_back_with_their_object(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(**BIG).image)
+    user.push("tool_scribble")
+    user.boxes.add(np.array([[29.5, 40.0], [30.5, 40.0]]), shape_type="path")
+    user.wait_idle()
+    before = dict(user.session.prompts.of_current)
+    user.press("C")
+    assert len(user.boxes.data) == 0
+    user.control("object_id").setValue(1)
+    user.wait_idle()
+    assert dict(user.session.prompts.of_current) == before
+    assert list(user.boxes.shape_type) == ["path"]
 
 
 def test_no_prompt_is_taken_in_3d(open_plugin, make_disks) -> None:

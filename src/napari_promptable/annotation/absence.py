@@ -11,6 +11,7 @@ from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
 from napari_promptable.masks import FloatArray, interior_point_yx
 from napari_promptable.planes import Index, SliceLine
 from napari_promptable.prompts import BACKGROUND, PlanePrompts
+from napari_promptable.strokes import stroke_to_clicks
 
 
 def make_absence(
@@ -63,7 +64,10 @@ def _place_of(prompts: PlanePrompts) -> FloatArray:
     if prompts.mask is not None:
         return interior_point_yx(prompts.mask)
     positives = prompts.points_yx[prompts.point_labels != BACKGROUND]
-    corners = [*positives, *prompts.boxes_yxyx.reshape(-1, 2, 2), *prompts.polygons_yx]
+    regions = [*prompts.boxes_yxyx.reshape(-1, 2, 2), *prompts.polygons_yx]
+    strokes = zip(prompts.strokes_yx, prompts.stroke_labels, strict=True)
+    middles = [stroke_to_clicks(path, 1) for path, label in strokes if label != BACKGROUND]
+    corners = [*positives, *regions, *middles]
     return np.asarray(np.atleast_2d(corners[0]).mean(axis=0), np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.prompt_edits import PromptsByPlane, have_same_prompts
 from napari_promptable.annotation.session import SegmentationSession
@@ -31,6 +33,5 @@ def _asking(prompts: PromptsByPlane) -> PromptsByPlane:
     return {
         index: asked
         for index, asked in prompts.items()
-        if asked.is_answerable
-        and (len(asked.points_yx) or len(asked.boxes_yxyx) or len(asked.polygons_yx))
+        if asked.is_answerable and not replace(asked, mask=None).is_empty
     }

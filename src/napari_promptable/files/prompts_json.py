@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from napari_promptable.errors import PromptError
-from napari_promptable.files.prompts_schema import FORMAT, VERSION, Plane, PromptFile
+from napari_promptable.files.prompts_schema import FORMAT, VERSIONS, Plane, PromptFile
 from napari_promptable.files.writing import complete_file
 from napari_promptable.masks import decode_mask, encode_mask
 from napari_promptable.planes import Index, PlaneAxes
@@ -113,10 +113,12 @@ def parse_prompts(content: Any) -> PromptDocument:
     """Make a document of parsed JSON; PromptError where something is missing or wrong."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise PromptError(f'the key "format" must be "{FORMAT}"')
-    if content.get("version") != VERSION:
+    version = content.get("version")
+    if type(version) is not int or version not in VERSIONS:
+        known = " and ".join(f"version {each}" for each in VERSIONS)
         raise PromptError(
-            f"version {content.get('version')!r} is unknown; this program reads version "
-            f"{VERSION}: update it, or save the prompts with the older one"
+            f"version {version!r} is unknown; this program reads {known}: update it, or save "
+            "the prompts with the older one"
         )
     with refused_as_prompt_error():
         file = PromptFile.model_validate(content)
@@ -187,6 +189,8 @@ def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
         [point.extra for point in plane.points],
         mask,
         plane.one_part,
+        [stroke.yx for stroke in plane.strokes],
+        [stroke.label for stroke in plane.strokes],
     )
 
 
@@ -199,7 +203,7 @@ def format_prompts(document: PromptDocument) -> dict[str, Any]:
     """Make plain data for JSON of a document."""
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 2 if _has_strokes(document) else 1,
         "image": {
             "name": document.image_name,
             "shape": list(document.image_shape),
@@ -219,6 +223,10 @@ def format_prompts(document: PromptDocument) -> dict[str, Any]:
     }
 
 
+def _has_strokes(document: PromptDocument) -> bool:
+    return any(plane.strokes_yx for at in document.objects.values() for plane in at.values())
+
+
 def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
     points = [
         {"yx": point.tolist(), "label": int(label)}
@@ -228,11 +236,16 @@ def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
             plane.points_yx, plane.point_labels, plane.refines, plane.point_extra, strict=True
         )
     ]
+    strokes = [
+        {"yx": stroke.tolist(), "label": int(label)}
+        for stroke, label in zip(plane.strokes_yx, plane.stroke_labels, strict=True)
+    ]
     polygons = [polygon.tolist() for polygon in plane.polygons_yx]
     return {
         "index": list(index),
         "points": points,
         "boxes": plane.boxes_yxyx.tolist(),
+        **({"strokes": strokes} if strokes else {}),
         **({"polygons": polygons} if polygons else {}),
         **({} if plane.mask is None else {"mask": encode_mask(plane.mask)}),
         "candidate": plane.candidate,

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-FORMAT, VERSION = "napari-promptable/prompts", 1
+FORMAT, VERSIONS = "napari-promptable/prompts", (1, 2)
+"""Version 2 adds strokes; without any, files are still written as version 1."""
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, gt=0)]
@@ -38,6 +39,13 @@ class Point(_Part):
     )
 
 
+class Stroke(_Part):
+    """A line drawn by hand, of any length."""
+
+    yx: list[Position] = Field(min_length=1, description="corners, [row, col] in image pixels")
+    label: Literal[0, 1] = Field(description="1 inside the object, 0 outside")
+
+
 class Mask(BaseModel):
     """An existing object as COCO's uncompressed run lengths, down the columns."""
 
@@ -51,6 +59,7 @@ class Plane(_Part):
     index: list[Count] = Field(description="position on the axes outside the plane; [] in 2D")
     points: list[Point] = Field([], description="clicks in the order in which they were made")
     boxes: list[Box] = Field([], description="[top, left, bottom, right]; masks are united")
+    strokes: list[Stroke] = Field([], description="since version 2; clicks along each line")
     polygons: list[list[Position]] = Field([], description="outlines; each is a mask prompt")
     mask: Mask | None = Field(None, description="existing object to correct")
     candidate: Count | None = Field(
@@ -79,7 +88,7 @@ class PromptFile(_Part):
     """A prompts.json."""
 
     format: Literal["napari-promptable/prompts"]
-    version: Literal[1]
+    version: Literal[1, 2] = Field(description="2 if there are strokes")
     image: Image
     plane_axes: tuple[Count, Count] = Field(description="axes that are rows and columns")
     model: str = Field(description="registry name of the model, or path of its weights")

@@ -1,8 +1,9 @@
 """From all prompts of an object on a plane to an answer, click by click.
 
-The answer is a function of the prompts alone: boxes, outlines and masks first, then the clicks
-in their order, each with the logits of the answer before it. A live session keeps the steps
-and computes the new ones only; a script that reads the same prompts gets the same answer.
+The answer is a function of the prompts alone: boxes, outlines and masks first, then strokes,
+then the clicks in their order, each with the logits of the answer before it. A live session
+keeps the steps and computes the new ones only; a script that reads the same prompts gets the
+same answer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from napari_promptable.masks import (
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
-from napari_promptable.prompts import FOREGROUND, PlanePrompts, PromptSet
+from napari_promptable.prompts import FOREGROUND, IntArray, PlanePrompts, PromptSet
+from napari_promptable.strokes import stroke_to_clicks
 
 _NO_BOXES = np.empty((0, 4), np.float32)
 
@@ -74,7 +76,8 @@ def answer_prompts(
     Returns
     -------
     tuple of Step
-        One per click, preceded by one for boxes and outlines; the last holds the answer.
+        One per click, preceded by one for boxes and outlines and one for strokes; the last
+        holds the answer.
 
     Raises
     ------
@@ -110,13 +113,13 @@ def _replay(
         if number < len(known) and known[number].prompts.has_same_prompts(prefix):
             steps.append(known[number])
             continue
-        if prefix.mask is not None and len(prefix.points_yx) == 0:
+        if prefix.mask is not None and not (len(prefix.points_yx) or prefix.strokes_yx):
             steps.append(Step(prefix, _as_it_is(prefix.mask, embedding)))
             continue
         question = _to_prompt_set(prefix, embedding)
         if steps and steps[-1].prediction.absence != REMOVED:
             previous = steps[-1].prediction
-            refined = prefix.refines[-1]
+            refined = prefix.refines[-1] if prefix.refines else None
             candidate = previous.default if refined is None else refined
             logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
             question = replace(question, mask_logits=logits)
@@ -139,8 +142,14 @@ def _is_removed(prompts: PlanePrompts, prediction: Prediction) -> bool:
 
 def _in_one_part(prediction: Prediction, prompts: PlanePrompts) -> Prediction:
     """Draw each candidate as the part that holds the clicks, without small holes."""
-    is_inside = prompts.point_labels == FOREGROUND
-    inside, outside = prompts.points_yx[is_inside], prompts.points_yx[~is_inside]
+    asked = PromptSet(
+        prompts.points_yx,
+        prompts.point_labels,
+        strokes_yx=prompts.strokes_yx,
+        stroke_labels=prompts.stroke_labels,
+    )
+    is_inside = asked.point_labels == FOREGROUND
+    inside, outside = asked.points_yx[is_inside], asked.points_yx[~is_inside]
 
     def draw(candidates: Sequence[int]) -> BoolArray:
         masks = map(prediction.mask, candidates)
@@ -174,7 +183,11 @@ def _as_it_is(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:
 
 
 def _prefixes(prompts: PlanePrompts) -> Iterator[PlanePrompts]:
-    """Beginnings that can be answered: boxes and outlines, then one more click each."""
+    """Beginnings that can be answered: regions, then strokes, then one more click each."""
+    if prompts.strokes_yx:
+        regions = _with_strokes(prompts.with_points(slice(0)), ())
+        if regions.is_answerable:
+            yield regions
     for count in range(len(prompts.points_yx) + 1):
         prefix = prompts.with_points(slice(count))
         if prefix.is_answerable:
@@ -190,27 +203,50 @@ def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSe
         mask = polygon_to_mask(prompts.polygons_yx[0], embedding.original_size)
         box = mask_to_box_yxyx(mask)
         logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
-    return PromptSet(prompts.points_yx, prompts.point_labels, box, logits)
+    return PromptSet(
+        prompts.points_yx,
+        prompts.point_labels,
+        box,
+        logits,
+        prompts.strokes_yx,
+        prompts.stroke_labels,
+    )
+
+
+def _with_strokes(prompts: PlanePrompts, chosen: Sequence[int] | IntArray) -> PlanePrompts:
+    """Keep only the strokes with these numbers, and all other prompts."""
+    return replace(
+        prompts,
+        strokes_yx=tuple(prompts.strokes_yx[i] for i in chosen),
+        stroke_labels=prompts.stroke_labels[list(chosen)],
+    )
 
 
 def _split(prompts: PlanePrompts, embedding: ImageEmbedding) -> Iterator[PlanePrompts]:
-    """One part per region, with the positive clicks inside it and all negative ones.
+    """One part per region, with the positive prompts inside it and all negative ones.
 
     Regions are boxes, outlines and masks. Positive clicks outside of all of them make a part
-    of their own.
+    of their own, and so do positive strokes whose middle is outside.
     """
     if prompts.num_regions <= 1:
         yield prompts
         return
     is_positive = prompts.point_labels == FOREGROUND
     is_free = is_positive.copy()
+    middles = np.reshape([stroke_to_clicks(each, 1)[0] for each in prompts.strokes_yx], (-1, 2))
+    is_along = prompts.stroke_labels == FOREGROUND
+    is_loose = is_along.copy()
     clicks = replace(prompts, boxes_yxyx=_NO_BOXES, polygons_yx=(), mask=None)
     for box, region in _regions(prompts, clicks, embedding.original_size):
         is_inside = _is_inside(prompts.points_yx, box)
         is_free &= ~is_inside
-        yield region.with_points(is_inside | ~is_positive)
-    if is_free.any():
-        yield clicks.with_points(is_free | ~is_positive)
+        is_crossed = _is_inside(middles, box)
+        is_loose &= ~is_crossed
+        part = region.with_points(is_inside | ~is_positive)
+        yield _with_strokes(part, np.flatnonzero(is_crossed | ~is_along))
+    if is_free.any() or is_loose.any():
+        part = clicks.with_points(is_free | ~is_positive)
+        yield _with_strokes(part, np.flatnonzero(is_loose | ~is_along))
 
 
 def _regions(

@@ -84,11 +84,13 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
             plane |= {"polygons": polygons} if polygons else {}
             plane |= draw(st.sampled_from([{}, {"mask": {"size": [2, 3], "counts": [1, 5]}}]))
             plane |= draw(st.sampled_from([{}, {"one_part": True}]))
+            strokes = [{"yx": path, "label": i % 2} for i, path in enumerate(polygons)]
+            plane |= {"strokes": strokes} if strokes and draw(st.booleans()) else {}
             planes.append(plane | draw(EXTRAS))
         objects.append({"id": object_id, "planes": planes} | draw(EXTRAS))
     return {
         "format": "napari-promptable/prompts",
-        "version": 1,
+        "version": 2 if any("strokes" in p for o in objects for p in o["planes"]) else 1,
         "image": {"name": draw(st.text(max_size=5)), "shape": shape} | draw(EXTRAS),
         "plane_axes": axes,
         "model": "tiny",
@@ -140,14 +142,33 @@ def test_parts_of_a_plane_may_be_left_out(example: dict[str, Any]) -> None:
     assert prompts.boxes_yxyx.shape == (1, 4)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_strokes_raise_the_version(example: dict[str, Any]) -> None:
+    plane = {"index": [3], "strokes": [{"yx": [[1, 2], [9, 2]], "label": 0}]}
+    example["objects"][0]["planes"] = [plane]
+    example["version"] = 2
+    document = parse_prompts(example)
+    prompts = document.objects[1][(3,)]
+    assert prompts.strokes_yx[0].tolist() == [[1, 2], [9, 2]]
+    assert prompts.stroke_labels.tolist() == [0]
+    written = format_prompts(document)
+    assert written["version"] == 2
+    assert written["objects"][0]["planes"][0]["strokes"] == plane["strokes"]
+
+
+def test_a_stroke_without_points_is_refused(example: dict[str, Any]) -> None:
+    example["objects"][0]["planes"] = [{"index": [3], "strokes": [{"yx": [], "label": 1}]}]
+    with pytest.raises(PromptError, match="strokes"):
+        parse_prompts(example)
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None, True])
 def test_an_unknown_version_is_refused_by_name(example: dict[str, Any], version: Any) -> None:
     example["version"] = version
     with pytest.raises(PromptError) as raised:
         parse_prompts(example)
     message = str(raised.value)
     assert f"version {version!r} is unknown" in message
-    assert "version 1" in message
+    assert "version 1 and version 2" in message
     assert "update" in message
 
 

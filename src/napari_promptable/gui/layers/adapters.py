@@ -107,8 +107,8 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
         None,
         ndim=len(planes.shape),
         name=BOXES_NAME,
-        features={"object_id": np.array([], int)},
-        feature_defaults={"object_id": object_id},
+        features={"object_id": np.array([], int), "label": np.array([], object)},
+        feature_defaults={"object_id": object_id, "label": POSITIVE},
         edge_color=_BOX_COLOR,
         face_color="transparent",
         edge_width=max(1, max(planes.plane_shape) / 256),
@@ -145,6 +145,19 @@ def set_next_click(layer: Points, label: str) -> None:
 def next_click(layer: Points) -> str:
     """Return the sign of the next click, `POSITIVE` or `NEGATIVE`."""
     return str(layer.feature_defaults["label"].iloc[0])
+
+
+def set_next_stroke(layer: Shapes, label: str) -> None:
+    """Make the next stroke positive or negative; boxes and outlines have no sign."""
+    layer.selected_data = set()
+    set_default_features(layer, label=label)
+    layer.current_edge_color = _COLORS[label]
+
+
+def set_next_box(layer: Shapes) -> None:
+    """Draw the next shape in the colour of boxes."""
+    layer.selected_data = set()
+    layer.current_edge_color = _BOX_COLOR
 
 
 def next_refined(layer: Points) -> int:

@@ -27,7 +27,6 @@ from napari_promptable.gui.layers.adapters import (
 from napari_promptable.planes import PlaneAxes
 
 CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
-DREW_LINE = "Lines and paths are no prompts. Draw a box, an ellipse or an outline."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
 
 _MIN_BOX_PX = 3  # on the screen; less is a click
@@ -137,8 +136,6 @@ class EditWatch:
             # napari is not done with the new shape
             QTimer.singleShot(0, partial(self._make_click, event.source))
             return
-        if is_new and str(event.source.shape_type[-1]) in ("line", "path"):
-            self.refused.emit(DREW_LINE)
         self.report(event)
 
     def _is_tiny(self, boxes: Shapes) -> bool:

@@ -20,7 +20,9 @@ from napari_promptable.gui.layers.adapters import (
     next_refined,
     refines_code,
     set_default_features,
+    set_next_box,
     set_next_click,
+    set_next_stroke,
     to_image_pixels,
 )
 from napari_promptable.gui.layers.canvas import LayerKeys
@@ -28,7 +30,7 @@ from napari_promptable.gui.layers.edit_watch import IN_3D, EditWatch
 from napari_promptable.gui.layers.following import Following
 from napari_promptable.gui.layers.preview import Preview
 from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
-from napari_promptable.gui.layers.tools import BOX_MODES, POINTS_MODE, ToolWatch
+from napari_promptable.gui.layers.tools import BOX_MODES, POINTS_MODE, SCRIBBLE, ToolWatch
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
@@ -175,6 +177,10 @@ class PromptLayers:
         if is_click:
             with self.edits.silence():
                 set_next_click(self.points, name)
+        elif name == SCRIBBLE:
+            set_next_stroke(self.boxes, next_click(self.points))
+        else:
+            set_next_box(self.boxes)
         layer = self.points if is_click else self.boxes
         self._viewer.layers.selection.active = layer
         layer.mode = POINTS_MODE if is_click else BOX_MODES[name]

@@ -15,9 +15,12 @@ from napari_promptable.gui.layers.adapters import (
     POSITIVE,
     next_click,
     set_default_features,
+    set_next_box,
     set_next_click,
+    set_next_stroke,
     show_signs,
 )
+from napari_promptable.gui.layers.tools import BOX_MODES, SCRIBBLE
 from napari_promptable.masks import ellipse_to_polygon
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import FOREGROUND, PlanePrompts
@@ -52,6 +55,7 @@ def read_layers(
     """
     clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
     regions: dict[Index, tuple[list[Any], list[Any]]] = {}
+    strokes: dict[Index, tuple[list[Any], list[int]]] = {}
     if points is not None and len(points.data):
         indices, positions = planes.split(to_image(points, np.asarray(points.data)))
         for i in np.flatnonzero(_belongs(points, object_id)):
@@ -62,8 +66,14 @@ def read_layers(
     if boxes is not None and len(boxes.data):
         for i in np.flatnonzero(_belongs(boxes, object_id)):
             indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
+            kind = str(boxes.shape_type[i])
+            if kind in ("path", "line"):
+                paths, signs = strokes.setdefault(indices[0], ([], []))
+                paths.append(corners)
+                signs.append(int(boxes.features["label"].iloc[i] != NEGATIVE))
+                continue
             rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            boxed, outlined = read_region(str(boxes.shape_type[i]), corners)
+            boxed, outlined = read_region(kind, corners)
             rectangles.extend(boxed)
             outlines.extend(outlined)
     return {
@@ -73,8 +83,10 @@ def read_layers(
             regions.get(index, ([], []))[0],
             tuple(regions.get(index, ([], []))[1]),
             tuple(refined for _, _, refined in clicks.get(index, [])),
+            strokes_yx=strokes.get(index, ([], []))[0],
+            stroke_labels=strokes.get(index, ([], []))[1],
         )
-        for index in {**clicks, **regions}
+        for index in {**clicks, **regions, **strokes}
         if planes.contains(index)
     }
 
@@ -154,7 +166,9 @@ def _write_boxes(
 ) -> None:
     layer.selected_data = set()
     layer.data = []
-    layer.features = {"object_id": np.array([], int)}  # napari keeps old ones
+    none = {"object_id": np.array([], int), "label": np.array([], object)}
+    is_negative = layer.feature_defaults["label"].iloc[0] == NEGATIVE
+    layer.features = none  # napari keeps old ones
     set_default_features(layer, object_id=object_id)
     for index, plane in prompts.items():
         for top, left, bottom, right in plane.boxes_yxyx:
@@ -162,6 +176,12 @@ def _write_boxes(
             _add_shape(layer, planes.join(index, corners), "rectangle")
         for polygon in plane.polygons_yx:
             _add_shape(layer, planes.join(index, polygon), "polygon")
+        for stroke, label in zip(plane.strokes_yx, plane.stroke_labels, strict=True):
+            set_next_stroke(layer, POSITIVE if label == FOREGROUND else NEGATIVE)
+            _add_shape(layer, planes.join(index, stroke), "path")
+    set_next_stroke(layer, NEGATIVE if is_negative else POSITIVE)
+    if layer.mode != BOX_MODES[SCRIBBLE]:
+        set_next_box(layer)
 
 
 def _add_shape(layer: Shapes, vertices: npt.NDArray[np.floating], kind: str) -> None:

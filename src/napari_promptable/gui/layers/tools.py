@@ -11,8 +11,8 @@ from psygnal import Signal
 
 from napari_promptable.gui.layers.adapters import POSITIVE, next_click
 
-POINTS_MODE = "add"
-BOX_MODES = {"box": "add_rectangle", "outline": "add_polygon_lasso"}
+POINTS_MODE, SCRIBBLE = "add", "scribble"
+BOX_MODES = {"box": "add_rectangle", "outline": "add_polygon_lasso", SCRIBBLE: "add_path"}
 
 PromptLayerPair = tuple[Points | None, Shapes | None]
 

@@ -21,7 +21,11 @@ TOOLS = {
     "positive": ("+ click", "Click the object you want (T switches between + and −)"),
     "negative": ("− click", "Click what does not belong to the object (T: + or −)"),
     "box": ("▭ box", "Drag a box around the object"),
-    "outline": ("✎ outline", "Draw around the object by hand"),
+    "outline": ("◯ outline", "Draw around the object by hand"),
+    "scribble": (
+        "✎",
+        "Scribble along the object, or beside it: a stroke has the sign of the last click tool",
+    ),
 }
 _TOOL_STYLE = "QPushButton:checked { border: 2px solid #56B4E9; }"
 _ARROW_WIDTH = 32
@@ -80,6 +84,8 @@ class CurrentObjectPanel(QWidget):
             button = make_button(text, f"tool_{name}", tooltip)
             button.setCheckable(True)
             button.setStyleSheet(_TOOL_STYLE)
+            if len(text) == 1:  # a sign; the row has no room for a fifth word
+                button.setMaximumWidth(_ARROW_WIDTH)
             button.clicked.connect(lambda _=False, name=name: self.tool_requested.emit(name))
             self._tool_group.addButton(button)
             self._tools[name] = button
