@@ -11,6 +11,7 @@ import tifffile
 from napari_promptable import cli
 from napari_promptable.files.images import read_image
 from napari_promptable.samples.data import sample_path, sample_prompts
+from napari_promptable.weights.checkpoints import checkpoint_path
 from napari_promptable.weights.registry import MODELS
 
 AS_MODULE = [sys.executable, "-m", "napari_promptable"]
@@ -392,6 +393,18 @@ def test_learned_weights_are_a_model(labelled_paths, tmp_path, capsys, monkeypat
     command = ["evaluate", *labelled_paths, "--model", output, "--json", report]
     assert cli.main([str(argument) for argument in command]) == cli.DONE
     assert json.loads(report.read_text())["n_objects"] == 6
+
+
+def test_a_session_finds_its_learned_model_beside_its_prompts(
+    image_path, prompts_path, tmp_path, capsys
+) -> None:
+    shutil.copy(checkpoint_path("tiny"), tmp_path / "learned-1.safetensors")
+    document = json.loads(prompts_path.read_text()) | {"model": "/gone/learned-1.safetensors"}
+    prompts_path.write_text(json.dumps(document))
+    output = tmp_path / "labels.tif"
+    arguments = ["segment", image_path, prompts_path, "-o", output]
+    assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert read_image(output).any()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
@@ -20,6 +20,7 @@ from napari_promptable.cli.options import (
 )
 from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import PromptError
+from napari_promptable.weights.registry import MODELS
 from napari_promptable.wording import count_of
 
 if TYPE_CHECKING:
@@ -118,13 +119,20 @@ def run(
     embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
 
     def load(name: str) -> PromptableModel:
-        return load_model(model or name, device, precision)
+        return load_model(model or _find_weights(name, prompts), device, precision)
 
     with room_for_labels(document.image_shape) as room:
         labels = _segment(load, opened, document, settings, axis, embeddings, room)
         write_labels(output, labels, opened)
     objects = count_of(len(document.objects), "object")
     print(f"{output}: {objects}, model {model or document.model}")
+
+
+def _find_weights(name: str, prompts: Path) -> str:
+    """Look for a session's weights file beside its prompts, too: the folder may have moved."""
+    beside = prompts.parent / PureWindowsPath(name).name
+    is_lost = name not in MODELS and not Path(name).is_file()
+    return str(beside) if is_lost and beside.is_file() else name
 
 
 def _open(

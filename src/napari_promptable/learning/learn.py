@@ -130,9 +130,8 @@ class _Job:
         self._parent, self._examples, self._settings = parent, examples, settings
         self._progress, self._clock = progress, clock
         self._start = clock()
-        is_tiled = parent.model.sam.tile_size is not None
         self._replay = None
-        if settings.replay_share > 0 and is_tiled:
+        if settings.replay_share > 0:
             images = read_replay() if replay is None else replay
             self._replay = make_sampler(images) if images else None
 

@@ -13,7 +13,6 @@ from napari_promptable.errors import LearningError
 from napari_promptable.learning.settings import TrainedPart
 from napari_promptable.models.cpu.prepare import prepare_decoder, prepare_for_inference
 from napari_promptable.models.sam import Sam
-from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.weights.loading import build_from_weights
 
@@ -81,23 +80,18 @@ def open_parent(model: PromptableModel, part: TrainedPart) -> Parent:
     Raises
     ------
     LearningError
-        If the model's weights are not at hand, or its network cannot learn that way.
+        If the network is shown the whole image at once, as SAM's are, or the model's weights
+        are not at hand.
     """
-    if isinstance(model.sam, Sam2):
+    if model.sam.tile_size is None:
         raise LearningError(
-            f"{model.name} is a model of SAM 2.1, which cannot learn yet; choose tiny, or a "
-            "model of SAM"
+            f"{model.name} cannot learn yet; choose tiny, or a model that learned from it"
         )
     if model.read_weights is None:
         raise LearningError(
             f"the weights of {model.name} are not at hand; load it with load_model"
         )
-    is_tiled = model.sam.tile_size is not None
-    if part is TrainedPart.ALL and not is_tiled:
-        raise LearningError(
-            f"of {model.name} only the decoder can learn; leave the part of the network out"
-        )
-    trains_encoder = is_tiled and part is not TrainedPart.DECODER
+    trains_encoder = part is not TrainedPart.DECODER
     weights = model.read_weights()
     if not trains_encoder:
         weights = {n: w for n, w in weights.items() if not n.startswith(ENCODER)}

@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0, le=0.9)]
 class TrainedPart(StrEnum):
     """Which part of the network learns."""
 
-    AUTO = "auto"  #: everything for `tiny`, the decoder for networks that see the whole image
+    AUTO = "auto"  #: everything
     ALL = "all"  #: encoder, decoder and the maps of all objects
     DECODER = "decoder"  #: decoder and maps, on embeddings that are computed once
 

@@ -1,5 +1,6 @@
 """Learning on drawn disks, with few steps and a small time that a counting clock tells."""
 
+import copy
 from dataclasses import replace
 from itertools import count
 
@@ -158,6 +159,13 @@ def test_a_failed_save_leaves_nothing(learned, tmp_path, monkeypatch) -> None:
 def test_a_model_without_weights_at_hand_cannot_learn(random_tiny_model) -> None:
     with pytest.raises(LearningError, match="not at hand"):
         learn(random_tiny_model, [make_disks(6)], FEW_STEPS)
+
+
+def test_a_network_that_sees_the_whole_image_cannot_learn(tiny_model) -> None:
+    whole = copy.copy(tiny_model.sam)
+    whole.tile_size = None
+    with pytest.raises(LearningError, match="choose tiny"):
+        learn(replace(tiny_model, sam=whole), [make_disks(6)], FEW_STEPS)
 
 
 # examples
