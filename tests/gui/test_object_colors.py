@@ -63,6 +63,15 @@ def test_treated_objects_change_and_the_own_colours_return(dtype) -> None:
     assert layer.colormap is own
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint64])
+def test_treated_objects_of_any_dtype_are_drawn(make_napari_viewer, dtype) -> None:
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_labels(np.arange(12, dtype=dtype).reshape(3, 4))
+    ObjectColors(layer).select({5})
+    viewer.window._qt_viewer.canvas.on_draw(None)
+    assert layer.get_color(5)[3] > layer.get_color(1)[3] > 0
+
+
 def test_another_colormap_of_the_user_is_kept() -> None:
     layer = Labels(np.arange(12, dtype=np.uint8).reshape(3, 4))
     colors = ObjectColors(layer)

@@ -19,6 +19,11 @@ OBJECT_COLORS = [
 brightness and on tissue stained pink and purple; the first ones differ most.
 """
 
+_MAX_SMALL, _MAX_COLORS = 2**8 - 1, 2**16 - 2
+"""Most colours, without the background's, of labels of 8 bits, and of more than 8: napari draws
+labels of more than 16 bits modulo the number of colours, in 16 bits.
+"""
+
 _DIMMED = 0.3  # opacity of the other objects while some are selected
 
 
@@ -87,9 +92,12 @@ class ObjectColors:
 
     def _changed_colormap(self) -> CyclicLabelColormap:
         """Make a colour for each label; unlike a direct colormap, it needs no compiler."""
+        own = self._own
         is_small = self._layer.data.dtype.itemsize == 1
-        labels = np.arange(2**8 if is_small else 2**16)
-        colors = np.array(self._own.map(labels.astype(np.uint8 if is_small else np.uint16)))
+        cycle = len(own.colors) - 1 if isinstance(own, CyclicLabelColormap) else 1
+        count = 1 + cycle * ((_MAX_SMALL if is_small else _MAX_COLORS) // cycle)
+        labels = np.arange(count, dtype=np.uint8 if is_small else np.uint16)
+        colors = np.array(own.map(labels))
         if self.selected:
             strong = colors[self._places(self.selected, len(colors))]
             colors[:, 3] *= _DIMMED
