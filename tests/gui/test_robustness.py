@@ -226,13 +226,13 @@ def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
     def bind_own_key(viewer) -> None:
         own = viewer.add_labels(np.zeros((60, 80), int), name="own")
         own.bind_key("C", keep)
+        keys.update(viewer.keymap)
 
     def keep(layer) -> None:
         pass
 
-    disks = make_disks()
+    disks, keys = make_disks(), {}
     user = open_plugin(disks.image, before=bind_own_key, scale=(2, 2))
-    keys = dict(user.viewer.keymap)
     own = user.viewer.layers["own"]
     user.choose("labels", "own")
     ours = {"C", "D", "H", "N", "S", "Shift+C", "T", "Y"}

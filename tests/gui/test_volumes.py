@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from napari_promptable.errors import CacheError
 from napari_promptable.gui.saving.autosave import _PLACES
@@ -159,12 +160,20 @@ def test_what_was_cancelled_can_be_completed(open_plugin, columns) -> None:
     assert np.array_equal(user.labels == 1, column_mask(columns, 1))
 
 
+def agree_to_download(user) -> None:
+    """Press the button of the question about a model that is not on disk."""
+    [question] = user.widget.findChildren(QMessageBox, "download_question")
+    [button] = [b for b in question.findChildren(QPushButton) if "Download" in b.text()]
+    user.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
 def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
     user = open_stack(open_plugin, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     box = user.control("model")
     box.setCurrentIndex(1)
+    agree_to_download(user)
     user.model.open_gates()
     user.wait_for(lambda: user.control("keep_propagated").isVisible())
     user.push("discard_propagated")

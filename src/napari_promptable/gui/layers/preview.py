@@ -20,7 +20,7 @@ from napari_promptable.planes import Index, PlaneAxes
 
 PREVIEW_NAME = "preview"
 FILL, LIGHT, DARK = 1, 2, 3
-"""Values of the preview layer in an object; 0 outside."""
+"""What is drawn of an object; the layer's data are 1 in it and 0 outside."""
 
 _LINE_PX = 1.5  # of each line, on the screen
 _COLORS = [
@@ -80,6 +80,7 @@ class Preview:
         self.layer: Labels | None = None
         self._shown: dict[Index, Region] = {}
         self._line_width = 1
+        self._is_redrawing = False
         camera_of(viewer).events.zoom.connect(self._follow_zoom)
 
     def close(self) -> None:
@@ -97,17 +98,23 @@ class Preview:
         if self.layer is None:
             self.layer = make_preview_layer(self._image, self._planes)
             self._add(self.layer)
+            # after napari's own callback, which draws the data and thus no lines
+            self.layer.events.set_data.connect(self._draw_lines, position="last")
         return self.layer
 
     def show(self, index: Index, mask: BoolArray | None) -> None:
         """Show a mask on a plane, or none."""
         region = None if mask is None else mask_region(mask)
         former = self._shown.pop(index, None)
+        if former is None and region is None:
+            return
+        layer = self.ensure_layer()
+        if former is not None:
+            layer.data[self._planes.region(index, *former)] = 0
         if mask is not None and region is not None:
+            layer.data[self._planes.region(index, *region)] = mask[region]
             self._shown[index] = region
-            self._draw(index, former, mask[region])
-        elif former is not None:
-            self._draw(index, former, None)
+        self._draw(index, unite_regions([each for each in (former, region) if each]))
 
     def shows(self, index: Index) -> bool:
         """Whether a plane has a mask with any pixel."""
@@ -118,28 +125,32 @@ class Preview:
         for index in list(self._shown):
             self.show(index, None)
 
-    def _draw(self, index: Index, former: Region | None, crop: BoolArray | None) -> None:
-        """Draw the mask that is to be shown on a plane instead of the former one."""
-        layer, region = self.ensure_layer(), self._shown.get(index)
-        if former is not None:
-            layer.data[self._planes.region(index, *former)] = 0
-        if region is not None and crop is not None:
-            self._line_width = self._fitting_width()
-            values = outline_values(crop, self._line_width)
-            layer.data[self._planes.region(index, *region)] = values
-        self._redraw(layer, index, unite_regions([each for each in (former, region) if each]))
-
-    def _redraw(self, layer: Labels, index: Index, region: Region) -> None:
-        """Have napari show the changed part of a plane, if the plane is in view."""
-        dims = self._viewer.dims
+    def _draw(self, index: Index, region: Region) -> None:
+        """Draw a part of a plane anew, if the plane is in view."""
+        dims, layer = self._viewer.dims, self.layer
+        if layer is None:
+            return
         if dims.ndisplay != 2:
             layer.refresh(thumbnail=False, highlight=False, extent=False)
         elif index == visible_index(self._image, self._planes, dims):
-            values = layer.data[self._planes.region(index, *region)]
-            offset = [part.start for part in region]
+            self._line_width = self._fitting_width()
+            mask = np.asarray(layer.data[self._planes.region(index, *region)]) > 0
+            values, offset = outline_values(mask, self._line_width), [p.start for p in region]
             if dims.order[-2] > dims.order[-1]:  # rows are displayed along the horizontal
-                values, offset = values.T, offset[::-1]
-            layer.events.labels_update(data=np.ascontiguousarray(values), offset=offset)
+                values, offset = np.ascontiguousarray(values.T), offset[::-1]
+            layer.events.labels_update(data=values, offset=offset)
+
+    def _draw_lines(self, _event: object = None) -> None:
+        """Draw the lines of the mask in view again."""
+        if self._is_redrawing:  # napari refreshes a layer that it has not drawn yet
+            return
+        index = visible_index(self._image, self._planes, self._viewer.dims)
+        if index in self._shown and self._viewer.dims.ndisplay == 2:
+            self._is_redrawing = True
+            try:
+                self._draw(index, self._shown[index])
+            finally:
+                self._is_redrawing = False
 
     def _fitting_width(self) -> int:
         """Width of a line in pixels of the image, so that it can be seen at this zoom."""
@@ -149,11 +160,8 @@ class Preview:
 
     def _follow_zoom(self, _event: object = None) -> None:
         """Draw the lines again where another width fits."""
-        if self.layer is None or self._fitting_width() == self._line_width:
-            return
-        for index, region in self._shown.items():
-            mask = np.asarray(self.layer.data[self._planes.region(index, *region)]) > 0
-            self._draw(index, None, mask)
+        if self._fitting_width() != self._line_width:
+            self._draw_lines()
 
 
 def outline_values(mask: BoolArray, width: int) -> npt.NDArray[np.uint8]:
