@@ -42,6 +42,15 @@ def test_an_abandoned_outline_leaves_the_other_prompts(user, mode: str) -> None:
     assert user.labels[30, 60] == 1
 
 
+def test_an_abandoned_outline_blocks_no_box(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks(**BIG).image)
+    draw(user, "add_polygon", (50, 50), (55, 60))
+    escape(user)
+    assert len(user.boxes.data) == len(user.boxes.features) == 0
+    user.drag_box(20, 50, 40, 70)
+    assert user.preview_mask[30, 60]
+
+
 def select(user, row: float, column: float) -> None:
     user.viewer.layers.selection.active = user.boxes
     user.boxes.mode = "select"

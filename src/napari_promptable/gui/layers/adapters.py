@@ -189,7 +189,10 @@ def refines_code(candidate: int | None) -> int:
 def drop_orphaned_features(layer: Shapes) -> None:
     """Remove the features of a shape that is gone.
 
-    napari (0.9.2) keeps the features of the newest shape when its drawing is abandoned.
+    napari (0.9.2) keeps the features of the newest shape when its drawing is abandoned, and
+    forgets the features of future shapes when none is left.
     """
     if len(layer.features) > layer.nshapes:
+        defaults = layer.feature_defaults.iloc[0].to_dict()
         layer.features = layer.features.iloc[: layer.nshapes].reset_index(drop=True)
+        layer.feature_defaults = defaults
