@@ -21,6 +21,10 @@ DOUBTFUL_BELOW = 0.55
 slice, a quarter of the slices are below, among them nine in ten with an IoU under 0.5."""
 
 
+AUTOMATIC_DOUBTFUL_BELOW = 0.7
+"""The same for an object that was found without a prompt."""
+
+
 class Origin(StrEnum):
     """Where an object's pixels on a slice come from."""
 
@@ -84,7 +88,8 @@ class ObjectOnSlice:
         """Whether the user should check it."""
         if self.is_anchor or self.is_checked:
             return False
-        return bool(self.stop) or (self.is_known and self.confidence < DOUBTFUL_BELOW)
+        limit = AUTOMATIC_DOUBTFUL_BELOW if self.origin is Origin.AUTOMATIC else DOUBTFUL_BELOW
+        return bool(self.stop) or (self.is_known and self.confidence < limit)
 
 
 Records = Mapping[Key, ObjectOnSlice | None]

@@ -7,8 +7,11 @@ from typing import Any
 from napari.components import ViewerModel
 from psygnal import Signal
 
+from napari_promptable.gui.actions.automatic import AutomaticActions
 from napari_promptable.gui.actions.candidates import CandidateActions
+from napari_promptable.gui.actions.checking import CheckActions
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
+from napari_promptable.gui.actions.doubtful import DoubtfulObjects
 from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.learning import LearningActions
 from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
@@ -66,6 +69,10 @@ class PromptController:
         Fills the list of objects.
     volume_actions : VolumeActions
         Verbs for stacks.
+    automatic : AutomaticActions
+        Verbs for finding all objects.
+    checks : CheckActions
+        Verbs for checking results.
     display : Display
         Shows the state.
     learning_actions : LearningActions
@@ -104,6 +111,15 @@ class PromptController:
         )
         self.object_view = ObjectView(workspace, panel.objects)
         self.volume_actions = VolumeActions(workspace, scheduler, performer, panel.volume)
+        self.automatic = AutomaticActions(
+            workspace, scheduler, performer, self.volume_actions, panel.automatic
+        )
+        self.checks = CheckActions(
+            self.automatic,
+            DoubtfulObjects(workspace, performer, self.actions.new_object, self.object_actions),
+            self.volume_actions.review,
+            self._pointer.place,
+        )
         self.display = Display(
             workspace, scheduler, panel, self.object_view, self.volume_actions.review
         )
@@ -144,8 +160,9 @@ class PromptController:
                 "M": lambda _: self.candidate_actions.choose_next(),
                 "S": lambda _: self.actions.segment(),
                 "P": lambda _: self._pick(),
-                "D": lambda _: self.volume_actions.review.next_doubtful(),
-                "Y": lambda _: self.volume_actions.review.looks_right(),
+                "D": lambda _: self.checks.next_doubtful(),
+                "Y": lambda _: self.checks.looks_right(),
+                "X": lambda _: self.checks.reject(),
                 "H": lambda _: self.volume_actions.review.not_here(),
                 "Shift-C": lambda _: self.actions.clear_prompts(),
                 "Control-Z": lambda _: self.actions.undo_step(),
@@ -218,6 +235,7 @@ class PromptController:
         panel.candidates.chosen.connect(self.candidate_actions.choose)
         panel.candidates.hovered.connect(self.candidate_actions.preview)
         panel.candidates.one_part_chosen.connect(self.scheduler.live.choose_one_part)
+        panel.everything_requested.connect(lambda: self.panel.show_automatic(True))
         panel.refine_requested.connect(
             lambda: self.object_actions.refine_selected(self.panel.objects.selected)
         )
@@ -260,8 +278,8 @@ class PromptController:
     def _connect_volume(self) -> None:
         panel, actions = self.panel.volume, self.volume_actions
         panel.propagate_requested.connect(actions.propagate)
-        panel.next_doubtful_requested.connect(actions.review.next_doubtful)
-        panel.looks_right_requested.connect(actions.review.looks_right)
+        panel.next_doubtful_requested.connect(self.checks.next_doubtful)
+        panel.looks_right_requested.connect(self.checks.looks_right)
         panel.not_here_requested.connect(actions.review.not_here)
         panel.axis_chosen.connect(actions.choose_axis)
         panel.keep_chosen.connect(actions.keep)
@@ -343,6 +361,7 @@ class PromptController:
         self.choices.note_details()
         self.object_view.follow(self.workspace.session)
         self.volume_actions.follow_session()
+        self.automatic.forget()
         if job is not None:
             self.object_actions.set_policy(self.panel.objects.policy)
             self.display.show_object(job.session.prompts.current_object)
@@ -350,4 +369,5 @@ class PromptController:
 
     def _follow_plane(self) -> None:
         self.display.show_plane()
+        self.automatic.show()
         self.scheduler.wake()

@@ -95,6 +95,15 @@ class AutomaticResult:
         """Reject the object that has this label in `new_labels`."""
         return replace(self, rejected=self.rejected | {self.chosen[label]})
 
+    def toggled(self, point_yx: npt.NDArray[np.floating]) -> AutomaticResult:
+        """Reject the object at a position (row, col), or take a rejected one back."""
+        row, column = np.rint(point_yx).astype(int)
+        label = int(self.new_labels[row, column])
+        if label:
+            return self.without(label)
+        there = {found for found in self.rejected if found.covers(row, column)}
+        return replace(self, rejected=self.rejected - there)
+
 
 def find_objects(
     model: Segmenter,

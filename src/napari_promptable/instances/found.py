@@ -48,6 +48,15 @@ class FoundObject:
         """How far the model trusts the mask, 0 to 1."""
         return min(max(self.predicted_iou * self.agreement, 0.0), 1.0)
 
+    def covers(self, row: int, column: int) -> bool:
+        """Whether a pixel belongs to the mask."""
+        if self.mask.region is None:
+            return False
+        rows, columns = self.mask.region
+        if not (rows.start <= row < rows.stop and columns.start <= column < columns.stop):
+            return False
+        return bool(self.mask.crop()[row - rows.start, column - columns.start])
+
 
 def tidy_mask(crop: BoolArray) -> BoolArray:
     """Keep the largest piece of a mask and fill its holes.

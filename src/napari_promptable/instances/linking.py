@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from itertools import count
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import numpy.typing as npt
 
-from napari_promptable.instances.found import IntArray
+IntArray = npt.NDArray[np.int32]
 
 MIN_LINK_IOU = 0.3  # of two outlines of one object on neighbouring slices
 _MAX_DISTANCE = 2  # slices: an object may be missed on one
@@ -27,6 +27,8 @@ def match_labels(first: IntArray, second: IntArray) -> list[tuple[int, int]]:
     list of (int, int)
         A label of each plane; their IoU is at least `MIN_LINK_IOU`.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and the panel opens fast
+
     counts = int(first.max(initial=0)) + 1, int(second.max(initial=0)) + 1
     pairs = first.astype(np.int64).ravel() * counts[1] + second.ravel()
     shared = np.bincount(pairs, minlength=counts[0] * counts[1]).reshape(counts)

@@ -79,7 +79,18 @@ class AutomaticSettings:
 
     seeds: Annotated[
         Seeds,
-        Field(title="Find objects by", description="Where the prompts come from"),
+        Field(
+            title="By",
+            description="Where the prompts come from",
+            json_schema_extra={
+                "choices": [
+                    "best for the model",
+                    "its own maps",
+                    "maps of tiny",
+                    "grid of clicks",
+                ]
+            },
+        ),
     ] = Seeds.AUTO
     min_confidence: Annotated[
         Share,
@@ -108,7 +119,11 @@ class AutomaticSettings:
     ] = 0.7
     min_area: Annotated[
         Annotated[Number, Field(ge=1)],
-        Field(title="Min. area", description="Leave out smaller objects, in pixels"),
+        Field(
+            title="Min. area",
+            description="Leave out smaller objects, in pixels",
+            json_schema_extra={"largest": 1e6},
+        ),
     ] = 25.0
     max_area: Annotated[
         MaxArea,

@@ -17,6 +17,13 @@ NOTHING_TO_PICK = "No object under the pointer."
 HOW_TO_PICK = "Point at an object and press P, or select one in the list of objects."
 
 NOTHING_NEW = "There is no point or shape without an object yet on this layer."
+NO_SHAPE = (
+    "Select a shape first: draw one with ▭ box or ✎ outline, or pick one of a Shapes layer."
+)
+FOUND_OBJECTS = "Move the sliders, reject an object with X, then commit all."
+FOUND_ELSEWHERE = "Objects were found on other slices."
+ALL_REVIEWED = "No automatic object is doubtful any more."
+
 NO_PROMPTS = "Click the object on one slice first (or drag a box around it), then propagate."
 NO_CHANGES = "Nothing has changed since the last propagation. Correct a slice first."
 STILL_PROPAGATING = (
@@ -112,3 +119,24 @@ def describe_doubt(position: int, review: ObjectOnSlice) -> str:
     if review.stop:
         reason = f"propagation stopped here ({_STOPS.get(review.stop, review.stop)})"
     return f"Slice {position}: {reason}. Correct it with clicks, then propagate again."
+
+
+def describe_found(count: int, num_rejected: int) -> str:
+    """Count the objects that were found on the slice in view."""
+    text = f"{count_of(count, 'object')} here"
+    return f"{text}, {num_rejected} rejected" if num_rejected else text
+
+
+def describe_doubtful(count: int) -> str:
+    """Say how to check the doubtful ones of the objects that were just saved."""
+    if not count:
+        return ""
+    return f" {count_of(count, 'outline')} {'needs' if count == 1 else 'need'} a check (D)."
+
+
+def describe_doubtful_object(object_id: int, confidence: float, num_left: int) -> str:
+    """Say what can be done with a doubtful object."""
+    return (
+        f"Object {object_id}, confidence {confidence:.2f}: Y accepts it, X deletes it, clicks "
+        f"correct it (then C). {num_left} more to check."
+    )

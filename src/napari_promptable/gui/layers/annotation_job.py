@@ -19,8 +19,8 @@ from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
 
-_LABELS_KEYS = ("M", "P", "Control-Z", "Control-Shift-Z")
-"""Keys of napari itself on labels layers: next free label, paint, undo and redo of painting."""
+_LABELS_KEYS = ("M", "P", "X", "Control-Z", "Control-Shift-Z")
+"""Keys of napari itself on labels layers: next free label, paint, swap labels, undo, redo."""
 
 _SESSIONS: WeakKeyDictionary[Labels, dict[tuple[int, int], SegmentationSession]] = (
     WeakKeyDictionary()

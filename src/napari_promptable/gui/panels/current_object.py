@@ -46,6 +46,7 @@ class CurrentObjectPanel(QWidget):
     clear_requested = Signal()
     save_prompts_requested = Signal(str)  # path
     refine_requested = Signal()
+    everything_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -131,7 +132,9 @@ class CurrentObjectPanel(QWidget):
             "Save the prompts of all objects; a script can make the same labels from them",
         )
         save.clicked.connect(self._choose_prompts_file)
-        return row_of(self._commit, self._undo, self._redo, save)
+        everything = make_button("All…", "auto", "Find all objects without a click")
+        everything.clicked.connect(self.everything_requested)
+        return row_of(self._commit, self._undo, self._redo, everything, save)
 
     def _choose_prompts_file(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save prompts", "prompts.json", "*.json")

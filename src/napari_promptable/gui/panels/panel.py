@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
+from napari_promptable.gui.panels.automatic import AutomaticPanel
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
 from napari_promptable.gui.panels.controls import STYLE, Section, column_in, make_line
 from napari_promptable.gui.panels.current_object import CurrentObjectPanel
@@ -45,6 +46,9 @@ class Panel(QWidget):
         self.restore = RestorePanel()
         self.choices = ChoicePanel(choices)
         self.object = CurrentObjectPanel()
+        self.automatic = AutomaticPanel()
+        self.automatic.hide()
+        self.automatic.close_requested.connect(lambda: self.show_automatic(False))
         self.files = FilePanel()
         self.volume = VolumePanel()
         self._volume_section = Section("Volume", "volume_fold", self.volume)
@@ -68,6 +72,7 @@ class Panel(QWidget):
             self.restore,
             self.choices,
             self.object,
+            self.automatic,
             self.files,
             self._volume_section,
             self._objects_section,
@@ -85,8 +90,14 @@ class Panel(QWidget):
         column = self._objects_section.parentWidget().layout()
         column.setStretchFactor(self._objects_section, int(is_open))
 
+    def show_automatic(self, is_shown: bool) -> None:
+        """Show the controls that find all objects in the place of those for one object."""
+        self.object.setVisible(not is_shown)
+        self.automatic.setVisible(is_shown)
+
     def set_stack(self, is_stack: bool) -> None:
         """Show the controls for stacks, unfolded, or leave them out."""
+        self.automatic.set_stack(is_stack)
         self._volume_section.setVisible(is_stack)
         self._volume_section.set_open(is_stack)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from magicgui.widgets import create_widget
 from pydantic import TypeAdapter
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QGridLayout, QLabel, QWidget
 
 from napari_promptable.gui.panels.controls import SPACING, name_widget
 
 _STEP = 0.05
-_LARGEST = 100.0  # where the setting itself has no upper limit
+_LARGEST = 100.0  # where the setting has neither an upper limit nor an extra ``largest``
 _STYLE = """
 QWidget { font-size: 8pt; }
 QAbstractSpinBox { padding: 0px 2px; min-width: 30px; }
@@ -33,6 +34,8 @@ class SettingsForm(QWidget):
         How many numbers share a row.
     """
 
+    changed = Signal()
+
     def __init__(
         self,
         settings: Any,
@@ -48,6 +51,7 @@ class SettingsForm(QWidget):
         grid.setSpacing(SPACING)
         row = column = 0
         for control in self._controls.values():
+            control.changed.connect(lambda _: self.changed.emit())
             is_choice = control.widget_type == "ComboBox"
             if column and (is_choice or column == 2 * columns):
                 row, column = row + 1, 0
@@ -58,6 +62,12 @@ class SettingsForm(QWidget):
     def values(self) -> dict[str, Any]:
         """Return the chosen value of each field."""
         return {name: control.value for name, control in self._controls.items()}
+
+    def set_values(self, settings: Any) -> None:
+        """Show the values of other settings."""
+        for name, control in self._controls.items():
+            value = getattr(settings, name)
+            control.value = str(value) if control.widget_type == "ComboBox" else value
 
 
 def make_control(settings: Any, name: str) -> Any:
@@ -83,7 +93,7 @@ def make_control(settings: Any, name: str) -> Any:
         value = str(value)
         options = {"choices": list(zip(field["choices"], field["enum"], strict=True))}
     else:
-        low, high = field["minimum"], field.get("maximum", _LARGEST)
+        low, high = field["minimum"], field.get("maximum", field.get("largest", _LARGEST))
         options = {"min": low, "max": high, "step": _STEP}
     control = create_widget(value, name=name, label=field["title"], options=options)
     if "choices" not in field:  # keys and wheel are enough, and leave room for two columns

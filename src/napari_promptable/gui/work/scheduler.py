@@ -13,9 +13,9 @@ from napari_promptable.gui.work.ahead import AllPlanes, PlaneInView, PlanesNearb
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder
 from napari_promptable.gui.work.live import Live
 from napari_promptable.gui.work.loading import ModelLoading
-from napari_promptable.gui.work.propagation import Propagation
 from napari_promptable.gui.work.requests import Requests
 from napari_promptable.gui.work.scan import LabelScan
+from napari_promptable.gui.work.steps import SteppedWork
 from napari_promptable.gui.work.warm_up import WarmUp
 from napari_promptable.gui.work.worker import Worker, make_room_for_threads
 from napari_promptable.planes import Channel
@@ -42,8 +42,10 @@ class Scheduler:
         Answers the current object's prompts.
     requests : Requests
         Answers what the user asked by a button.
-    propagation : Propagation
+    propagation : SteppedWork
         Carries objects through a stack.
+    automatic : SteppedWork
+        Finds objects without prompts.
     in_view : PlaneInView
         Prepares the next click.
     warm_up : WarmUp
@@ -70,7 +72,8 @@ class Scheduler:
         self._encoding = Encoding(workspace, self.loading, report)
         self.requests = Requests(self._encoding, report)
         self.live = Live(workspace, self._encoding, report)
-        self.propagation = Propagation(self._encoding)
+        self.propagation = SteppedWork(self._encoding, "propagating")
+        self.automatic = SteppedWork(self._encoding, "finding objects")
         self.in_view = PlaneInView(workspace, self._encoding, self.live)
         self._all_planes = AllPlanes(workspace, self._encoding)
         self.warm_up = WarmUp()
@@ -79,6 +82,7 @@ class Scheduler:
             self.requests,
             self.live,
             self.propagation,
+            self.automatic,
             self.in_view,
             PlanesNearby(workspace, self._encoding, self.live),
             self._all_planes,
@@ -127,6 +131,10 @@ class Scheduler:
     def _workers(self) -> tuple[Worker, ...]:
         return self._loader, self._worker, self._scanner
 
+    @property
+    def _stepped(self) -> tuple[SteppedWork, ...]:
+        return self.propagation, self.automatic
+
     def demand(self) -> None:
         """Wake, and load the model even if that failed or was cancelled before."""
         self.loading.retry()
@@ -134,9 +142,10 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Cancel the running tasks; they do not restart by themselves."""
-        if self.propagation.is_running:
+        running = [work for work in self._stepped if work.is_running]
+        if running:
             self._worker.cancel()
-            self.propagation.cancel()
+            running[0].cancel()
         elif self.is_busy or self._all_planes.is_waiting:
             self.loading.cancel()
             self.requests.cancel()
@@ -185,9 +194,10 @@ class Scheduler:
         self._encoding.embedder.forget_image(image_id)
 
     def forget_planes(self) -> None:
-        """Invalidate embeddings and answers, and end a propagation."""
+        """Invalidate embeddings and answers, and end a propagation and the like."""
         self._worker.cancel()
-        self.propagation.cancel()
+        for work in self._stepped:
+            work.cancel()
         self._all_planes.cancel()
         self._encoding.forget_planes()
         self.live.forget_answers()
