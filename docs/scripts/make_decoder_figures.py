@@ -84,7 +84,7 @@ class Scene:
 
 def make_scene(image: np.ndarray, truth: np.ndarray) -> Scene:
     """Encode an image with the bundled model, as it was trained: nothing is exchanged in it."""
-    sam = load_checkpoint(checkpoint_path("tiny"), "conv_tiny")
+    sam = load_checkpoint(checkpoint_path("tiny"), "conv_tiny_2")
     model = replace(load_model("tiny", device="cpu"), sam=sam)
     model.sam.tile_size = None  # one look at the whole image, as SAM's, instead of at tiles
     return Scene(model, to_rgb8(image, None), truth, encode_image(model, image))

@@ -55,7 +55,7 @@ def make_table(metrics: dict) -> str:
         }
         values = [found[protocol][key] for protocol, key in COLUMNS.values()]
         values += found["point"]["iou_by_corrections"][1:]
-        count = str(found["point"].get("n_objects", ""))
+        count = str(found["box"].get("n_objects", ""))
         cells = [name or "**mean over datasets**", count, *(f"{v:.3f}" for v in values)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

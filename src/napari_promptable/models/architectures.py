@@ -14,7 +14,12 @@ from napari_promptable.models.sam2.hiera import HIERA_LAYOUTS
 from napari_promptable.models.sam2.sam2 import Sam2
 
 _BUILDERS: dict[str, Callable[[], Sam]] = {
-    "conv_tiny": partial(build_tiny_sam, with_instance_maps=False, with_quality_head=False),
+    "conv_tiny": partial(
+        build_tiny_sam,
+        with_instance_maps=False,
+        with_quality_head=False,
+        compares_levels=True,
+    ),
     "conv_tiny_2": build_tiny_sam,
     "vit_t": build_mobile_sam,
     "vit_b": partial(build_vit_sam, 768, 12, 12, (2, 5, 8, 11)),

@@ -61,6 +61,9 @@ class Sam(nn.Module):
         Maps of all objects at once; None for networks without.
     with_carried_masks : bool
         Whether it finds an object better by its mask on a neighbouring slice than by a box.
+    compares_levels : bool
+        Whether the surest of the three levels answers a bare click; otherwise the mask that
+        answers clear prompts does.
     squashes_images : bool
         Whether images of any size are squashed to a square by `encode`; SAM keeps their sides'
         ratio, and is given resized ones.
@@ -90,6 +93,8 @@ class Sam(nn.Module):
         As above; by default None.
     with_carried_masks : bool, default False
         As above.
+    compares_levels : bool, default True
+        As above.
     """
 
     mask_threshold = 0.0
@@ -109,6 +114,7 @@ class Sam(nn.Module):
         with_second_look: bool = False,
         instance_head: InstanceHead | None = None,
         with_carried_masks: bool = False,
+        compares_levels: bool = True,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -122,6 +128,7 @@ class Sam(nn.Module):
         self.with_second_look = with_second_look
         self.instance_head = instance_head
         self.with_carried_masks = with_carried_masks
+        self.compares_levels = compares_levels
         self.precision = torch.float32
         for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
             # They are in no checkpoint: real numbers even if the model is built on "meta".
@@ -227,6 +234,7 @@ def build_tiny_sam(
     with_instance_maps: bool = True,
     with_quality_head: bool = True,
     with_carried_masks: bool = False,
+    compares_levels: bool = False,
 ) -> Sam:
     """Build a small SAM: convolutional encoder, input of 512 pixels, stride 8.
 
@@ -247,6 +255,8 @@ def build_tiny_sam(
     with_carried_masks : bool, default False
         Whether propagation shows it masks of neighbouring slices; off until weights are shipped
         with which that is better than boxes.
+    compares_levels : bool, default False
+        As of `Sam`; the first generation needs it.
 
     Returns
     -------
@@ -274,6 +284,7 @@ def build_tiny_sam(
         with_second_look=True,
         instance_head=InstanceHead(width) if with_instance_maps else None,
         with_carried_masks=with_carried_masks,
+        compares_levels=compares_levels,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -19,8 +20,24 @@ from napari_promptable.predict.frames import choose_frames, place_prompts
 from napari_promptable.predict.prediction import Prediction, describe_absence
 from napari_promptable.prompts import PromptSet
 
-_OFF_ZOOM_PENALTY = 0.08  # of predicted IoU; chosen on the validation images
-_SURE = 0.85  # predicted IoU that another zoom cannot beat by so much
+
+class ZoomRule(NamedTuple):
+    """When another zoom than the likeliest one may answer; chosen on the validation images.
+
+    Attributes
+    ----------
+    sure : float
+        Predicted IoU from which on no other zoom is tried.
+    lead : float
+        By how much another zoom's predicted IoU must be higher.
+    """
+
+    sure: float
+    lead: float
+
+
+_FOR_LEVELS = ZoomRule(sure=0.85, lead=0.08)
+_FOR_CLEAR_ANSWERS = ZoomRule(sure=0.4, lead=0.2)
 
 Wanted = Sequence[int]
 """Which of the decoder's four masks may answer."""
@@ -69,7 +86,8 @@ def answer_at_best_zoom(
         sam,
         [place_prompts(first, each) for (first, *_), each in zip(frames, prompts, strict=True)],
     )
-    unsure = [i for i, answer in enumerate(answers) if _sureness(answer, wanted[i]) < _SURE]
+    rule = _FOR_LEVELS if sam.compares_levels else _FOR_CLEAR_ANSWERS
+    unsure = [i for i, answer in enumerate(answers) if _sureness(answer, wanted[i]) < rule.sure]
     others = iter(
         decode_all(
             sam, [place_prompts(frame, prompts[i]) for i in unsure for frame in frames[i][1:]]
@@ -77,7 +95,7 @@ def answer_at_best_zoom(
     )
     for i in unsure:
         at_other_zooms = [next(others) for _ in frames[i][1:]]
-        answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i])
+        answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i], rule.lead)
     return answers
 
 
@@ -86,10 +104,12 @@ def _sureness(answer: FrameMasks, wanted: Wanted) -> float:
     return float(answer.predicted_iou[answer.surest(wanted)])
 
 
-def _choose_zoom(first: FrameMasks, others: Sequence[FrameMasks], wanted: Wanted) -> FrameMasks:
+def _choose_zoom(
+    first: FrameMasks, others: Sequence[FrameMasks], wanted: Wanted, lead: float
+) -> FrameMasks:
     """Keep the answer at the likeliest zoom, unless another is clearly surer."""
     best = max(others, key=lambda answer: _sureness(answer, wanted), default=first)
-    is_surer = _sureness(best, wanted) > _sureness(first, wanted) + _OFF_ZOOM_PENALTY
+    is_surer = _sureness(best, wanted) > _sureness(first, wanted) + lead
     return best if is_surer else first
 
 

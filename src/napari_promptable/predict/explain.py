@@ -70,7 +70,7 @@ def explain(
     see it, give that mask as `mask_logits`.
     """
     check_prompts(model.model_id, embedding, [prompts])
-    wanted = [wanted_masks(prompts, None)]
+    wanted = [wanted_masks(model.sam, prompts, None)]
     [answer] = answer_at_best_zoom(model.sam, embedding, [prompts], wanted)
     placed = answer.prompts
     recorded = record_decoder(model.sam)

@@ -75,7 +75,7 @@ class PromptableModel:
     ) -> list[Prediction]:
         """Answer the prompts of many objects, see the function `predict_many`."""
         check_prompts(self.model_id, embedding, prompts)
-        wanted = [wanted_masks(each, multimask_output) for each in prompts]
+        wanted = [wanted_masks(self.sam, each, multimask_output) for each in prompts]
         return [
             to_prediction(
                 answer,
@@ -184,8 +184,9 @@ def predict_masks(
         At least a foreground point, a box or mask logits.
     multimask_output : bool or None, default True
         True: the three levels of an ambiguous prompt. False: the one answer to a clear one.
-        None: as the prompts need. A single click is ambiguous and gets the levels; for others
-        the answer to a clear prompt comes first, followed by the two best levels.
+        None: as prompts and network need. A single click is ambiguous and gets the levels,
+        unless the network answers it better as if it were clear (`Sam.compares_levels`).
+        Others get the answer to a clear prompt first, followed by the two best levels.
 
     Returns
     -------
@@ -232,9 +233,11 @@ def predict_many(
     return model.predict_many(embedding, prompts, multimask_output)
 
 
-def wanted_masks(prompts: PromptSet, multimask_output: bool | None) -> Wanted:
+def wanted_masks(sam: Sam, prompts: PromptSet, multimask_output: bool | None) -> Wanted:
     """Which of the decoder's masks answer one object's prompts."""
-    with_levels = prompts.is_ambiguous if multimask_output is None else multimask_output
+    with_levels = multimask_output
+    if with_levels is None:
+        with_levels = prompts.is_ambiguous and sam.compares_levels
     return _LEVELS if with_levels else _SINGLE
 
 

@@ -74,7 +74,7 @@ _SPECS = (
     ModelSpec(
         name="tiny",
         subject="Any image",
-        architecture="conv_tiny",
+        architecture="conv_tiny_2",
         urls=(),
         file_name="tiny.safetensors",
         size_bytes=None,

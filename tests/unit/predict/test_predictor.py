@@ -244,6 +244,16 @@ def test_candidates_of_one_click_are_the_three_levels(
     assert found.default == found.best
 
 
+def test_one_click_can_be_answered_like_a_clear_prompt(
+    random_tiny_model: PromptableModel, embedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random_tiny_model.sam, "compares_levels", False)
+    found = predict_masks(random_tiny_model, embedding, ONE_CLICK, None)
+    clear = predict_masks(random_tiny_model, embedding, ONE_CLICK, multimask_output=False)
+    assert (found.default, len(found)) == (0, 3)
+    np.testing.assert_allclose(found.low_res_logits[0], clear.low_res_logits[0], atol=TOLERANCE)
+
+
 def test_candidates_of_many_are_the_same_as_one_by_one(
     random_tiny_model: PromptableModel, embedding, logits: np.ndarray
 ) -> None:
@@ -453,7 +463,7 @@ def test_other_weights_have_another_id(weights_file: Path, tmp_path: Path) -> No
 
 
 def test_a_registry_name_with_another_architecture_is_refused() -> None:
-    with pytest.raises(UnknownModelError, match=r"tiny is a conv_tiny, not a vit_b"):
+    with pytest.raises(UnknownModelError, match=r"tiny is a conv_tiny_2, not a vit_b"):
         load_model("tiny", architecture="vit_b")
 
 
