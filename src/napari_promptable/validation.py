@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -49,6 +50,39 @@ def raises_prompt_errors(cls: Class) -> Class:
 
     cls.__init__ = checked  # type: ignore[misc]
     return cls
+
+
+def check_names(cls: type[Any], values: Any, name: str) -> dict[str, Any]:
+    """Check that plain data hold no other names than the fields of a dataclass.
+
+    Parameters
+    ----------
+    cls : type
+        The dataclass.
+    values : dict of str to anything
+        The data, whose values are not checked.
+    name : str
+        Name of the data in messages, such as "propagation settings".
+
+    Returns
+    -------
+    dict
+        The data.
+
+    Raises
+    ------
+    PromptError
+        If the data are no dict or a name is unknown.
+    """
+    if not isinstance(values, Mapping):
+        raise PromptError(f"{name} must be names and values, not {values!r}")
+    known = [field.name for field in fields(cls)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise PromptError(
+            f"{name} hold {', '.join(map(repr, unknown))}; known are {', '.join(known)}"
+        )
+    return dict(values)
 
 
 def describe(error: ValidationError) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from napari_promptable.errors import PromptError
-from napari_promptable.validation import raises_prompt_errors
+from napari_promptable.validation import check_names, raises_prompt_errors
 
 _NO_LIMIT = float("inf")  # None in JSON
 _OF_SAM = {"min_confidence": 0.88, "min_stability": 0.95, "max_overlap": 0.7}
@@ -153,14 +151,7 @@ class AutomaticSettings:
         PromptError
             If a name is unknown or a value is not allowed.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise PromptError(
-                f"automatic settings hold {', '.join(map(repr, unknown))}; known are "
-                f"{', '.join(known)}"
-            )
-        return cls(**values)
+        return cls(**check_names(cls, values, "automatic settings"))
 
 
 _PLAIN = TypeAdapter(AutomaticSettings)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from napari_promptable.errors import PromptError
-from napari_promptable.validation import raises_prompt_errors
+from napari_promptable.validation import check_names, raises_prompt_errors
 
 _NO_LIMIT = float("inf")  # None in JSON
 
@@ -212,16 +210,7 @@ class PropagationSettings:
         PromptError
             If a name is unknown or a value is not allowed.
         """
-        if not isinstance(values, Mapping):
-            raise PromptError(f"propagation settings must be names and values, not {values!r}")
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise PromptError(
-                f"propagation settings hold {', '.join(map(repr, unknown))}; known are "
-                f"{', '.join(known)}"
-            )
-        return cls(**values)
+        return cls(**check_names(cls, values, "propagation settings"))
 
 
 _PLAIN = TypeAdapter(PropagationSettings)
