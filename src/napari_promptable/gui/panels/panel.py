@@ -20,7 +20,7 @@ from napari_promptable.gui.panels.restore import RestorePanel
 from napari_promptable.gui.panels.status import StatusPanel
 from napari_promptable.gui.panels.volume import VolumePanel
 
-_MARGIN = 4  # px
+_MARGIN = 3  # px; the row of file buttons needs the rest of 300
 _MIN_WIDTH = 288  # px, margins left out
 
 
