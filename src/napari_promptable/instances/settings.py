@@ -93,7 +93,7 @@ class AutomaticSettings:
     min_confidence: Annotated[
         Share,
         Field(title="Min. confidence", description="Leave out objects that are less certain"),
-    ] = 0.5
+    ] = 0.6
     min_stability: Annotated[
         Share,
         Field(

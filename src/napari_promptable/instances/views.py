@@ -24,7 +24,7 @@ from napari_promptable.predict.instance_maps import predict_diameters, predict_i
 FloatArray = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
-_BEST_DIAMETER = 48.0  # input pixels to which the median object is brought
+_BEST_DIAMETER = 60.0  # input pixels to which the median object is brought
 _CORE = 1024  # input pixels along the side of a core
 _HALO = 128  # input pixels around it
 _MIN_SIDE = 32  # input pixels; less shows nothing
