@@ -105,9 +105,12 @@ class Preview:
     def show(self, index: Index, mask: BoolArray | None) -> None:
         """Show a mask on a plane, or none."""
         region = None if mask is None else mask_region(mask)
-        former = self._shown.pop(index, None)
-        if former is None and region is None:
+        former = self._shown.get(index)
+        if former == region and (
+            mask is None or region is None or self._has(index, mask[region])
+        ):
             return
+        self._shown.pop(index, None)
         layer = self.ensure_layer()
         if former is not None:
             layer.data[self._planes.region(index, *former)] = 0
@@ -119,6 +122,13 @@ class Preview:
     def shows(self, index: Index) -> bool:
         """Whether a plane has a mask with any pixel."""
         return index in self._shown
+
+    def _has(self, index: Index, crop: BoolArray) -> bool:
+        """Whether this mask is shown on a plane already, in its bounding box."""
+        if self.layer is None:
+            return False
+        shown = self.layer.data[self._planes.region(index, *self._shown[index])]
+        return bool(np.array_equal(shown, crop))
 
     def clear(self) -> None:
         """Remove the masks from all planes."""
