@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
     BoolArray,
     keep_clicked_part,
@@ -22,6 +21,7 @@ from napari_promptable.masks import (
     mask_to_logits,
     polygon_to_mask,
 )
+from napari_promptable.predict import existing_mask
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
@@ -29,13 +29,6 @@ from napari_promptable.prompts import FOREGROUND, IntArray, PlanePrompts, Prompt
 from napari_promptable.strokes import stroke_to_clicks
 
 _NO_BOXES = np.empty((0, 4), np.float32)
-
-_MIN_LEFT = 0.1
-"""Share of a corrected mask that background clicks must leave, so that specks do not remain."""
-
-REMOVED = "These − clicks remove the object from this slice. Commit (C) to save that."
-
-_ABSENT_LOGIT = -10.0  # as sure as the logits of `mask_to_logits`
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,30 +107,22 @@ def _replay(
             steps.append(known[number])
             continue
         if prefix.mask is not None and not (len(prefix.points_yx) or prefix.strokes_yx):
-            steps.append(Step(prefix, _as_it_is(prefix.mask, embedding)))
+            steps.append(Step(prefix, existing_mask.keep_mask(prefix.mask, embedding)))
             continue
         question = _to_prompt_set(prefix, embedding)
-        if steps and steps[-1].prediction.absence != REMOVED:
+        if steps and steps[-1].prediction.absence != existing_mask.REMOVED:
             previous = steps[-1].prediction
             refined = prefix.refines[-1] if prefix.refines else None
             candidate = previous.default if refined is None else refined
             logits = previous.low_res_logits[min(candidate, len(previous) - 1)]
             question = replace(question, mask_logits=logits)
         [prediction] = segmenter.predict_many(embedding, [question], None)
-        if _is_removed(prefix, prediction):
-            prediction = _nothing(prediction)
+        if existing_mask.is_removed(prefix, prediction):
+            prediction = existing_mask.answer_removed(prediction)
         elif prefix.one_part:
             prediction = _in_one_part(prediction, prefix)
         steps.append(Step(prefix, prediction))
     return tuple(steps)
-
-
-def _is_removed(prompts: PlanePrompts, prediction: Prediction) -> bool:
-    """Whether background clicks alone have removed a mask that is being corrected."""
-    if prompts.mask is None or (prompts.point_labels == FOREGROUND).any():
-        return False
-    left = np.count_nonzero(prediction.mask(prediction.default))
-    return bool(left < _MIN_LEFT * np.count_nonzero(prompts.mask))
 
 
 def _in_one_part(prediction: Prediction, prompts: PlanePrompts) -> Prediction:
@@ -162,24 +147,6 @@ def _in_one_part(prediction: Prediction, prompts: PlanePrompts) -> Prediction:
         prediction.default,
         prediction.absence,
     )
-
-
-def _nothing(prediction: Prediction) -> Prediction:
-    """One empty candidate: the object is not on the plane."""
-    logits = np.full_like(prediction.low_res_logits[:1], _ABSENT_LOGIT)
-    empty = np.zeros_like(prediction.mask(prediction.default))[None]
-    return Prediction(empty, np.ones(1, np.float32), logits, absence=REMOVED)
-
-
-def _as_it_is(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:
-    """One candidate, a mask that is to be corrected."""
-    if mask.shape != embedding.original_size:
-        raise PromptError(
-            f"the mask prompt has shape {mask.shape}, the image {embedding.original_size}; "
-            "give a mask of the image's size"
-        )
-    logits = mask_to_logits(mask, embedding.low_res_valid, embedding.low_res_size)
-    return Prediction(mask[None], np.ones(1, np.float32), logits[None])
 
 
 def _prefixes(prompts: PlanePrompts) -> Iterator[PlanePrompts]:
