@@ -105,12 +105,14 @@ class Screen:
         """Let napari work until the plugin has nothing left to do and all is drawn."""
         stop = time.monotonic() + _PATIENCE_S
         calm_since = time.monotonic()
-        while time.monotonic() - calm_since < _SETTLE_S:
+        while True:
             QApplication.processEvents()
             controller = self.widget.controller
             is_propagating = controller.volume_actions.is_running
             if controller.scheduler.is_busy or is_propagating:
                 calm_since = time.monotonic()
+            elif time.monotonic() - calm_since > _SETTLE_S:
+                return
             if time.monotonic() > stop:
                 raise TimeoutError(f"the plugin was busy for {_PATIENCE_S} s")
             time.sleep(0.01)
