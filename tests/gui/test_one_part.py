@@ -65,7 +65,7 @@ def test_a_click_gives_one_part_and_a_switch_all(
     assert not user.control("one_part").isChecked(), "a new object has the last choice"
 
     path = tmp_path / "prompts.json"
-    user.widget.controller.actions.save_prompts(str(path), "tiny")
+    user.widget.controller.file_actions.save_prompts(str(path), "tiny")
     labels = replay_document(lambda _: speckled_model, disks.image, read_prompts(path))
     np.testing.assert_array_equal(labels, user.labels)
 
@@ -83,7 +83,7 @@ def test_the_command_line_overrides_the_choice(
     user.push("one_part")
     user.click(user.world(*disks.centres[1]))
     path, output = tmp_path / "prompts.json", tmp_path / "labels.npy"
-    user.widget.controller.actions.save_prompts(str(path), "tiny")
+    user.widget.controller.file_actions.save_prompts(str(path), "tiny")
     image = tmp_path / "image.npy"
     np.save(image, disks.image)
     monkeypatch.setattr("napari_promptable.cli.segment.load_model", lambda *_: speckled_model)

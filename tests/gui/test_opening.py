@@ -47,6 +47,7 @@ def test_opened_without_an_image_it_names_the_samples(open_plugin, make_disks) -
     user.wait_idle()
     assert user.layer_names[1:] == ["Image objects", "preview", "prompt boxes", "prompt points"]
     assert user.viewer.layers.selection.active == user.points
+    user.viewer.reset_view()  # the docks have taken their room since the image came
     user.click(user.world(*disks.centres[1]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 

@@ -177,7 +177,7 @@ def test_cancelling_the_encoding(open_plugin, make_disks, fake_model) -> None:
     user.push("cancel")
     assert fake_model.num_cancelled == 1
     assert fake_model.planes == []
-    assert "Cancelled" in user.status
+    assert "Press Segment (S)" in user.status
     assert user.notifications == []
     fake_model.open_gates()
     user.press("S")

@@ -99,10 +99,10 @@ class Annotator:
         self.session.records.check(1, (z - 1,))
         self.session.relabel_object(2, 9)
         self.session.merge_objects([9, 3], into=3)
+        self.session.delete_objects([3])
         self.session.prompts.new_object()
         self.ask({(z,): self.box(second, z)})
         self.session.commit()
-        self.session.delete_objects([3])
         self.session.records.rename_class([1], "nucleus")
 
 
