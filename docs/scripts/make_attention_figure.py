@@ -28,10 +28,10 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 PATH = Path(__file__).parents[1] / "images" / "decoder" / "observations.png"
-CLICK, OTHER = (114, 56), (118, 139)
+CLICK, OTHER = (219, 321), (217, 296)
 POSITIVE, NEGATIVE, BOX, MASK = "#009E73", "#D55E00", "#F0E442", "#56B4E9"
 BLOCK_1_IMAGE_TO_TOKENS = 2  # number of the step
-FIELD = (260, 260)  # rows and columns that are shown
+FIELD = ((100, 360), (100, 360))  # first and last row, first and last column that are shown
 
 
 def draw_map(axes: plt.Axes, found: Explanation, values: np.ndarray, **options: object) -> None:
@@ -84,7 +84,7 @@ def main() -> None:
         draw_map(line[3], found, found.logits_by_block[0][0], cmap="RdBu_r", vmin=-10, vmax=10)
         line[3].set_title("mask 0 before block 1", fontsize=10)
         for axes in line:
-            axes.set(xticks=[], yticks=[], xlim=(0, FIELD[1]), ylim=(FIELD[0], 0))
+            axes.set(xticks=[], yticks=[], xlim=FIELD[1], ylim=FIELD[0][::-1])
             axes.contour(
                 np.isin(truth, (truth[CLICK], truth[OTHER])),
                 levels=[0.5],
