@@ -6,13 +6,26 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from napari_promptable.errors import PromptError
 
 Class = TypeVar("Class", bound=type)
+
+NO_LIMIT = float("inf")  # None in JSON
+
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+MaxArea = Annotated[
+    Number,
+    Field(ge=1),
+    BeforeValidator(
+        lambda v: NO_LIMIT if v is None else v, json_schema_input_type=float | None
+    ),
+    PlainSerializer(lambda v: None if v == NO_LIMIT else v),
+]
 
 # What is allowed, by pydantic's type of error; pydantic's own words speak to programmers.
 _ALLOWED = {
@@ -83,6 +96,34 @@ def check_names(cls: type[Any], values: Any, name: str) -> dict[str, Any]:
             f"{name} hold {', '.join(map(repr, unknown))}; known are {', '.join(known)}"
         )
     return dict(values)
+
+
+class PlainSettings:
+    """Base of the settings that are saved as plain data.
+
+    Attributes
+    ----------
+    title : str
+        Name of the settings in messages, such as "propagation settings".
+    """
+
+    title: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make plain data for JSON; infinity becomes None."""
+        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Undo `to_dict`; missing values get their defaults.
+
+        Raises
+        ------
+        PromptError
+            If a name is unknown or a value is not allowed.
+        """
+        return cls(**check_names(cls, values, cls.title))
 
 
 def describe(error: ValidationError) -> str:

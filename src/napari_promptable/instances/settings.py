@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from napari_promptable.validation import check_names, raises_prompt_errors
-
-_NO_LIMIT = float("inf")  # None in JSON
-_OF_SAM = {"min_confidence": 0.88, "min_stability": 0.95, "max_overlap": 0.7}
-
-Number = Annotated[float, Field(strict=True)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-MaxArea = Annotated[
+from napari_promptable.validation import (
+    NO_LIMIT,
+    MaxArea,
     Number,
-    Field(ge=1),
-    BeforeValidator(
-        lambda v: _NO_LIMIT if v is None else v, json_schema_input_type=float | None
-    ),
-    PlainSerializer(lambda v: None if v == _NO_LIMIT else v),
-]
+    PlainSettings,
+    Share,
+    raises_prompt_errors,
+)
+
+_OF_SAM = {"min_confidence": 0.88, "min_stability": 0.95, "max_overlap": 0.7}
 
 
 class Seeds(StrEnum):
@@ -37,7 +31,7 @@ class Seeds(StrEnum):
 
 @raises_prompt_errors
 @dataclass(frozen=True)
-class AutomaticSettings:
+class AutomaticSettings(PlainSettings):
     """Seeds and thresholds of automatic segmentation.
 
     Attributes
@@ -74,6 +68,8 @@ class AutomaticSettings:
     >>> AutomaticSettings(min_confidence=0.5).to_dict()["seeds"]
     'auto'
     """
+
+    title: ClassVar[str] = "automatic settings"
 
     seeds: Annotated[
         Seeds,
@@ -126,7 +122,7 @@ class AutomaticSettings:
     max_area: Annotated[
         MaxArea,
         Field(title="Max. area", description="Leave out larger objects, in pixels"),
-    ] = _NO_LIMIT
+    ] = NO_LIMIT
     points_per_side: Annotated[
         Annotated[int, Field(strict=True, ge=1, le=256)],
         Field(title="Clicks per side", description="Of the grid, along the longer side"),
@@ -136,22 +132,3 @@ class AutomaticSettings:
     def for_grid(cls, **changes: Any) -> AutomaticSettings:
         """Return SAM's own thresholds for a grid of clicks, with some changes."""
         return cls(**{"seeds": Seeds.GRID, **_OF_SAM, **changes})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Make plain data for JSON; infinity becomes None."""
-        values: dict[str, Any] = _PLAIN.dump_python(self, mode="json")
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AutomaticSettings:
-        """Undo `to_dict`; missing values get their defaults.
-
-        Raises
-        ------
-        PromptError
-            If a name is unknown or a value is not allowed.
-        """
-        return cls(**check_names(cls, values, "automatic settings"))
-
-
-_PLAIN = TypeAdapter(AutomaticSettings)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from napari_promptable.validation import raises_prompt_errors
-
-Share = Annotated[float, Field(ge=0, le=0.9)]
+from napari_promptable.validation import PlainSettings, raises_prompt_errors
 
 
 class TrainedPart(StrEnum):
@@ -24,10 +21,10 @@ class TrainedPart(StrEnum):
 
 @raises_prompt_errors
 @dataclass(frozen=True)
-class LearningSettings:
+class LearningSettings(PlainSettings):
     """Time and method of learning.
 
-    The defaults were chosen by measurement; see "Learning from your objects" in the
+    The defaults follow from a few short runs; see "Learning from your objects" in the
     documentation.
 
     Attributes
@@ -62,19 +59,13 @@ class LearningSettings:
     <TrainedPart.AUTO: 'auto'>
     """
 
+    title: ClassVar[str] = "learning settings"
+
     minutes: Annotated[float, Field(gt=0, le=600)] = 2.0
     part: TrainedPart = TrainedPart.AUTO
     is_complete: bool = False
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 3e-4
     encoder_rate: Annotated[float, Field(ge=0, le=10)] = 0.3
-    replay_share: Share = 0.3
+    replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.3
     max_steps: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0)] = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, StrEnum) else value

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from napari_promptable.validation import check_names, raises_prompt_errors
-
-_NO_LIMIT = float("inf")  # None in JSON
+from napari_promptable.validation import (
+    MaxArea,
+    Number,
+    PlainSettings,
+    Share,
+    raises_prompt_errors,
+)
 
 
 class Direction(StrEnum):
@@ -59,22 +62,12 @@ class StopReason(StrEnum):
     TOUCHING = "touching"  #: a more confident object covers the mask
 
 
-Number = Annotated[float, Field(strict=True)]
-Share = Annotated[Number, Field(ge=0, le=1)]
 SliceNumber = Annotated[int | None, Field(ge=0)]
-MaxArea = Annotated[
-    Number,
-    Field(ge=1),
-    BeforeValidator(
-        lambda v: _NO_LIMIT if v is None else v, json_schema_input_type=float | None
-    ),
-    PlainSerializer(lambda v: None if v == _NO_LIMIT else v),
-]
 
 
 @raises_prompt_errors
 @dataclass(frozen=True)
-class PropagationSettings:
+class PropagationSettings(PlainSettings):
     """Range, prompts and stop rules of a propagation.
 
     The defaults were chosen by measurement; see "Through a volume" in the documentation.
@@ -119,6 +112,8 @@ class PropagationSettings:
     >>> PropagationSettings(first=3, direction="forward").to_dict()["direction"]
     'forward'
     """
+
+    title: ClassVar[str] = "propagation settings"
 
     first: SliceNumber = None
     last: SliceNumber = None
@@ -196,23 +191,5 @@ class PropagationSettings:
             )
         return self
 
-    def to_dict(self) -> dict[str, Any]:
-        """Make plain data for JSON; infinity becomes None."""
-        values: dict[str, Any] = _PLAIN.dump_python(self, mode="json")
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PropagationSettings:
-        """Undo `to_dict`; missing values get their defaults.
-
-        Raises
-        ------
-        PromptError
-            If a name is unknown or a value is not allowed.
-        """
-        return cls(**check_names(cls, values, "propagation settings"))
-
-
-_PLAIN = TypeAdapter(PropagationSettings)
 
 DEFAULT_SETTINGS = PropagationSettings()
