@@ -136,7 +136,7 @@ class Preview:
             self.show(index, None)
 
     def _draw(self, index: Index, region: Region) -> None:
-        """Draw a part of a plane anew, if the plane is in view."""
+        """Redraw a part of a plane, if the plane is in view."""
         dims, layer = self._viewer.dims, self.layer
         if layer is None:
             return
