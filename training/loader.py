@@ -43,6 +43,9 @@ class Batches(Dataset[Batch]):
         Carried masks of each crop.
     scale : int
         Images of a batch, relative to its stage.
+    has_fixed_shapes : bool
+        Whether objects are repeated until their number depends on the stage only: a GPU's
+        convolutions are planned for each shape, for longer than a step takes.
     share : multiprocessing.Value
         Share of the run that is done; all processes see it.
     """
@@ -52,19 +55,26 @@ class Batches(Dataset[Batch]):
     seed: int
     carried_per_image: int
     scale: int = 1
+    has_fixed_shapes: bool = False
     share: Synchronized[float] = field(default_factory=lambda: multiprocessing.Value("d", 0.0))
 
     def __getitem__(self, iteration: int) -> Batch:
         """Draw the batch of an iteration."""
         stage = [stage for stage in self.stages if stage.start <= self.share.value][-1]
-        return make_batch(
+        num_images = self.scale * stage.num_images
+        batch = make_batch(
             self.sampler,
             stage.window,
-            self.scale * stage.num_images,
+            num_images,
             stage.objects_per_image,
             np.random.default_rng([self.seed, iteration]),
             self.carried_per_image,
         )
+        if self.has_fixed_shapes:
+            return batch.repeated(
+                num_images * stage.objects_per_image, num_images * self.carried_per_image
+            )
+        return batch
 
 
 def load_batches(

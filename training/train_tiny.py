@@ -101,7 +101,12 @@ class Trainer:
         self.config = config
         self.device = torch.device(config.device)
         self.batches = Batches(
-            sampler, stages, config.seed, config.carried_per_image, config.batch_scale
+            sampler,
+            stages,
+            config.seed,
+            config.carried_per_image,
+            config.batch_scale,
+            has_fixed_shapes=self.device.type != "cpu",
         )
         self.iteration = 0
         self.model = build().to(self.device)

@@ -102,6 +102,18 @@ def test_batches_drawn_ahead_are_those_of_their_iterations(make_trainer) -> None
         assert torch.equal(found.carried.mask_logits, expected.carried.mask_logits)
 
 
+def test_shapes_are_fixed_by_repeating_objects(make_trainer) -> None:
+    free = make_trainer().batches
+    fixed = replace(free, has_fixed_shapes=True)
+    for iteration in range(4):
+        expected, found = free[iteration], fixed[iteration]
+        objects = len(expected.drawn.masks)
+        assert len(found.drawn.masks) == len(found.drawn.points_xy) == 4
+        assert torch.equal(found.drawn.masks[:objects], expected.drawn.masks)
+        assert torch.equal(found.drawn.masks[objects:], expected.drawn.masks[: 4 - objects])
+        assert len(found.carried.masks) == (2 if len(expected.carried.masks) else 0)
+
+
 def test_the_curve_is_a_table_and_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
     curve.append(path, 50, 1.0, [{"loss": 2.0}, {"loss": 4.0, "box_iou": 0.5}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,6 +43,13 @@ class Prompted:
     point_labels: Tensor
     mask_logits: Tensor | None = None
 
+    def repeated(self, count: int) -> Prompted:
+        """The objects again and again until there are `count`; none stay none."""
+        if len(self.masks) == 0:
+            return self
+        chosen = torch.arange(count) % len(self.masks)
+        return _map_tensors(self, lambda tensor: tensor[chosen])
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -67,6 +74,12 @@ class Batch:
     dense: Tensor
     drawn: Prompted
     carried: Prompted
+
+    def repeated(self, drawn: int, carried: int) -> Batch:
+        """The batch with so many objects of each kind, see `Prompted.repeated`."""
+        return replace(
+            self, drawn=self.drawn.repeated(drawn), carried=self.carried.repeated(carried)
+        )
 
     def pin_memory(self) -> Batch:
         """Copy to memory that a GPU reads directly; called by torch's DataLoader."""
