@@ -15,6 +15,7 @@ from napari.utils import CyclicLabelColormap
 
 from napari_promptable.gui.layers.adapters import camera_of, visible_index
 from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.gui.layers.plane_stack import PlaneStack
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -34,9 +35,9 @@ Region = tuple[slice, slice]
 
 
 def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for the current candidate; only touched planes use memory."""
+    """Make the layer for the current candidate; only planes that show one use memory."""
     layer = Labels(
-        np.zeros(planes.shape, np.uint8),
+        PlaneStack(planes),
         name=PREVIEW_NAME,
         # napari compiles a direct colormap at its first use, for more than a second
         colormap=CyclicLabelColormap(colors=_COLORS),
@@ -117,6 +118,8 @@ class Preview:
         if mask is not None and region is not None:
             layer.data[self._planes.region(index, *region)] = mask[region]
             self._shown[index] = region
+        else:
+            layer.data.drop(index)
         self._draw(index, unite_regions([each for each in (former, region) if each]))
 
     def shows(self, index: Index) -> bool:
