@@ -140,8 +140,13 @@ class PlaneAxes:
 
     def corner_of(self, region: Region) -> tuple[int, int]:
         """First row and column of a region from `region`."""
-        row, column = (region[axis].start or 0 for axis in self.axes)  # type: ignore[union-attr]
-        return row, column
+        rows, columns = self.extent_of(region)
+        return rows.start or 0, columns.start or 0
+
+    def extent_of(self, region: Region) -> tuple[slice, slice]:
+        """Rows and columns of a region from `region`."""
+        rows, columns = (region[axis] for axis in self.axes)
+        return rows, columns  # type: ignore[return-value]
 
     def split(
         self, positions: npt.NDArray[np.floating]

@@ -69,8 +69,8 @@ def saved_labels() -> np.ndarray:
     labels = np.zeros(SHAPE, int)
     for document in (cache_root() / "sessions").glob("*/*/prompts.json"):
         with suppress(CacheError):  # a save has just replaced a file
-            for index, plane in SessionFolder(document.parent).read_planes():
-                labels[index] = plane
+            for block, plane in SessionFolder(document.parent).read_blocks():
+                labels[block.index] = plane
     return labels
 
 

@@ -528,7 +528,7 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
     autosave.save_now()
     [saved] = _PLACES[user.session].shelf.find_sessions()
     assert saved.num_objects == 3
-    assert {index for index, _ in saved.folder.read_planes()} == {(3,), (4,)}
+    assert {block.index for block, _ in saved.folder.read_blocks()} == {(3,), (4,)}
 
 
 def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch) -> None:
@@ -544,7 +544,7 @@ def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch)
     autosave.save_now()
     [saved] = shelf.find_sessions()
     assert saved.num_objects == 1
-    assert [index for index, _ in saved.folder.read_planes()] == [(3,)]
+    assert [block.index for block, _ in saved.folder.read_blocks()] == [(3,)]
 
 
 def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:

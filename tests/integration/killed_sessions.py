@@ -21,6 +21,7 @@ import numpy as np
 import zarr
 from killing import kill_at
 
+from napari_promptable.annotation.blocks import Block
 from napari_promptable.annotation.records import ObjectOnSlice
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_folder import SessionFolder
@@ -56,8 +57,8 @@ def commit_and_save(folder: Path, seed: int) -> None:
     session = SegmentationSession(PLANES, open_labels(folder / "labels.zarr"))
     saved = SessionFolder(folder / "session")
     for touched in work(session, seed):
-        planes = {index: np.asarray(session.labels.array[index]) for index in touched}
-        saved.save(document_of(state_of(session), "image", "tiny"), planes)
+        blocks = {Block(i): np.asarray(session.labels.array[i]) for i in touched}
+        saved.save(document_of(state_of(session), "image", "tiny"), blocks)
 
 
 def expected_labels(seed: int, count: int) -> np.ndarray:
@@ -77,8 +78,8 @@ def check(folder: Path, seed: int) -> int:
         return 0
     document = saved.read_document()
     labels = np.zeros(SHAPE, np.uint16)
-    for index, plane in saved.read_planes():
-        labels[index] = plane
+    for block, plane in saved.read_blocks():
+        labels[block.index] = plane
     count = len(document.extra["actions"])
     assert np.array_equal(labels, expected_labels(seed, count)), "the session is not whole"
     assert in_place.max() - count in (0, 1), "more than the last commit is lost"

@@ -1,6 +1,6 @@
-"""A folder in which a session survives a crash: prompts.json, and the slices that changed.
+"""A folder in which a session survives a crash: prompts.json, and the labels that changed.
 
-Every save first writes the changed slices to new files, then replaces prompts.json, which names
+Every save first writes the changed blocks to new files, then replaces prompts.json, which names
 the current files, in one step. Whenever the process ends, the folder holds the last save or the
 one before it.
 """
@@ -19,13 +19,13 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.blocks import Block
 from napari_promptable.errors import CacheError, PromptError
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
-from napari_promptable.planes import Index
 
 DOCUMENT_NAME = "prompts.json"
 FINGERPRINT = "image_fingerprint"  # key of the file
-_SLICES = "label_slices"  # key of the file: index and file name of each saved slice
+_BLOCKS = "label_slices"  # key of the file: index, corner and file name of each saved block
 
 
 class SessionFolder:
@@ -46,7 +46,7 @@ class SessionFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files: dict[Index, str] = {}
+        self._files: dict[Block, str] = {}
         self._lock = threading.Lock()
         self.num_objects = self.num_uncommitted = 0
         self.fingerprint = ""
@@ -69,9 +69,9 @@ class SessionFolder:
         return (self.path / DOCUMENT_NAME).is_file()
 
     def save(
-        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+        self, document: PromptDocument, blocks: Mapping[Block, npt.NDArray[np.integer[Any]]]
     ) -> None:
-        """Save a session's document and the slices that changed since the last save.
+        """Save a session's document and the labels that changed since the last save.
 
         Safe to call from several threads.
 
@@ -79,7 +79,7 @@ class SessionFolder:
         ----------
         document : PromptDocument
             See `document_of`.
-        planes : dict of Index to ndarray of int, shape (H, W)
+        blocks : dict of Block to ndarray of int, shape (h, w)
             Labels.
 
         Raises
@@ -88,19 +88,19 @@ class SessionFolder:
             If they cannot be written; the folder still holds the last save.
         """
         with self._lock:
-            self._save(document, planes)
+            self._save(document, blocks)
 
     def _save(
-        self, document: PromptDocument, planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+        self, document: PromptDocument, blocks: Mapping[Block, npt.NDArray[np.integer[Any]]]
     ) -> None:
         former = set(self._files.values())
         files = dict(self._files)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for index, plane in planes.items():
-                files[index] = self._write_plane(index, plane)
-            entries = [{"index": list(index), "file": name} for index, name in files.items()]
-            extra = {**document.extra, _SLICES: entries}
+            for block, pixels in blocks.items():
+                files[block] = self._write_block(block, pixels)
+            entries = [_format_entry(block, name) for block, name in files.items()]
+            extra = {**document.extra, _BLOCKS: entries}
             write_prompts(replace(document, extra=extra), self.path / DOCUMENT_NAME)
         except (OSError, PromptError) as error:
             self._remove(set(files.values()) - former)
@@ -112,12 +112,12 @@ class SessionFolder:
         self._describe(document)
         self.sweep()
 
-    def _write_plane(self, index: Index, plane: npt.NDArray[np.integer[Any]]) -> str:
+    def _write_block(self, block: Block, pixels: npt.NDArray[np.integer[Any]]) -> str:
         import tifffile
 
-        place = "-".join(map(str, index)) or "plane"
+        place = "-".join(map(str, (*block.index, *(block.corner or ())))) or "plane"
         name = f"{place}.{uuid4().hex[:12]}.tif"
-        tifffile.imwrite(self.path / name, plane, compression="zlib")
+        tifffile.imwrite(self.path / name, pixels, compression="zlib")
         return name
 
     def _remove(self, names: set[str]) -> None:
@@ -139,14 +139,15 @@ class SessionFolder:
         """
         return read_prompts(self.path / DOCUMENT_NAME)
 
-    def read_planes(self) -> Iterator[tuple[Index, npt.NDArray[np.integer[Any]]]]:
-        """Read the saved labels slice by slice.
+    def read_blocks(self) -> Iterator[tuple[Block, npt.NDArray[np.integer[Any]]]]:
+        """Read the saved labels block by block.
 
         Yields
         ------
-        index : Index
-            The plane.
-        plane : ndarray of int, shape (H, W)
+        block : Block
+            Whole planes first: an earlier version may have saved a plane in one piece, of which
+            later blocks replace parts.
+        pixels : ndarray of int, shape (h, w)
             Labels.
 
         Raises
@@ -156,12 +157,13 @@ class SessionFolder:
         """
         import tifffile
 
-        for index, name in self._files.items():
+        for block in sorted(self._files, key=lambda block: block.corner is not None):
             try:
-                yield index, np.asarray(tifffile.imread(self.path / name))
+                yield block, np.asarray(tifffile.imread(self.path / self._files[block]))
             except (OSError, ValueError) as error:
                 raise CacheError(
-                    f"slice {index} of the session in {self.path} cannot be read ({error})"
+                    f"slice {block.index} of the session in {self.path} cannot be read "
+                    f"({error})"
                 ) from error
 
     def remove(self) -> None:
@@ -169,20 +171,33 @@ class SessionFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove outdated slices, and slices that an interrupted save left behind."""
+        """Remove outdated blocks, and blocks that an interrupted save left behind."""
         known = set(self._files.values())
         self._remove({path.name for path in self.path.glob("*.tif")} - known)
 
 
-def _files_of(document: PromptDocument) -> dict[Index, str]:
-    """File names by plane; PromptError if they are malformed."""
+def _format_entry(block: Block, name: str) -> dict[str, Any]:
+    """Describe a saved block; undone by `_files_of`."""
+    corner = {} if block.corner is None else {"corner": list(block.corner)}
+    return {"index": list(block.index), **corner, "file": name}
+
+
+def _files_of(document: PromptDocument) -> dict[Block, str]:
+    """File names by block; PromptError if they are malformed."""
     try:
         return {
-            tuple(map(int, entry["index"])): Path(entry["file"]).name
-            for entry in document.extra.get(_SLICES, [])
+            Block(tuple(map(int, entry["index"])), _corner_of(entry)): Path(entry["file"]).name
+            for entry in document.extra.get(_BLOCKS, [])
         }
     except (KeyError, TypeError, ValueError) as error:
         raise PromptError(f"the list of saved slices cannot be read ({error})") from error
+
+
+def _corner_of(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    if "corner" not in entry:
+        return None
+    row, column = entry["corner"]
+    return int(row), int(column)
 
 
 @dataclass(frozen=True)

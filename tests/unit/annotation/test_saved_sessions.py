@@ -26,8 +26,8 @@ def saved(tmp_path: Path) -> SessionFolder:
 def open_session(saved: SessionFolder) -> SegmentationSession:
     document = saved.read_document()
     labels = np.zeros(document.image_shape, np.uint16)
-    for index, plane in saved.read_planes():
-        labels[index] = plane
+    for block, plane in saved.read_blocks():
+        labels[block.index] = plane
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     session = SegmentationSession(planes, labels)
     restore_session(document, session)

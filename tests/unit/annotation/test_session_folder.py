@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_promptable.annotation.blocks import Block
 from napari_promptable.annotation.session_folder import (
     DOCUMENT_NAME,
     FINGERPRINT,
@@ -29,12 +30,12 @@ def make_plane(value: int) -> np.ndarray:
 def folder(tmp_path: Path) -> SessionFolder:
     """Folder with two slices."""
     folder = SessionFolder(tmp_path / "session")
-    folder.save(DOCUMENT, {(0,): make_plane(1), (2,): make_plane(3)})
+    folder.save(DOCUMENT, {Block((0,)): make_plane(1), Block((2,)): make_plane(3)})
     return folder
 
 
 def values(folder: SessionFolder) -> dict[tuple[int, ...], int]:
-    return {index: int(plane[0, 0]) for index, plane in folder.read_planes()}
+    return {block.index: int(pixels[0, 0]) for block, pixels in folder.read_blocks()}
 
 
 def test_what_was_saved_is_read_again(folder: SessionFolder) -> None:
@@ -46,7 +47,7 @@ def test_what_was_saved_is_read_again(folder: SessionFolder) -> None:
 
 def test_only_changed_slices_are_written(folder: SessionFolder) -> None:
     before = {path.name for path in folder.path.glob("2.*.tif")}
-    folder.save(DOCUMENT, {(0,): make_plane(7)})
+    folder.save(DOCUMENT, {Block((0,)): make_plane(7)})
     assert {path.name for path in folder.path.glob("2.*.tif")} == before
     assert len(list(folder.path.glob("0.*.tif"))) == 1
     assert values(SessionFolder(folder.path)) == {(0,): 7, (2,): 3}
@@ -55,8 +56,21 @@ def test_only_changed_slices_are_written(folder: SessionFolder) -> None:
 def test_a_flat_image_is_one_slice(tmp_path: Path) -> None:
     flat = replace(DOCUMENT, image_shape=(8, 9), plane_axes=(0, 1), objects={})
     folder = SessionFolder(tmp_path / "flat")
-    folder.save(flat, {(): make_plane(2)})
+    folder.save(flat, {Block(()): make_plane(2)})
     assert values(SessionFolder(folder.path)) == {(): 2}
+
+
+def test_later_blocks_replace_parts_of_a_plane_in_one_piece(folder: SessionFolder) -> None:
+    """An earlier version saved large planes whole."""
+    folder.save(
+        DOCUMENT, {Block((0,), (0, 1024)): make_plane(5), Block((0,), (0, 0)): make_plane(6)}
+    )
+    read = [
+        (block.corner, int(pixels[0, 0]))
+        for block, pixels in SessionFolder(folder.path).read_blocks()
+    ]
+    assert read[:2] == [(None, 1), (None, 3)]
+    assert dict(read[2:]) == {(0, 1024): 5, (0, 0): 6}
 
 
 def test_a_failing_save_leaves_the_last_one(folder: SessionFolder, monkeypatch) -> None:
@@ -67,11 +81,11 @@ def test_a_failing_save_leaves_the_last_one(folder: SessionFolder, monkeypatch) 
 
     monkeypatch.setattr("napari_promptable.files.writing.os.replace", fail)
     with pytest.raises(CacheError, match="No space left"):
-        folder.save(DOCUMENT, {(0,): make_plane(9)})
+        folder.save(DOCUMENT, {Block((0,)): make_plane(9)})
     assert sorted(os.listdir(folder.path)) == files
     assert values(SessionFolder(folder.path)) == {(0,): 1, (2,): 3}
     monkeypatch.undo()
-    folder.save(DOCUMENT, {(1,): make_plane(5)})
+    folder.save(DOCUMENT, {Block((1,)): make_plane(5)})
     assert values(SessionFolder(folder.path)) == {(0,): 1, (2,): 3, (1,): 5}
 
 

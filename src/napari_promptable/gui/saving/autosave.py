@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -14,6 +14,7 @@ import xxhash
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_promptable.annotation.blocks import Block, blocks_of
 from napari_promptable.annotation.fingerprint import fingerprint_of
 from napari_promptable.annotation.patches import LabelPatch, LabelsArray
 from napari_promptable.annotation.session import SegmentationSession
@@ -68,7 +69,7 @@ class Autosave:
     def __init__(self, workspace: Workspace, model_name: Callable[[], str]) -> None:
         self._workspace, self._model_name = workspace, model_name
         self._job: AnnotationJob | None = None
-        self._touched: set[Index] = set()
+        self._touched: set[Block] = set()
         self._is_due = False
         self._running: _Save | None = None
         self._told = ""
@@ -103,16 +104,18 @@ class Autosave:
     # what changed
 
     def _note_patches(self, patches: tuple[LabelPatch, ...]) -> None:
+        """Save the labels in these regions soon."""
         assert self._job is not None
         planes = self._job.planes
-        self._note_planes(planes.index_of(patch.region) for patch in patches)
+        for patch in patches:
+            index, extent = planes.index_of(patch.region), planes.extent_of(patch.region)
+            self._touched.update(blocks_of(planes, index, *extent))
+        self._note_change()
 
     def _note_plane(self, index: Index) -> None:
-        self._note_planes([index])
-
-    def _note_planes(self, indices: Iterable[Any]) -> None:
-        """Save the labels of these planes soon."""
-        self._touched.update(indices)
+        """Save the labels of this plane soon."""
+        assert self._job is not None
+        self._touched.update(blocks_of(self._job.planes, index))
         self._note_change()
 
     def _note_change(self, _about: object = None) -> None:
@@ -210,15 +213,16 @@ class Autosave:
             If a file is damaged; nothing changes then.
         """
         document = saved.folder.read_document()
-        planes = dict(saved.folder.read_planes())
+        for _ in saved.folder.read_blocks():
+            pass  # a damaged file is found before anything changes
         job = self._workspace.job
         if job is not None and _source_of(job.labels_layer) is None:
             self._workspace.set_labels_layer(None)
             job = self._workspace.job
         if job is None:
             return
-        for index, plane in planes.items():
-            job.labels_layer.data[job.planes.region(index)] = plane
+        for block, pixels in saved.folder.read_blocks():
+            job.labels_layer.data[block.region(job.planes)] = pixels
         job.labels_layer.refresh()
         restore_session(document, job.session)
         _PLACES[job.session].folder = saved.folder
@@ -289,7 +293,7 @@ class _Save:
         state: SessionState,
         model_name: str,
         labels: LabelsArray,
-        touched: set[Index],
+        touched: set[Block],
     ) -> None:
         self._folder, self._place = place.make_folder(), place
         self._state, self._model_name = state, model_name
@@ -297,13 +301,13 @@ class _Save:
         self._lock, self._is_written = Lock(), False
 
     def __call__(self) -> None:
-        regions = {index: self._state.planes.region(index) for index in self.touched}
+        regions = {block: block.region(self._state.planes) for block in self.touched}
         with self._lock:
             if not self._is_written:
                 name, extra = self._place.image_name, {FINGERPRINT: self._place.fingerprint()}
                 self._folder.save(
                     document_of(self._state, name, self._model_name, **extra),
-                    {i: np.array(self._labels[region]) for i, region in regions.items()},
+                    {b: np.array(self._labels[region]) for b, region in regions.items()},
                 )
                 self._is_written = True
 
