@@ -9,7 +9,7 @@ from math import nan
 from psygnal import Signal
 
 from napari_promptable.annotation.prompted_objects import PromptedObjects
-from napari_promptable.annotation.records import ObjectOnSlice
+from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
@@ -219,6 +219,16 @@ class CurrentAnswers:
     def answered(self) -> list[Index]:
         """Planes with a mask to commit, in order."""
         return [index for index in sorted(self._steps) if self.prediction(index) is not None]
+
+    def to_objects(self) -> dict[Key, ObjectOnSlice]:
+        """The current object on each answered plane, as it would be committed."""
+        objects: dict[Key, ObjectOnSlice] = {}
+        for index in self.answered:
+            mask = self.mask(index)
+            assert mask is not None
+            on_slice = ObjectOnSlice.of_mask(mask, confidence=self.confidence(index))
+            objects[self._prompts.current_object, index] = on_slice
+        return objects
 
     def _follow_prompts(self, _object_id: int, planes: tuple[Index, ...]) -> None:
         """Report the planes whose prompts changed; answers to removed prompts go."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.history import Change, Verb
+from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
 from napari_promptable.annotation.records import Key
@@ -131,16 +131,7 @@ def commit_new(
     ids = tuple(dict.fromkeys(object_id for object_id, _ in new.confidence))
     written = session.labels.add(new.planes, new.confidence)
     if written.num_pixels:
-        details = {**session.details, "settings": dict(settings), FOUND: new.to_plain()}
-        session.history.add(
-            Change(
-                Verb.AUTOMATIC,
-                ids,
-                written.patches,
-                written.records_before,
-                written.records_after,
-                details=details,
-            )
-        )
+        details = {"settings": dict(settings), FOUND: new.to_plain()}
+        session.add_change(Verb.AUTOMATIC, ids, written, {}, details=details)
         session.prompts.new_object()
     return outcome_of_writing(Verb.AUTOMATIC, ids, written)

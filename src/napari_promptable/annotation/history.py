@@ -28,7 +28,21 @@ class Verb(StrEnum):
     MERGE = "merge"  #: give objects the id of one of them
     RELABEL = "relabel"  #: give an object a new id
     CLEAR = "clear"  #: remove an object from slices on which it is not
+    SPLIT = "split"  #: make several objects of one
+    FILL = "fill"  #: fill the holes of objects
+    SMOOTH = "smooth"  #: smooth their outlines
+    CLEAN = "clean"  #: remove their specks
+    GROW = "grow"  #: add a pixel all around
+    SHRINK = "shrink"  #: remove a pixel all around
+    CLASSIFY = "classify"  #: set the class of objects; leaves the labels alone
     PROMPT = "prompt"  #: edit prompts; leaves the labels alone and is in no history of them
+
+
+TOUCH_UPS = (Verb.FILL, Verb.SMOOTH, Verb.CLEAN, Verb.GROW, Verb.SHRINK)
+"""Verbs that correct the shape of objects."""
+
+STAYING = {*TOUCH_UPS, Verb.SPLIT, Verb.CLASSIFY}
+"""Verbs during and after which the user works on the same object as before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +65,8 @@ class Change:
         The prompts that the masks answer.
     details : dict
         What else a repetition needs: policy, model, settings; plain values.
+    classes_before, classes_after : dict of int to str
+        Classes of the objects whose class changed; empty for none.
     """
 
     verb: Verb
@@ -62,6 +78,14 @@ class Change:
     prompts_after: Prompts = field(default_factory=dict)
     asked: Prompts = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    classes_before: Mapping[int, str] = field(default_factory=dict)
+    classes_after: Mapping[int, str] = field(default_factory=dict)
+
+    def object_before(self, current: int) -> int:
+        """Id of the object to work on after undoing, while `current` is the current one."""
+        if self.verb in STAYING:
+            return current
+        return self.object_ids[-1 if self.verb is Verb.RELABEL else 0]
 
     @property
     def nbytes(self) -> int:

@@ -25,6 +25,7 @@ from napari_promptable.annotation.patches import (
     plan_commit,
     plan_relabel,
     revert_all,
+    shift_extent,
 )
 from napari_promptable.annotation.records import (
     Key,
@@ -185,7 +186,7 @@ class ObjectLabels:
         else:
             after = patch.after
             self._apply(patch, patches)
-        return _shift(mask_region(after == object_id), extent)
+        return shift_extent(mask_region(after == object_id), extent)
 
     def _overwritten(
         self, object_id: int, index: Index, patch: LabelPatch, after: Records
@@ -198,7 +199,9 @@ class ObjectLabels:
             if record is not None and record.extent is not None:
                 region = self.planes.region(index, *record.extent)
                 left = mask_region(np.asarray(self.array[region]) == other)
-                records[other, index] = replace(record, extent=_shift(left, record.extent))
+                records[other, index] = replace(
+                    record, extent=shift_extent(left, record.extent)
+                )
         return records
 
     def add(
@@ -242,7 +245,7 @@ class ObjectLabels:
                 for object_id, place in find_extents(added).items():
                     key = object_id, index
                     after[key] = ObjectOnSlice(
-                        _shift(place, extent), Origin.AUTOMATIC, confidence[key]
+                        shift_extent(place, extent), Origin.AUTOMATIC, confidence[key]
                     )
         return self._finish(patches, after, num_asked)
 
@@ -257,6 +260,7 @@ class ObjectLabels:
         if new_id:
             check_id(new_id, self.array.dtype)
         after: dict[Key, ObjectOnSlice | None] = {}
+        is_merge = bool(self.records.of(new_id))
         with self._all_or_nothing() as patches:
             for object_id in object_ids:
                 for index, record in sorted(self.records.of(object_id).items()):
@@ -264,6 +268,8 @@ class ObjectLabels:
                     region = self.planes.region(index, *record.extent)
                     self._apply(plan_relabel(self.array, region, object_id, new_id), patches)
                     after[object_id, index] = None
+                    if is_merge and record.is_anchor:  # the prompts do not come along
+                        record = replace(record, origin=Origin.FOUND)
                     if new_id:
                         after[new_id, index] = self._joined(record, (new_id, index), after)
         return self._finish(patches, after)
@@ -276,6 +282,18 @@ class ObjectLabels:
         extent = join_extents(record.extent, other.extent)
         confidence = min(record.confidence, other.confidence)
         return replace(other, extent=extent, confidence=confidence)
+
+    def apply(self, edits: Iterable[tuple[LabelPatch, Records]]) -> Written:
+        """Make planned changes, given with the records that then hold.
+
+        Each may be planned when the former ones are made.
+        """
+        after: dict[Key, ObjectOnSlice | None] = {}
+        with self._all_or_nothing() as patches:
+            for patch, records in edits:
+                self._apply(patch, patches)
+                after |= records
+        return self._finish(patches, after)
 
     def revert(self, change: Change) -> Written:
         """Undo a change."""
@@ -297,7 +315,7 @@ class ObjectLabels:
             if known is not None and extent is not None:
                 pixels = np.asarray(self.array[self.planes.region(index, *extent)])
                 part = mask_region(pixels == object_id)
-                known = replace(known, extent=_shift(part, extent))
+                known = replace(known, extent=shift_extent(part, extent))
             found[object_id, index] = known
         return found
 
@@ -348,17 +366,6 @@ def is_mostly(part: int, whole: int) -> bool:
 
 def _extent_of(record: ObjectOnSlice | None) -> Extent | None:
     return None if record is None else record.extent
-
-
-def _shift(part: Extent | None, extent: Extent) -> Extent | None:
-    """Turn an extent within another one into an extent of the plane."""
-    if part is None:
-        return None
-    rows, columns = (
-        slice(inner.start + outer.start, inner.stop + outer.start)
-        for inner, outer in zip(part, extent, strict=True)
-    )
-    return rows, columns
 
 
 def find_extents(plane: Any) -> dict[int, Extent]:

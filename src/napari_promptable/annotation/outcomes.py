@@ -54,6 +54,8 @@ class Outcome:
         Ids of these objects.
     course : Course
         Whether the verb was done, undone or redone.
+    class_name : str
+        The class that was set; empty for none.
     """
 
     verb: Verb
@@ -66,6 +68,7 @@ class Outcome:
     num_covered: int = 0
     covered_by: tuple[int, ...] = ()
     course: Course = Course.DONE
+    class_name: str = ""
 
     @property
     def has_changed(self) -> bool:
@@ -127,8 +130,24 @@ _NAMES = {
     Verb.MERGE: "Merge",
     Verb.RELABEL: "Id change",
     Verb.CLEAR: "Removal",
+    Verb.SPLIT: "Split",
+    Verb.FILL: "Filling",
+    Verb.SMOOTH: "Smoothing",
+    Verb.CLEAN: "Removal of specks",
+    Verb.GROW: "Growth",
+    Verb.SHRINK: "Shrinking",
+    Verb.CLASSIFY: "Change of class",
     Verb.PROMPT: "Newest prompt",
 }
+_TOUCHED = {
+    Verb.FILL: ("filled", "without holes"),
+    Verb.SMOOTH: ("smoothed", "smooth"),
+    Verb.CLEAN: ("cleaned of specks", "without specks"),
+    Verb.GROW: ("grown", "without room to grow: only background can be taken"),
+    Verb.SHRINK: ("shrunk", "too thin to shrink"),
+}
+"""What happened to the objects, and how they are where nothing could happen."""
+
 _AFTER_UNDO = {
     Verb.COMMIT: " Its prompts are back for editing.",
     Verb.PROPAGATE: " Your prompts are unchanged.",
@@ -161,6 +180,8 @@ def describe_outcome(outcome: Outcome) -> str:
         return _describe_reason(outcome)
     if outcome.verb is Verb.COMMIT and outcome.is_mostly_covered:
         return _describe_little(outcome)
+    if outcome.verb is Verb.CLASSIFY:
+        return _describe_class(outcome)
     if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
         return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
     unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
@@ -198,14 +219,28 @@ def _describe_change(outcome: Outcome) -> str:
             return f"Object {', '.join(others)} is now object {first}: {size}."
         case Verb.CLEAR:
             return f"{names} removed: {size}."
+        case Verb.SPLIT:
+            pieces = name_objects(outcome.object_ids, start="object")
+            return f"Object {first} split into {pieces}: {size}."
         case Verb.PROMPT:
             return "Prompt added."
+        case touch_up:
+            return f"{names} {_TOUCHED[touch_up][0]}: {size}."
+
+
+def _describe_class(outcome: Outcome) -> str:
+    """Say of which class objects are."""
+    is_one = len(outcome.object_ids) == 1
+    names = name_objects(outcome.object_ids)
+    if not outcome.class_name:
+        return f"{names} {'has' if is_one else 'have'} no class."
+    return f"{names} {'is' if is_one else 'are'} of the class {outcome.class_name}."
 
 
 def _describe_course(outcome: Outcome) -> str:
     """Report an undo or a redo."""
     name, course = _NAMES[outcome.verb], str(outcome.course)
-    if outcome.verb is Verb.PROMPT:
+    if outcome.verb in (Verb.PROMPT, Verb.CLASSIFY):
         return f"{name} {course}."
     size = _describe_size(outcome)
     follow_up = _AFTER_UNDO.get(outcome.verb, "") if outcome.course is Course.UNDONE else ""
@@ -216,14 +251,23 @@ def _describe_reason(outcome: Outcome) -> str:
     """Say why nothing changed, and what to do."""
     if outcome.reason is Reason.NO_ANSWER and outcome.verb is Verb.CLEAR:
         return "This object is on no slice yet. Click it on a slice where it is first."
-    if outcome.reason is Reason.NO_ANSWER:
+    if outcome.reason is Reason.NO_ANSWER and outcome.verb not in _TOUCHED:
         return "There is no mask to save yet. Click inside an object, or drag a box."
     if outcome.verb is Verb.AUTOMATIC:
         return "No object was saved: there is none where nothing is labelled yet."
     names = name_objects(outcome.object_ids)
     if outcome.verb is Verb.CLEAR:
         return f"{names} is marked as absent here already."
+    if outcome.verb is Verb.CLASSIFY:
+        return _describe_class(outcome)
     was = "was" if len(outcome.object_ids) == 1 else "were"
+    if outcome.verb in _TOUCHED and outcome.reason is Reason.NO_ANSWER:
+        return f"Nothing changed: {names.lower()} {was} not saved on this slice."
+    if outcome.verb in _TOUCHED:
+        is_now = "is" if was == "was" else "are"
+        return f"Nothing changed: {names.lower()} {is_now} {_TOUCHED[outcome.verb][1]}."
+    if outcome.verb is Verb.SPLIT:
+        return f"{names} {was} not split: draw the line right across it, on this slice."
     if outcome.reason is Reason.EMPTY:
         its = "its mask is" if was == "was" else "their masks are"
         return f"{names} {was} not saved: {its} empty. Add a + click inside it."

@@ -209,6 +209,17 @@ def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:
     return rows, columns
 
 
+def shift_extent(part: Extent | None, extent: Extent) -> Extent | None:
+    """Turn an extent within another one into an extent of the plane."""
+    if part is None:
+        return None
+    rows, columns = (
+        slice(inner.start + outer.start, inner.stop + outer.start)
+        for inner, outer in zip(part, extent, strict=True)
+    )
+    return rows, columns
+
+
 def apply_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> list[LabelPatch]:
     """Apply patches in order; returns what they really changed."""
     return [patch.apply(labels) for patch in patches]

@@ -189,11 +189,6 @@ class ObjectRecords:
                 self.class_names.pop(object_id, None)
         self.changed.emit(ids)
 
-    def move_class(self, object_id: int, new_id: int) -> None:
-        """Let the class name follow an object to its new id."""
-        if object_id in self.class_names:
-            self.rename_class([new_id], self.class_names.pop(object_id))
-
 
 def next_doubtful(
     slices: Mapping[int, ObjectOnSlice], seen: Collection[int] = ()

@@ -11,7 +11,8 @@ from typing import Any
 
 from napari_promptable.annotation.absence import make_absence, nothing_on
 from napari_promptable.annotation.answers import Answer, CurrentAnswers, PackedAnswer
-from napari_promptable.annotation.history import Change, History, Prompts, Verb
+from napari_promptable.annotation.classes import ObjectClasses
+from napari_promptable.annotation.history import STAYING, Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
 from napari_promptable.annotation.outcomes import (
     Course,
@@ -59,6 +60,8 @@ class SegmentationSession:
         The array, and how objects are written to it.
     records : ObjectRecords
         Facts about the objects in the array.
+    classes : ObjectClasses
+        Classes that objects can have.
     history : History
         Changes of the labels, done and undone.
     details : dict
@@ -69,6 +72,7 @@ class SegmentationSession:
         self.planes = planes
         self.labels = ObjectLabels(planes, labels)
         self.records = self.labels.records
+        self.classes = ObjectClasses(self.records)
         self.prompts = PromptedObjects(self.labels, first_id)
         self.answers = CurrentAnswers(self.prompts)
         self.history = History()
@@ -148,12 +152,7 @@ class SegmentationSession:
             If the id does not fit the labels; nothing is written.
         """
         current, prompts = self.prompts.current_object, dict(self.prompts.of_current)
-        objects: dict[Key, ObjectOnSlice] = {}
-        for index in self.answers.answered:
-            mask = self.answers.mask(index)
-            assert mask is not None
-            confidence = self.answers.confidence(index)
-            objects[current, index] = ObjectOnSlice.of_mask(mask, confidence=confidence)
+        objects = self.answers.to_objects()
         records = self.records.of(current)
         absent = [index for index in records if index in prompts and prompts[index].says_absent]
         if not objects and not absent:
@@ -190,7 +189,7 @@ class SegmentationSession:
             reason = None if planes else Reason.UNCHANGED
             return Outcome(Verb.CLEAR, (current,), num_slices=len(planes), reason=reason)
         details = {"planes": [list(i) for i in (index, *beyond)]}
-        self._add_change(Verb.CLEAR, (current,), written, after, after, details)
+        self.add_change(Verb.CLEAR, (current,), written, after, after, details)
         self.prompts.show(current)
         return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
 
@@ -253,10 +252,10 @@ class SegmentationSession:
         written = self.labels.write(objects)
         if written.num_pixels:
             details = {"policy": str(self.labels.policy), **(details or {})}
-            self._add_change(verb, ids, written, prompts or {}, asked, details)
+            self.add_change(verb, ids, written, prompts or {}, asked, details)
         return outcome_of_writing(verb, ids, written)
 
-    def _add_change(
+    def add_change(
         self,
         verb: Verb,
         object_ids: tuple[int, ...],
@@ -264,8 +263,13 @@ class SegmentationSession:
         prompts: Prompts,
         asked: Prompts | None = None,
         details: Mapping[str, Any] | None = None,
+        classes: Mapping[int, str] | None = None,
     ) -> None:
-        """Set the prompts of some objects, and add the change to the history."""
+        """Set prompts and classes of some objects, and add the change to the history.
+
+        New objects take the current class, unless `classes` says otherwise.
+        """
+        classes = {**self.classes.of_new(written), **(classes or {})}
         change = Change(
             verb,
             object_ids,
@@ -276,8 +280,11 @@ class SegmentationSession:
             prompts_after=prompts,
             asked=asked or {},
             details={**self.details, **(details or {})},
+            classes_before=self.classes.of(classes),
+            classes_after=classes,
         )
         self.prompts.assign(prompts)
+        self.classes.assign(classes)
         self.history.add(change)
 
     def _prompts_of(self, object_ids: Iterable[int]) -> Prompts:
@@ -289,7 +296,8 @@ class SegmentationSession:
         """Make objects background and remove their prompts."""
         written = self.labels.relabel(object_ids, 0)
         prompts: Prompts = {object_id: {} for object_id in object_ids}
-        outcome = self._finish(Verb.DELETE, tuple(object_ids), written, prompts)
+        no_class = dict.fromkeys(object_ids, "")
+        outcome = self._finish(Verb.DELETE, tuple(object_ids), written, prompts, no_class)
         self.prompts.show(self.prompts.current_object)
         return outcome
 
@@ -303,7 +311,8 @@ class SegmentationSession:
         others = [object_id for object_id in object_ids if object_id != into]
         written = self.labels.relabel(others, into)
         prompts: Prompts = {object_id: {} for object_id in others}
-        outcome = self._finish(Verb.MERGE, (into, *others), written, prompts)
+        no_class = dict.fromkeys(others, "")
+        outcome = self._finish(Verb.MERGE, (into, *others), written, prompts, no_class)
         current = self.prompts.current_object
         self.prompts.show(into if current in others else current)
         return outcome
@@ -318,30 +327,33 @@ class SegmentationSession:
             )
         written = self.labels.relabel([object_id], new_id)
         prompts = {object_id: {}, new_id: dict(self.prompts.of(object_id))}
-        outcome = self._finish(Verb.RELABEL, (new_id, object_id), written, prompts)
-        self.records.move_class(object_id, new_id)
+        [name] = self.classes.of([object_id]).values()
+        classes = {object_id: "", new_id: name}
+        outcome = self._finish(Verb.RELABEL, (new_id, object_id), written, prompts, classes)
         current = self.prompts.current_object
         self.prompts.show(new_id if current == object_id else current)
         return outcome
 
     def _finish(
-        self, verb: Verb, object_ids: tuple[int, ...], written: Written, prompts: Prompts
+        self,
+        verb: Verb,
+        object_ids: tuple[int, ...],
+        written: Written,
+        prompts: Prompts,
+        classes: Mapping[int, str],
     ) -> Outcome:
-        """Set prompts after a verb on whole objects, and report."""
+        """Set prompts and classes after a verb on whole objects, and report."""
         if not written.num_pixels and self._prompts_of(prompts) == prompts:
             return Outcome(verb, object_ids, reason=Reason.UNCHANGED)
-        self._add_change(verb, object_ids, written, prompts)
+        self.add_change(verb, object_ids, written, prompts, classes=classes)
         return Outcome(verb, object_ids, written.num_pixels, written.num_slices)
 
     # undo and redo
 
     def undo(self) -> Outcome | None:
-        """Undo the last change of the labels; its object becomes the current one.
+        """Undo the last change of the labels; None if there is none.
 
-        Returns
-        -------
-        Outcome or None
-            What changed; None if there is nothing to undo.
+        Its object becomes the current one, unless the change left it where it was.
         """
         change = self.history.last_done
         if change is None:
@@ -349,18 +361,14 @@ class SegmentationSession:
         written = self.labels.revert(change)
         self.history.step_back()
         self.prompts.assign(change.prompts_before)
-        if change.verb is Verb.RELABEL:
-            self.records.move_class(*change.object_ids)
-        self.prompts.show(change.object_ids[-1 if change.verb is Verb.RELABEL else 0])
+        self.classes.assign(change.classes_before)
+        self.prompts.show(change.object_before(self.prompts.current_object))
         return outcome_of_step(change, written, Course.UNDONE)
 
     def redo(self) -> Outcome | None:
-        """Redo the change of the labels undone last, then begin a new object.
+        """Redo the change of the labels undone last; None if there is none.
 
-        Returns
-        -------
-        Outcome or None
-            What changed; None if there is nothing to redo.
+        A new object begins, unless the change leaves the current one.
         """
         change = self.history.last_undone
         if change is None:
@@ -368,19 +376,15 @@ class SegmentationSession:
         written = self.labels.repeat(change)
         self.history.step_forward()
         self.prompts.assign(change.prompts_after)
-        if change.verb is Verb.RELABEL:
-            self.records.move_class(*reversed(change.object_ids))
-        self.prompts.new_object()
+        self.classes.assign(change.classes_after)
+        if change.verb in STAYING:
+            self.prompts.show(self.prompts.current_object)
+        else:
+            self.prompts.new_object()
         return outcome_of_step(change, written, Course.REDONE)
 
     def undo_step(self) -> Outcome | None:
-        """Undo the newest prompt of the current object, or else the last change of the labels.
-
-        Returns
-        -------
-        Outcome or None
-            What changed; None if there is nothing to undo.
-        """
+        """Undo the newest prompt of the current object, or else the last change."""
         if self.prompts.can_undo:
             current, planes = self.prompts.current_object, self.prompts.undo()
             return outcome_of_edit(current, planes, Course.UNDONE)

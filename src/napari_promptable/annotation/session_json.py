@@ -23,6 +23,8 @@ from napari_promptable.prompts import PlanePrompts
 ACTIONS = "actions"
 """Key of the file for the changes, the oldest first."""
 
+_CURRENT_CLASS = "current_class"  # key of the file
+
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
@@ -40,6 +42,10 @@ class SessionState:
         By object id.
     changes : list of Change
         Changes of the labels, the oldest first.
+    class_colors : dict of str to str
+        Colors, "#rrggbb", by class name.
+    current_class : str
+        Class that new objects take; empty for none.
     """
 
     planes: PlaneAxes
@@ -47,6 +53,8 @@ class SessionState:
     records: Mapping[int, Mapping[Index, ObjectOnSlice]]
     class_names: Mapping[int, str]
     changes: Sequence[Change]
+    class_colors: Mapping[str, str]
+    current_class: str
 
     @property
     def object_ids(self) -> list[int]:
@@ -63,6 +71,8 @@ def state_of(session: SegmentationSession) -> SessionState:
         {object_id: dict(records.of(object_id)) for object_id in records.object_ids},
         dict(records.class_names),
         session.history.changes,
+        dict(session.classes.colors),
+        session.classes.current,
     )
 
 
@@ -96,9 +106,11 @@ def document_of(
         {
             "software": f"napari-promptable {_package_version()}",
             ACTIONS: [_format_change(change) for change in state.changes],
+            **({_CURRENT_CLASS: state.current_class} if state.current_class else {}),
             **extra,
         },
         {object_id: _format_object(state, object_id) for object_id in state.object_ids},
+        class_colors=state.class_colors,
     )
 
 
@@ -127,6 +139,8 @@ def restore_session(document: PromptDocument, session: SegmentationSession) -> N
     except (KeyError, TypeError, ValueError) as error:
         raise PromptError(f"an object's slices cannot be read ({error})") from error
     session.restore(document.objects, records, changes, names)
+    current_class = str(document.extra.get(_CURRENT_CLASS, ""))
+    session.classes.restore(document.class_colors, current_class)
 
 
 def parse_changes(document: PromptDocument) -> list[Change]:

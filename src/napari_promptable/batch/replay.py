@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.annotation.automatic import FOUND, NewObjects, commit_new
-from napari_promptable.annotation.history import Change, Verb
+from napari_promptable.annotation.history import TOUCH_UPS, Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
 from napari_promptable.annotation.propagated import prompts_on, to_objects
 from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import parse_changes
+from napari_promptable.annotation.touch_up import LINE, PLANES, split_object, touch_up
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
@@ -100,6 +101,15 @@ def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[C
     ]
 
 
+def _planes_of(change: Change) -> list[Index]:
+    """Planes that a change concerns, at least one; PromptError if they cannot be read."""
+    try:
+        first, *others = [tuple(map(int, plane)) for plane in change.details[PLANES]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PromptError(f"the change {change.verb} cannot be repeated ({error!r})") from error
+    return [first, *others]
+
+
 class _Replay:
     """A session on which changes are repeated."""
 
@@ -132,8 +142,13 @@ class _Replay:
             session.delete_objects(ids)
         elif change.verb is Verb.MERGE:
             session.merge_objects(ids, into=ids[0])
-        else:
+        elif change.verb is Verb.RELABEL:
             session.relabel_object(ids[1], ids[0])
+        elif change.verb in TOUCH_UPS:
+            touch_up(session, change.verb, ids, _planes_of(change))
+        elif change.verb is Verb.SPLIT:
+            index, *others = _planes_of(change)
+            split_object(session, ids[0], change.details[LINE], index, others)
 
     def _model(self, change: Change) -> PromptableModel:
         return self._load_model(str(change.details.get("model", self._model_name)))
@@ -154,10 +169,7 @@ class _Replay:
 
     def _clear(self, change: Change) -> None:
         """Remove an object from the planes that the session cleared."""
-        try:
-            index, *beyond = [tuple(map(int, plane)) for plane in change.details["planes"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PromptError(f"a removal cannot be repeated ({error!r})") from error
+        index, *beyond = _planes_of(change)
         for object_id, prompts in change.asked.items():
             self._session.prompts.select(object_id)
             self._session.prompts.replace(prompts)

@@ -40,6 +40,8 @@ class PromptDocument:
         By object id, then by plane.
     extra, object_extra, image_extra : dict
         Unknown keys of the file, its objects and its image, kept on a round trip.
+    class_colors : dict of str to str
+        Colors, "#rrggbb", by name of the class.
     """
 
     image_name: str
@@ -50,6 +52,7 @@ class PromptDocument:
     extra: Mapping[str, Any] = field(default_factory=dict)
     object_extra: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     image_extra: Mapping[str, Any] = field(default_factory=dict)
+    class_colors: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_prompts(path: str | Path) -> PromptDocument:
@@ -137,6 +140,7 @@ def parse_prompts(content: Any) -> PromptDocument:
         file.extra,
         {entry.id: entry.extra for entry in file.objects},
         file.image.extra,
+        {each.name: each.color for each in file.classes},
     )
 
 
@@ -219,8 +223,13 @@ def format_prompts(document: PromptDocument) -> dict[str, Any]:
             }
             for object_id, planes in document.objects.items()
         ],
+        **({"classes": _format_classes(document)} if document.class_colors else {}),
         **document.extra,
     }
+
+
+def _format_classes(document: PromptDocument) -> list[dict[str, str]]:
+    return [{"name": name, "color": color} for name, color in document.class_colors.items()]
 
 
 def _has_strokes(document: PromptDocument) -> bool:

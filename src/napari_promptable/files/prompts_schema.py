@@ -77,6 +77,13 @@ class PromptedObject(_Part):
     planes: list[Plane]
 
 
+class ObjectClass(BaseModel):
+    """A class that objects can have."""
+
+    name: str = Field(min_length=1)
+    color: str = Field(pattern="^#[0-9a-f]{6}$", description="#rrggbb")
+
+
 class Image(_Part):
     """The image that the prompts belong to."""
 
@@ -93,3 +100,4 @@ class PromptFile(_Part):
     plane_axes: tuple[Count, Count] = Field(description="axes that are rows and columns")
     model: str = Field(description="registry name of the model, or path of its weights")
     objects: list[PromptedObject]
+    classes: list[ObjectClass] = Field([], description="classes that objects can have")
