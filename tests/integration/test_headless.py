@@ -225,6 +225,13 @@ def test_propagation_takes_embeddings_from_a_cache(tiny_model, tmp_path, monkeyp
     document = PromptDocument("stack", stack.shape, (1, 2), "tiny", objects)
     expected = propagate_document(tiny_model, stack, document, PropagationSettings())
 
+    room = zarr.create_array({}, shape=stack.shape, dtype=np.uint32)
+    written = propagate_document(
+        tiny_model, stack, document, PropagationSettings(), labels=room
+    )
+    assert written is room
+    assert np.array_equal(room[:], expected)
+
     def propagate_again() -> np.ndarray:
         cache = npp.EmbeddingCache(store=npp.EmbeddingStore(tmp_path / "cache.zarr"))
         return propagate_document(

@@ -23,7 +23,7 @@ from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.progress import IsCancelled, Progress, report_each
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import propagate
+from napari_promptable.propagation.volume import propagate_through
 
 _MAX_BYTES_IN_MEMORY = 2**29  # of labels
 _CHUNK = 1024  # rows and columns
@@ -131,8 +131,9 @@ def propagate_document(
     *,
     axis: int | None = None,
     cache: EmbeddingCache | None = None,
+    labels: LabelsArray | None = None,
     progress: Progress | None = None,
-) -> npt.NDArray[np.uint32]:
+) -> LabelsArray:
     """Propagate all objects of a prompts.json; gives the same labels as `propagate`.
 
     Parameters
@@ -150,14 +151,16 @@ def propagate_document(
         planes.
     cache : EmbeddingCache, optional
         Cache to take embeddings from and keep them in.
+    labels : LabelsArray, optional
+        Array to write to, as in `segment_document`.
     progress : callable, optional
         As in `propagate`; called for each volume in turn if the image has more than three
         axes.
 
     Returns
     -------
-    ndarray of uint32, shape of the image without RGB axis
-        0 is background.
+    LabelsArray, shape of the image without RGB axis
+        `labels`, or an ndarray of uint32. 0 is background.
 
     Raises
     ------
@@ -169,7 +172,7 @@ def propagate_document(
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
     number = _number_of_axis(planes, axis)
-    labels = np.zeros(planes.shape, np.uint32)
+    labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     segmenter = model if cache is None else CachedSegmenter(model, cache)
     volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
@@ -179,8 +182,10 @@ def propagate_document(
                 volume.setdefault(object_id, {})[index[number]] = prompts
     for line, objects in _with_present_objects(volumes):
         volume_of_line = _Volume(image, planes, line)
-        result = propagate(segmenter, volume_of_line, objects, settings, progress)
-        for position, plane in enumerate(result.labels):
+        masks = propagate_through(segmenter, volume_of_line, objects, settings, progress)
+        for position in masks.positions:
+            plane = np.zeros(planes.plane_shape, labels.dtype)
+            masks.draw_labels(position, plane)
             labels[planes.region(line.at(position))] = plane
     return labels
 

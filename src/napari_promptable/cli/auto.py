@@ -65,18 +65,18 @@ def run(
     precision: Precision = "float32",
 ) -> None:
     """Label all objects of an image without any prompt."""
-    import numpy as np
-
+    from napari_promptable.batch.segment import room_for_labels
     from napari_promptable.files.images import open_channel, read_image
-    from napari_promptable.files.label_images import check_label_path, write_labels
+    from napari_promptable.files.label_images import check_label_path, highest_id, write_labels
     from napari_promptable.instances.automatic import default_settings
-    from napari_promptable.instances.generate import generate_labels
     from napari_promptable.instances.settings import Seeds
+    from napari_promptable.instances.streaming import write_objects
 
     opened = open_channel(image, axes, channel)
-    existing = None if keep is None else np.asarray(read_image(keep))
-    highest = 0 if existing is None else int(existing.max(initial=0))
-    check_label_path(output, opened.planes.shape, highest)
+    shape = opened.planes.shape
+    existing = None if keep is None else read_image(keep)
+    highest = 0 if existing is None else highest_id(existing)
+    check_label_path(output, shape, highest)
     where = None if region is None else _read_region(region)
     changes: dict[str, Any] = {
         "min_confidence": min_confidence,
@@ -87,12 +87,17 @@ def run(
     changes = {name: value for name, value in changes.items() if value is not None}
     answering = load_model(model, device, precision)
     settings = default_settings(answering, Seeds(seeds), **changes)
-    with ProgressBar("work", opened.description) as bar:
-        labels = generate_labels(
-            answering, opened.data, settings, region=where, labels=existing, progress=bar
+    with room_for_labels(shape) as room, ProgressBar("work", opened.description) as bar:
+        count = write_objects(
+            answering,
+            opened.data,
+            room,
+            settings,
+            region=where,
+            labels=existing,
+            progress=bar,
         )
-    write_labels(output, labels, opened)
-    count = len(np.unique(labels[labels > highest]))
+        write_labels(output, room, opened)
     print(f"{output}: {count_of(count, 'new object')}, model {model}")
 
 

@@ -9,6 +9,8 @@ from typer import Argument, Option
 
 from napari_promptable.cli.options import (
     BUNDLED_MODEL,
+    Axes,
+    Channel,
     Device,
     ModelName,
     Precision,
@@ -37,6 +39,8 @@ def run(
     plot: Annotated[
         Path | None, Option(metavar="OUT.png", help="draw IoU against object size")
     ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     model: ModelName = BUNDLED_MODEL,
     device: Device = "auto",
     precision: Precision = "float32",
@@ -55,7 +59,7 @@ def run(
     if plot is not None:
         check_that_plots_can_be_drawn()
     protocol = Protocol(prompt, box_jitter, corrections)
-    files = find_labelled_files(images, labels, split)
+    files = find_labelled_files(images, labels, split, axes, channel)
     answering = load_model(model, device, precision)
     with ProgressBar("images") as bar:
         scores = list(evaluate_files(answering, files, protocol, bar))

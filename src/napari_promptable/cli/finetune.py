@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from typer import Argument, Option
 
-from napari_promptable.cli.options import BUNDLED_MODEL, Device, load_model
+from napari_promptable.cli.options import (
+    BUNDLED_MODEL,
+    Axes,
+    Channel,
+    Device,
+    load_model,
+)
 from napari_promptable.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -52,6 +58,8 @@ def run(
     split: Annotated[
         str | None, Option(help="only this split of the folder's manifest.csv, such as train")
     ] = None,
+    axes: Axes = None,
+    channel: Channel = None,
     device: Device = "auto",
 ) -> None:
     """Learn from labelled objects and write better weights, if they are better."""
@@ -64,7 +72,7 @@ def run(
         minutes=minutes, part=TrainedPart(part), is_complete=complete, max_steps=steps
     )
     check_weights_path(output)
-    files = find_labelled_files(images, labels, split)
+    files = find_labelled_files(images, labels, split, axes, channel)
     examples: list[Example] = [file.read() for file in files]
     if objects is not None:
         examples = _keep_objects(examples, objects)

@@ -197,7 +197,14 @@ def _segment(
         if settings is not None:
             model = load(document.model)
             return propagate_document(
-                model, image.data, document, settings, axis=axis, cache=cache, progress=bar
+                model,
+                image.data,
+                document,
+                settings,
+                axis=axis,
+                cache=cache,
+                labels=room,
+                progress=bar,
             )
         if document.extra.get(ACTIONS):
             return replay_document(

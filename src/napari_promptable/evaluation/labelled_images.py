@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,20 @@ class LabelledFile:
         Name of its collection, or "".
     image_path, label_path : Path
         The two files.
+    axes : str or None
+        A letter for each axis of the image, instead of what its file says.
+    channel : int or None
+        Channel of the image to use; by default the first.
     """
 
     dataset: str
     image_path: Path
     label_path: Path
+    axes: str | None = None
+    channel: int | None = None
 
     def planes(self) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[np.integer[Any]]]]:
-        """Read every plane of the image.
+        """Read the planes of the image, one after the other.
 
         Yields
         ------
@@ -54,10 +60,11 @@ class LabelledFile:
         ImageFormatError
             If a file cannot be read, or the shapes do not match.
         """
-        image, labels = self.read()
-        for index in np.ndindex(labels.shape[:-2]):
+        image, labels = self._open()
+        for index in np.ndindex(*labels.shape[:-2]):
             suffix = f"[{', '.join(map(str, index))}]" if index else ""
-            yield self.image_path.name + suffix, image[index], labels[index]
+            plane = np.asarray(labels[index]).astype(np.int64)
+            yield self.image_path.name + suffix, np.asarray(image[index]), plane
 
     def read(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.integer[Any]]]:
         """Read the whole image and its labels.
@@ -74,25 +81,26 @@ class LabelledFile:
         ImageFormatError
             As `planes`.
         """
-        image, labels = np.asarray(open_channel(self.image_path).data), self._read_labels()
-        is_rgb = image.ndim == labels.ndim + 1 and image.shape[-1] in (3, 4)
-        if image.shape[: labels.ndim] != labels.shape or not (
-            is_rgb or image.ndim == labels.ndim
-        ):
-            raise ImageFormatError(
-                f"{self.image_path} has shape {image.shape}, its labels {self.label_path} "
-                f"{labels.shape}; give labels with one value per pixel"
-            )
-        return image, labels
+        image, labels = self._open()
+        return np.asarray(image), np.asarray(labels).astype(np.int64)
 
-    def _read_labels(self) -> npt.NDArray[np.integer[Any]]:
-        labels = np.asarray(read_image(self.label_path))
+    def _open(self) -> tuple[Any, Any]:
+        """Open both files and check that they match; perhaps nothing is read yet."""
+        image = open_channel(self.image_path, self.axes, self.channel).data
+        labels = read_image(self.label_path)
+        shape, size = tuple(image.shape), tuple(labels.shape)
+        is_rgb = len(shape) == len(size) + 1 and shape[-1] in (3, 4)
+        if shape[: len(size)] != size or not (is_rgb or len(shape) == len(size)):
+            raise ImageFormatError(
+                f"{self.image_path} has shape {shape}, its labels {self.label_path} {size}; "
+                "give labels with one value per pixel"
+            )
         if labels.dtype.kind not in "bui":
             raise ImageFormatError(
                 f"{self.label_path} has dtype {labels.dtype}; labels are whole numbers, one "
                 "per pixel, 0 for the background"
             )
-        return labels.astype(np.int64)
+        return image, labels
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
@@ -109,7 +117,11 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
 
 
 def find_labelled_files(
-    images: str | Path, labels: str | Path, split: str | None = None
+    images: str | Path,
+    labels: str | Path,
+    split: str | None = None,
+    axes: str | None = None,
+    channel: int | None = None,
 ) -> list[LabelledFile]:
     """Pair images with labels.
 
@@ -120,6 +132,8 @@ def find_labelled_files(
         Without one, NAME_img.EXT pairs with NAME_lbl.EXT, and other files pair by stem.
     split : str, optional
         Keep only manifest rows with this value in the column split.
+    axes, channel
+        See `LabelledFile`; for all images.
 
     Returns
     -------
@@ -131,7 +145,12 @@ def find_labelled_files(
     ImageFormatError
         If a file or folder is missing, or no pair is found.
     """
-    images, labels = Path(images), Path(labels)
+    found = _pair(Path(images), Path(labels), split)
+    return [replace(file, axes=axes, channel=channel) for file in found]
+
+
+def _pair(images: Path, labels: Path, split: str | None) -> list[LabelledFile]:
+    """Pair images with labels; see `find_labelled_files`."""
     for path in (images, labels):
         if not path.exists():
             raise ImageFormatError(f"there is no file or folder {path}; check the path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ from napari_promptable.files.writing import (
     write_png,
 )
 
+TILE = 1024
+"""Rows and columns of the squares in which large planes are written."""
+
+_MAX_WHOLE_SIDE = 8192  # of planes that are written at once; most programs read these faster
 _ENDINGS = (".tif", ".tiff", ".zarr", ".png", ".npy")
 _OME_AXES = "TCZYX"
 _MAX_TIFF_BYTES = 2**32 - 2**25  # larger files need the 64-bit form
@@ -76,8 +81,8 @@ def write_labels(path: str | Path, labels: Any, image: ImageFile | None = None) 
         OME-Zarr 0.5), .png or .npy. An existing file is replaced when the new one is complete;
         an existing folder is refused.
     labels : array of int of any kind, shape (..., Y, X)
-        Not negative; read plane by plane. Written in the smallest of uint16 and uint32 that
-        fits; .png: of uint8 and uint16.
+        Not negative; read plane by plane, large planes in squares. Written in the smallest of
+        uint16 and uint32 that fits; .png: of uint8 and uint16.
     image : ImageFile, optional
         The image that was segmented, with the labels' shape; its axes and pixel sizes are
         written too. By default, axes are named by the shape.
@@ -90,7 +95,7 @@ def write_labels(path: str | Path, labels: Any, image: ImageFile | None = None) 
     """
     path = Path(path)
     shape = tuple(labels.shape)
-    highest = max(int(plane.max(initial=0)) for plane in _planes(labels))
+    highest = highest_id(labels)
     check_label_path(path, shape, highest)
     grid = _Grid.of_labels(shape) if image is None else _Grid.of_image(image)
     dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
@@ -108,6 +113,11 @@ def write_labels(path: str | Path, labels: Any, image: ImageFile | None = None) 
         write(file, labels, dtype, grid)
 
 
+def highest_id(labels: Any) -> int:
+    """Highest value of labels of any kind, read in parts; 0 if they are empty."""
+    return max(int(part.max(initial=0)) for part in _parts(labels))
+
+
 class _Grid(NamedTuple):
     """Axes of a label image, with pixel sizes and units by axis where they are known."""
 
@@ -122,6 +132,22 @@ class _Grid(NamedTuple):
     @classmethod
     def of_labels(cls, shape: tuple[int, ...]) -> _Grid:
         return cls(name_stack_axes(len(shape)), {}, {})
+
+
+def _is_tiled(labels: Any) -> bool:
+    """Whether planes are too large to be read at once."""
+    return bool(max(labels.shape[-2:]) > _MAX_WHOLE_SIDE)
+
+
+def _parts(labels: Any) -> Iterator[Plane]:
+    """Yield the planes or, of large planes, their squares row by row."""
+    if not _is_tiled(labels):
+        yield from _planes(labels)
+        return
+    tops, lefts = (range(0, length, TILE) for length in labels.shape[-2:])
+    for index in np.ndindex(*labels.shape[:-2]):
+        for top, left in product(tops, lefts):
+            yield np.asarray(labels[(*index, slice(top, top + TILE), slice(left, left + TILE))])
 
 
 def _planes(labels: Any) -> Iterator[Plane]:
@@ -141,7 +167,8 @@ def _write_tiff(path: Path, labels: Any, dtype: np.dtype[Any], grid: _Grid) -> N
             metadata[f"PhysicalSize{axis}Unit"] = grid.units.get(axis, "µm")
     tifffile.imwrite(
         path,
-        (plane.astype(dtype) for plane in _planes(labels)),
+        (part.astype(dtype) for part in _parts(labels)),
+        tile=(TILE, TILE) if _is_tiled(labels) else None,
         shape=shape,
         dtype=dtype,
         ome=is_ome,

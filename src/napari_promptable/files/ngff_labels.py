@@ -76,7 +76,7 @@ def fill_label_group(
     group : zarr.Group
         Empty group of the label image; its zarr format decides the version, 0.4 or 0.5.
     labels : array of int of any kind, shape (..., Y, X)
-        Read plane by plane, once for each level.
+        Read once for each level: in bands for the full resolution, else plane by plane.
     dtype : dtype
         Of the arrays.
     axes : sequence of dict
@@ -129,10 +129,12 @@ def _write_level(
     )
     for index in np.ndindex(*level.shape[:-2]):
         source = tuple(int(axis[i]) for axis, i in zip(others, index, strict=True))
-        plane = np.asarray(labels[source])
-        if plane.shape != level.shape[-2:]:
-            plane = plane[np.ix_(rows, columns)]
-        target[index] = plane
+        if level.shape[-2:] == tuple(labels.shape[-2:]):
+            for top in range(0, level.shape[-2], _CHUNK):
+                band = slice(top, top + _CHUNK)
+                target[(*index, band)] = np.asarray(labels[(*source, band)])
+        else:
+            target[index] = np.asarray(labels[source])[np.ix_(rows, columns)]
 
 
 def _nearest(length: int, full: int) -> npt.NDArray[np.int_]:

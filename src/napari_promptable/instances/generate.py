@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.errors import ImageFormatError
 from napari_promptable.instances.automatic import find_objects
+from napari_promptable.instances.place import is_stack
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.instances.stack import find_objects_in_stack
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.progress import Progress
-
-_COLOURS = (3, 4)  # lengths of an axis of RGB or RGBA
 
 
 def generate_labels(
@@ -67,13 +65,7 @@ def generate_labels(
     find_objects_in_stack : The same for a stack.
     """
     pixels = image if hasattr(image, "shape") else np.asarray(image)
-    num_axes = len(pixels.shape) - (len(pixels.shape) > 2 and pixels.shape[-1] in _COLOURS)
-    if num_axes not in (2, 3) or 0 in pixels.shape:
-        raise ImageFormatError(
-            f"an image of shape {tuple(pixels.shape)} was given; it must be (H, W) or "
-            "(Z, H, W), with a last axis of 3 or 4 for colour, and not empty"
-        )
-    if num_axes == 2:
+    if not is_stack(tuple(pixels.shape)):
         return find_objects(
             model,
             np.asarray(pixels),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -58,27 +59,25 @@ def link_slices(slices: Sequence[IntArray], first_id: int = 1) -> list[dict[int,
         For each slice, the object id of each label. An object that is missing on one slice
         keeps its id behind it.
     """
-    ids: list[dict[int, int]] = []
+    return list(iter_links(slices, first_id))
+
+
+def iter_links(slices: Iterable[IntArray], first_id: int = 1) -> Iterator[dict[int, int]]:
+    """Yield what `link_slices` returns, one slice at a time; the last two are held."""
+    recent: deque[tuple[IntArray, dict[int, int]]] = deque(maxlen=_MAX_DISTANCE)
     new_ids = count(first_id)
-    for position, labels in enumerate(slices):
+    for labels in slices:
         here: dict[int, int] = {}
-        for distance in range(1, min(position, _MAX_DISTANCE) + 1):
-            seen_since = set(here.values()).union(
-                *(each.values() for each in ids[position - distance + 1 :])
-            )
-            lost = {
-                label: number
-                for label, number in ids[position - distance].items()
-                if number not in seen_since
-            }
+        seen_since: set[int] = set()
+        for earlier, ids in reversed(recent):
+            lost = {label: number for label, number in ids.items() if number not in seen_since}
             rest = set(_labels_of(labels)) - set(here)
-            earlier = _keep_only(slices[position - distance], lost)
-            for before, after in match_labels(earlier, _keep_only(labels, rest)):
-                here[after] = lost[before]
-        ids.append(
-            here | {label: next(new_ids) for label in _labels_of(labels) if label not in here}
-        )
-    return ids
+            pairs = match_labels(_keep_only(earlier, lost), _keep_only(labels, rest))
+            here |= {after: lost[before] for before, after in pairs}
+            seen_since |= {*here.values(), *ids.values()}
+        here |= {label: next(new_ids) for label in _labels_of(labels) if label not in here}
+        recent.append((labels, here))
+        yield here
 
 
 def _labels_of(labels: IntArray) -> range:

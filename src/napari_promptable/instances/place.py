@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.errors import LabelError, PromptError
+from napari_promptable.errors import ImageFormatError, LabelError, PromptError
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.prompts import as_boxes_yxyx
 
+_COLOURS = (3, 4)  # lengths of an axis of RGB or RGBA
 _MARGIN = 64  # pixels around a region that the network sees, too
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -100,6 +101,23 @@ def check_place(
         If the labels have another shape or are not whole numbers.
     """
     return Place(_as_mask(shape, region), _as_labels(shape, labels))
+
+
+def is_stack(shape: tuple[int, ...]) -> bool:
+    """Whether an image of this shape is a stack; ImageFormatError if it is not a plane either.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image; a last axis of 3 or 4 after two others is colour.
+    """
+    num_axes = len(shape) - (len(shape) > 2 and shape[-1] in _COLOURS)
+    if num_axes not in (2, 3) or 0 in shape:
+        raise ImageFormatError(
+            f"an image of shape {shape} was given; it must be (H, W) or (Z, H, W), with a last "
+            "axis of 3 or 4 for colour, and not empty"
+        )
+    return num_axes == 3
 
 
 def check_stack_labels(shape: tuple[int, ...], labels: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from napari_promptable.predict.embeddings import ImageEmbedding, SizedCache
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.progress import Progress
 from napari_promptable.prompts import PromptSet
-from napari_promptable.propagation.chains import PropagatedMask
+from napari_promptable.propagation.chains import Embed, PropagatedMask
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import propagate_prompts
 
@@ -90,13 +90,13 @@ def find_objects_in_stack(
                 settings,
                 region=region,
                 labels=None if labels is None else np.asarray(labels[position]),
-                progress=_part_of(progress, position, length),
+                progress=part_of(progress, position, length),
             )
         )
     return close_gaps(model, volume, link_results(results))
 
 
-def _part_of(progress: Progress | None, position: int, length: int) -> Progress | None:
+def part_of(progress: Progress | None, position: int, length: int) -> Progress | None:
     """Report the progress of one slice as a part of the stack's."""
     if progress is None:
         return None
@@ -158,19 +158,58 @@ def close_gaps(model: Segmenter, volume: Any, result: StackResult) -> StackResul
         )
 
     for position, missing in _gaps(result.confidence).items():
-        anchors = {
-            number: {z: _box_of(labels[z], number) for z in (position - 1, position + 1)}
-            for number in missing
-        }
-        around = PropagationSettings(first=position - 1, last=position + 1)
-        masks = propagate_prompts(model, embed, len(labels), anchors, around)
-        for value in _last_of_each(masks, position).values():
-            if value.packed.region is None:
-                continue
-            under = labels[position][value.packed.region]
-            under[value.packed.crop() & (under == 0)] = value.object_id
-            confidence[value.object_id][position] = value.confidence
+        for number, value in fill_gap(
+            model, embed, len(labels), position, missing, labels
+        ).items():
+            confidence[number][position] = value
     return replace(result, labels=labels, confidence=confidence)
+
+
+def fill_gap(
+    model: Segmenter,
+    embed: Embed,
+    length: int,
+    position: int,
+    missing: Collection[int],
+    planes: Any,
+) -> dict[int, float]:
+    """Carry objects to a slice from both its neighbours, on free pixels only.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        Answers prompts.
+    embed : callable
+        Given a slice, returns its embedding.
+    length : int
+        Number of slices.
+    position : int
+        The slice on which the objects are missing.
+    missing : collection of int
+        Their ids.
+    planes : ndarray, or dict of int to ndarray of int, shape (H, W)
+        Labels of this slice, which are changed, and of its neighbours.
+
+    Returns
+    -------
+    dict of int to float
+        Confidence of the objects that were found.
+    """
+    anchors = {
+        number: {z: _box_of(planes[z], number) for z in (position - 1, position + 1)}
+        for number in missing
+    }
+    found: dict[int, float] = {}
+    if not anchors:
+        return found
+    around = PropagationSettings(first=position - 1, last=position + 1)
+    masks = propagate_prompts(model, embed, length, anchors, around)
+    for value in _last_of_each(masks, position).values():
+        if value.packed.region is not None:
+            under = planes[position][value.packed.region]
+            under[value.packed.crop() & (under == 0)] = value.object_id
+            found[value.object_id] = value.confidence
+    return found
 
 
 def _gaps(confidence: Mapping[int, npt.NDArray[np.float32]]) -> dict[int, list[int]]:

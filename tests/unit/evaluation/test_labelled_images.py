@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.evaluation.labelled_images import LabelledFile, find_labelled_files
@@ -106,4 +107,34 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, label_shape, dtype, proble
     labels = write(tmp_path / "l.tif", label_shape, dtype)
     file = LabelledFile("", write(tmp_path / "a.tif"), labels)
     with pytest.raises(ImageFormatError, match=problem):
+        next(file.planes())
+
+
+def test_a_stack_on_disk_is_read_plane_by_plane(tmp_path, monkeypatch) -> None:
+    for name in ("image.zarr", "labels.zarr"):
+        zarr.create_array(tmp_path / name, data=np.ones((6, 32, 32), np.uint8))
+    sizes = []
+    read = zarr.Array.__getitem__
+
+    def note(array: zarr.Array, region) -> np.ndarray:
+        part = read(array, region)
+        sizes.append(np.size(part))
+        return part
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", note)
+    file = LabelledFile("", tmp_path / "image.zarr", tmp_path / "labels.zarr")
+    assert len(list(file.planes())) == 6
+    assert set(sizes) == {32 * 32}
+
+
+def test_axes_and_channel_are_those_that_the_user_names(tmp_path) -> None:
+    image = np.stack([np.full((8, 9), channel, np.uint8) for channel in range(5)])
+    np.save(tmp_path / "image.npy", image)
+    np.save(tmp_path / "labels.npy", np.ones((8, 9), np.uint8))
+    paths = tmp_path / "image.npy", tmp_path / "labels.npy"
+    [file] = find_labelled_files(*paths, axes="CYX", channel=3)
+    [(_, plane, _)] = file.planes()
+    assert (plane == 3).all()
+    [file] = find_labelled_files(*paths, axes="ZYX")
+    with pytest.raises(ImageFormatError, match=r"has shape \(5, 8, 9\)"):
         next(file.planes())

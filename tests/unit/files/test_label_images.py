@@ -130,3 +130,42 @@ def test_files_are_replaced_and_folders_are_not(tmp_path: Path) -> None:
 
 def fill_disk(*_args: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Watched:
+    """Labels that note how much is read at once."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self._labels, self.shape, self.most = labels, labels.shape, 0
+
+    def __getitem__(self, region: Any) -> np.ndarray:
+        part = self._labels[region]
+        self.most = max(self.most, part.size)
+        return part
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (2, 40, 50), (16, 64)])
+def test_large_planes_are_written_in_squares(
+    shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_promptable.files.label_images.TILE", 16)
+    monkeypatch.setattr("napari_promptable.files.label_images._MAX_WHOLE_SIDE", 32)
+    labels = np.random.default_rng(0).integers(0, 70_000, shape).astype(np.uint32)
+    watched = Watched(labels)
+    write_labels(tmp_path / "labels.tif", watched)
+    assert watched.most == 16 * 16
+    with tifffile.TiffFile(tmp_path / "labels.tif") as file:
+        assert file.pages[0].tile == (16, 16)
+        assert np.array_equal(file.asarray(), labels)
+
+
+def test_a_zarr_group_is_written_in_bands(
+    labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_promptable.files.ngff_labels._CHUNK", 16)
+    monkeypatch.setattr("napari_promptable.files.label_images.TILE", 16)
+    monkeypatch.setattr("napari_promptable.files.label_images._MAX_WHOLE_SIDE", 32)
+    watched = Watched(labels)
+    write_labels(tmp_path / "a.ome.zarr", watched)
+    assert watched.most == 16 * 50
+    assert np.array_equal(open_image(tmp_path / "a.ome.zarr").data[:], labels)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import napari_promptable as npp
-from napari_promptable.instances import stack
+from napari_promptable.instances import stack, streaming
 from napari_promptable.instances.automatic import AutomaticResult
 from napari_promptable.instances.place import check_place
 
@@ -26,6 +26,7 @@ def find_boxes(monkeypatch, make_found):
             return AutomaticResult(objects, settings, check_place(SHAPE, region, labels))
 
         monkeypatch.setattr(stack, "find_objects", find)
+        monkeypatch.setattr(streaming, "find_objects", find)
         for plane in volume:
             plane[2:14, 2:14] = 200
         return volume
@@ -66,6 +67,22 @@ def test_existing_labels_stay_and_ids_follow_them(find_boxes, fake_segmenter) ->
 def test_thresholds_act_on_all_slices(find_boxes, fake_segmenter) -> None:
     result = npp.find_objects_in_stack(fake_segmenter, find_boxes([BOX], [BOX]))
     assert not result.with_settings(npp.AutomaticSettings(min_confidence=0.95)).confidence
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_a_stack_written_slice_by_slice_is_the_same(
+    find_boxes, fake_segmenter, with_labels
+) -> None:
+    slices = [BOX], [BOX, OTHER], [OTHER], [BOX], [], [BOX, OTHER], []
+    existing = np.zeros((len(slices), *SHAPE), np.uint8)
+    existing[5, 30:, 30:] = 9
+    labels = existing if with_labels else None
+    expected = npp.generate_labels(fake_segmenter, find_boxes(*slices), labels=labels)
+    written = np.zeros(existing.shape, np.uint32)
+    count = streaming.write_objects(fake_segmenter, find_boxes(*slices), written, labels=labels)
+    np.testing.assert_array_equal(written, expected)
+    assert count == len(np.unique(expected[expected > (9 if with_labels else 0)]))
+    assert (written[4, 4:12, 4:12] == written[3, 5, 5]).all(), "the gap is closed"
 
 
 def test_labels_of_another_shape_are_refused(find_boxes, fake_segmenter) -> None:
