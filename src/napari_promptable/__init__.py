@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )
     from napari_promptable.propagation.volume import PropagationResult as PropagationResult
     from napari_promptable.propagation.volume import propagate as propagate
+    from napari_promptable.sizes import ExpectedSize as ExpectedSize
+    from napari_promptable.sizes import expect_size as expect_size
     from napari_promptable.weights.checkpoints import fetch_checkpoint as fetch_checkpoint
     from napari_promptable.weights.registry import MODELS as MODELS
 
@@ -108,6 +110,7 @@ _MODULES = {
     "files.prompts_json": ("PromptDocument", "read_prompts", "write_prompts"),
     "prompts": ("PromptSet",),
     "propagation.settings": ("PropagationSettings",),
+    "sizes": ("ExpectedSize", "expect_size"),
     "weights.registry": ("MODELS",),
     "propagation.volume": ("PropagationResult", "propagate"),
 }

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import FloatArray
+from napari_promptable.sizes import ExpectedSize
 from napari_promptable.strokes import stroke_to_clicks
 
 FOREGROUND, BACKGROUND = 1, 0
@@ -39,6 +40,8 @@ class PromptSet:
         after the others in `points_yx`; see `napari_promptable.strokes`.
     stroke_labels : array_like of int, optional
         1 foreground, 0 background, for each stroke; all foreground by default.
+    expected_size : ExpectedSize, optional
+        The object's likely size, which helps where clicks alone say where it is.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class PromptSet:
     point_labels: IntArray
     box_yxyx: FloatArray | None
     mask_logits: FloatArray | None
+    expected_size: ExpectedSize | None
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class PromptSet:
         mask_logits: npt.ArrayLike | None = None,
         strokes_yx: Sequence[npt.ArrayLike] = (),
         stroke_labels: npt.ArrayLike | None = None,
+        expected_size: ExpectedSize | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
         labels = as_point_labels(point_labels, len(points))
@@ -81,6 +86,7 @@ class PromptSet:
             point_labels=labels,
             box_yxyx=box,
             mask_logits=None if mask_logits is None else _as_logits(mask_logits),
+            expected_size=expected_size,
         )
 
     @property
@@ -126,6 +132,8 @@ class PlanePrompts:
         holds the foreground clicks, and has its small holes filled.
     strokes_yx, stroke_labels
         As in `PromptSet`; they are answered together, after regions and before the clicks.
+    expected_size
+        As in `PromptSet`; it concerns the first answer to clicks and strokes.
     """
 
     points_yx: FloatArray
@@ -140,6 +148,7 @@ class PlanePrompts:
     one_part: bool
     strokes_yx: tuple[FloatArray, ...]
     stroke_labels: IntArray
+    expected_size: ExpectedSize | None
 
     def __init__(
         self,
@@ -155,6 +164,7 @@ class PlanePrompts:
         one_part: bool = False,
         strokes_yx: Sequence[npt.ArrayLike] = (),
         stroke_labels: npt.ArrayLike | None = None,
+        expected_size: ExpectedSize | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
         per_point = {
@@ -176,6 +186,7 @@ class PlanePrompts:
             one_part=bool(one_part),
             strokes_yx=tuple(map(_as_stroke, strokes_yx)),
             stroke_labels=as_point_labels(stroke_labels, len(strokes_yx)),
+            expected_size=expected_size,
             **per_point,
         )
 
@@ -200,6 +211,7 @@ class PlanePrompts:
             and np.array_equal(self.stroke_labels, other.stroke_labels)
             and self.refines == other.refines
             and self.one_part == other.one_part
+            and self.expected_size == other.expected_size
             and (self.mask is None) == (other.mask is None)
             and (self.mask is other.mask or np.array_equal(self.mask, other.mask))  # type: ignore[arg-type]
         )

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_promptable.annotation.records import ObjectOnSlice, ObjectRecords, Origin
-from napari_promptable.gui.actions.learning import confirmed_planes
+from napari_promptable.annotation.records import (
+    ObjectOnSlice,
+    ObjectRecords,
+    Origin,
+    confirmed_planes,
+)
 from napari_promptable.learning.process import WEIGHTS_NAME, write_job
 
 pytestmark = pytest.mark.gui

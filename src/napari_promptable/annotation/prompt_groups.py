@@ -10,6 +10,7 @@ import numpy as np
 from napari_promptable.annotation.answers import Question
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.sizes import ExpectedSize
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,12 @@ class SinglePrompt:
 
 
 def group_prompts(
-    prompts: Iterable[SinglePrompt], free_ids: Iterator[int], *, as_one: bool, one_part: bool
+    prompts: Iterable[SinglePrompt],
+    free_ids: Iterator[int],
+    *,
+    as_one: bool,
+    one_part: bool,
+    expected_size: ExpectedSize | None = None,
 ) -> list[Question]:
     """Make one question for each object and plane.
 
@@ -45,8 +51,7 @@ def group_prompts(
     as_one : bool
         Whether all prompts without an id belong to one object. If not, each positive one is an
         object, and negative ones are left out, because they belong to none.
-
-    one_part : bool
+    one_part, expected_size
         See `PlanePrompts`.
 
     Returns
@@ -65,13 +70,15 @@ def group_prompts(
         if object_id is not None:
             groups.setdefault((object_id, single.index), []).append(single.prompts)
     questions = [
-        Question(object_id, index, _join(parts, one_part))
+        Question(object_id, index, _join(parts, one_part, expected_size))
         for (object_id, index), parts in sorted(groups.items(), key=lambda item: item[0])
     ]
     return [question for question in questions if question.prompts.is_answerable]
 
 
-def _join(parts: list[PlanePrompts], one_part: bool) -> PlanePrompts:
+def _join(
+    parts: list[PlanePrompts], one_part: bool, expected_size: ExpectedSize | None
+) -> PlanePrompts:
     """All prompts of some parts."""
     return PlanePrompts(
         np.concatenate([part.points_yx for part in parts]),
@@ -79,4 +86,5 @@ def _join(parts: list[PlanePrompts], one_part: bool) -> PlanePrompts:
         np.concatenate([part.boxes_yxyx for part in parts]),
         tuple(polygon for part in parts for polygon in part.polygons_yx),
         one_part=one_part,
+        expected_size=expected_size,
     )

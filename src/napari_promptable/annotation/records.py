@@ -79,6 +79,11 @@ class ObjectOnSlice:
         return self.origin is Origin.PROMPTS
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether the user prompted it on this slice, or said that it looks right."""
+        return self.is_anchor or self.is_checked
+
+    @property
     def is_known(self) -> bool:
         """Whether there is a confidence at all."""
         return not isnan(self.confidence)
@@ -86,7 +91,7 @@ class ObjectOnSlice:
     @property
     def is_doubtful(self) -> bool:
         """Whether the user should check it."""
-        if self.is_anchor or self.is_checked:
+        if self.is_confirmed:
             return False
         limit = AUTOMATIC_DOUBTFUL_BELOW if self.origin is Origin.AUTOMATIC else DOUBTFUL_BELOW
         return bool(self.stop) or (self.is_known and self.confidence < limit)
@@ -188,6 +193,16 @@ class ObjectRecords:
             else:
                 self.class_names.pop(object_id, None)
         self.changed.emit(ids)
+
+
+def confirmed_planes(records: ObjectRecords) -> dict[Index, set[int]]:
+    """Objects by plane that a person prompted there, or said look right."""
+    planes: dict[Index, set[int]] = {}
+    for object_id in records.object_ids:
+        for index, record in records.of(object_id).items():
+            if record.is_confirmed:
+                planes.setdefault(index, set()).add(object_id)
+    return planes
 
 
 def next_doubtful(

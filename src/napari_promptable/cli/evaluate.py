@@ -32,6 +32,17 @@ def run(
     corrections: Annotated[
         int, Option(metavar="N", help="correcting clicks after the first prompt")
     ] = 0,
+    after: Annotated[
+        int,
+        Option(
+            metavar="N",
+            help="tell the model the sizes of so many other objects of each image, as if they "
+            "had been committed before",
+        ),
+    ] = 0,
+    objects: Annotated[
+        int | None, Option(metavar="N", help="score at most so many objects of each image")
+    ] = None,
     split: Annotated[
         str | None, Option(help="only this split of the folder's manifest.csv, such as val")
     ] = None,
@@ -58,7 +69,7 @@ def run(
 
     if plot is not None:
         check_that_plots_can_be_drawn()
-    protocol = Protocol(prompt, box_jitter, corrections)
+    protocol = Protocol(prompt, box_jitter, corrections, after=after, most_objects=objects)
     files = find_labelled_files(images, labels, split, axes, channel)
     answering = load_model(model, device, precision)
     with ProgressBar("images") as bar:

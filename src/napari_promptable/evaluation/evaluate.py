@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel, encode_image
 from napari_promptable.progress import Progress, report_each
 from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
+from napari_promptable.sizes import ExpectedSize, expect_size
 
 PROMPTS = ("point", "box")
 MIN_AREA = 20
@@ -44,13 +45,20 @@ class Protocol:
     corrections : int
         Number of correcting clicks, each inside the largest error region.
     seed : int
-        Seed of the jitter.
+        Seed of the jitter and of the choice of objects.
+    after : int
+        Number of other objects of the same image whose sizes are known, as if they had been
+        committed before; fewer where there are fewer.
+    most_objects : int or None
+        Number of objects of each plane to score at most, drawn at random; None scores all.
     """
 
     prompt: str = "point"
     box_jitter: float = 0.0
     corrections: int = 0
     seed: int = 0
+    after: int = 0
+    most_objects: int | None = None
 
     def __post_init__(self) -> None:
         """Validate the values; PromptError if one is not allowed."""
@@ -62,6 +70,10 @@ class Protocol:
             )
         if self.corrections < 0:
             raise PromptError(f"{self.corrections} corrections cannot be made; give 0 or more")
+        if self.after < 0:
+            raise PromptError(f"{self.after} objects cannot be known before; give 0 or more")
+        if self.most_objects is not None and self.most_objects < 1:
+            raise PromptError(f"{self.most_objects} objects cannot be scored; give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ def evaluate_plane(
     Returns
     -------
     tuple of ObjectScore
-        For each label of at least `MIN_AREA` pixels, in ascending order.
+        For each label of at least `MIN_AREA` pixels, or some of these, in ascending order.
     """
     if not any(_scored_labels(labels)):
         return ()
@@ -170,16 +182,38 @@ def score_objects(
     protocol: Protocol,
 ) -> tuple[ObjectScore, ...]:
     """Score the objects of an encoded plane; see `evaluate_plane`."""
+    areas = _scored_labels(labels)
+    chosen = list(areas)
+    if protocol.most_objects is not None:
+        rng = np.random.default_rng(protocol.seed)
+        chosen = sorted(rng.permutation(chosen)[: protocol.most_objects].tolist())
     return tuple(
-        _score_object(model, embedding, labels == label, label, protocol)
-        for label in _scored_labels(labels)
+        _score_object(
+            model,
+            embedding,
+            labels == label,
+            label,
+            protocol,
+            _expected_size(label, areas, protocol),
+        )
+        for label in chosen
     )
 
 
-def _scored_labels(labels: npt.NDArray[np.integer[Any]]) -> list[int]:
-    """Labels of at least `MIN_AREA` pixels, in ascending order."""
+def _scored_labels(labels: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Labels of at least `MIN_AREA` pixels in ascending order, and their areas."""
     values, areas = np.unique(labels[labels != 0], return_counts=True)
-    return [int(label) for label in values[areas >= MIN_AREA]]
+    found = zip(values.tolist(), areas.tolist(), strict=True)
+    return {label: area for label, area in found if area >= MIN_AREA}
+
+
+def _expected_size(
+    label: int, areas: Mapping[int, int], protocol: Protocol
+) -> ExpectedSize | None:
+    """Expect the size of some others of the same plane."""
+    rng = np.random.default_rng([protocol.seed, label])
+    others = rng.permutation([area for each, area in areas.items() if each != label])
+    return expect_size(others[: protocol.after].tolist())
 
 
 def _score_object(
@@ -188,10 +222,11 @@ def _score_object(
     truth: BoolArray,
     label: int,
     protocol: Protocol,
+    expected_size: ExpectedSize | None,
 ) -> ObjectScore:
     """Prompt one object, then correct the answer click by click."""
     rng = np.random.default_rng([protocol.seed, label])
-    prompts = first_prompt(truth, protocol, rng)
+    prompts = replace(first_prompt(truth, protocol, rng), expected_size=expected_size)
     steps = answer_prompts(model, embedding, prompts)
     first = steps[-1].prediction
     ious = [mask_iou(first.mask(first.default), truth)]
@@ -204,6 +239,7 @@ def _score_object(
                 [*prompts.points_yx, point_yx],
                 [*prompts.point_labels, sign],
                 prompts.boxes_yxyx,
+                expected_size=prompts.expected_size,
             )
             steps = answer_prompts(model, embedding, prompts, steps)
             last = steps[-1].prediction

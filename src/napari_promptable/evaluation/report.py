@@ -51,6 +51,7 @@ def summarise(
         "prompt": protocol.prompt,
         "box_jitter": protocol.box_jitter,
         "corrections": protocol.corrections,
+        "after": protocol.after,
         "n_images": len(images),
         **figures,
         "mean_over_datasets": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from napari_promptable.files.writing import complete_file
 from napari_promptable.masks import decode_mask, encode_mask
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.sizes import ExpectedSize
 from napari_promptable.validation import refused_as_prompt_error
 
 _PLANES = TypeAdapter(list[Plane])
@@ -182,6 +183,7 @@ def parse_planes(entries: Sequence[Mapping[str, Any]]) -> dict[Index, PlanePromp
 
 def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
     mask = None if plane.mask is None else decode_mask(plane.mask.model_dump())
+    size = plane.expected_size
     return tuple(plane.index), PlanePrompts(
         [point.yx for point in plane.points],
         [point.label for point in plane.points],
@@ -195,6 +197,7 @@ def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
         plane.one_part,
         [stroke.yx for stroke in plane.strokes],
         [stroke.label for stroke in plane.strokes],
+        None if size is None else ExpectedSize(size.diameter, size.spread),
     )
 
 
@@ -259,5 +262,6 @@ def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
         **({} if plane.mask is None else {"mask": encode_mask(plane.mask)}),
         "candidate": plane.candidate,
         **({"one_part": True} if plane.one_part else {}),
+        **({"expected_size": asdict(plane.expected_size)} if plane.expected_size else {}),
         **plane.extra,
     }

@@ -53,6 +53,17 @@ class Mask(BaseModel):
     counts: list[Count] = Field(description="lengths of runs of background and object in turn")
 
 
+class Size(_Part):
+    """The likely size of an object."""
+
+    diameter: Annotated[Coordinate, Field(gt=0)] = Field(
+        description="of a disk of the object's area, in image pixels"
+    )
+    spread: Annotated[Coordinate, Field(gt=0)] = Field(
+        description="standard deviation of the diameter's binary logarithm"
+    )
+
+
 class Plane(_Part):
     """All prompts of one object on one plane."""
 
@@ -67,6 +78,9 @@ class Plane(_Part):
     )
     one_part: bool = Field(
         False, description="keep only the part that holds the clicks, and fill small holes"
+    )
+    expected_size: Size | None = Field(
+        None, description="likely size, which the first answer to clicks takes into account"
     )
 
 

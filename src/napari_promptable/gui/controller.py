@@ -265,6 +265,7 @@ class PromptController:
         self.scheduler.live.edited.connect(panel.clear_selection)
         learning = self.learning_actions
         panel.learn_requested.connect(learning.learn)
+        panel.lessons.sizes_chosen.connect(self.scheduler.live.choose_sizes)
         learning.learned.connect(self.choices.models.add_own_model)
         learning.noted.connect(self.display.say)
         learning.failed.connect(self.display.show_error)

@@ -100,8 +100,8 @@ def answer_at_best_zoom(
 
 
 def _sureness(answer: FrameMasks, wanted: Wanted) -> float:
-    """Highest predicted IoU of the masks that are wanted."""
-    return float(answer.predicted_iou[answer.surest(wanted)])
+    """How sure the surest of the wanted masks is."""
+    return float(answer.sureness[answer.surest(wanted)])
 
 
 def _choose_zoom(
@@ -147,7 +147,7 @@ def to_prediction(
     candidates : sequence of int
         Which of the four masks are offered, in this order.
     default : int, optional
-        Candidate to offer first; the one with the highest predicted IoU by default.
+        Candidate to offer first; the surest by default.
 
     Returns
     -------
@@ -158,6 +158,6 @@ def to_prediction(
     confidence = answer.predicted_iou[chosen].float().cpu().numpy()
     draw, draw_logits = answer.prompts.frame.bring_back(answer.logits[chosen].float())
     if default is None:
-        default = int(confidence.argmax())
+        default = int(answer.sureness[chosen].argmax())
     absence = describe_absence(answer.object_score)
     return Prediction(draw, confidence, draw_logits, default, absence)

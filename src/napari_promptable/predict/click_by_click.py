@@ -177,6 +177,7 @@ def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSe
         logits,
         prompts.strokes_yx,
         prompts.stroke_labels,
+        prompts.expected_size,
     )
 
 

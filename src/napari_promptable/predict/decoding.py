@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from math import prod
 
@@ -42,9 +43,20 @@ class FrameMasks:
     predicted_iou: Tensor
     object_score: float | None = None
 
+    @cached_property
+    def sureness(self) -> Tensor:
+        """Predicted IoU of each mask, lower where its size is unlike the expected one, (4,)."""
+        expected = self.prompts.expected_size
+        if expected is None:
+            return self.predicted_iou
+        pixels = self.prompts.frame.pixels_per_logit(self.logits.shape[-1])
+        counts = (self.logits > 0).sum(dim=(1, 2)).tolist()
+        ratings = [expected.plausibility(pixels * count) for count in counts]
+        return self.predicted_iou * self.predicted_iou.new_tensor(ratings)
+
     def surest(self, wanted: Iterable[int]) -> int:
-        """Return the one of some masks that has the highest predicted IoU."""
-        return max(wanted, key=self.predicted_iou.__getitem__)
+        """Return the one of some masks that is surest."""
+        return max(wanted, key=self.sureness.__getitem__)
 
 
 @torch.inference_mode()

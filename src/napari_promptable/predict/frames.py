@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,7 @@ from napari_promptable.predict.upsampling import (
     upsample_masks,
 )
 from napari_promptable.prompts import FOREGROUND, PromptSet
+from napari_promptable.sizes import ExpectedSize
 from napari_promptable.transforms import image_to_model_xy
 
 _OUTSIDE = -10.0  # logits where the decoder was not asked
@@ -67,6 +69,10 @@ class Frame(Protocol):
     @property
     def window(self) -> Window:
         """Cells of the network's input that the embedding fills."""
+        ...
+
+    def pixels_per_logit(self, side: int) -> float:
+        """Image pixels that each pixel of logits (M, side, side) covers."""
         ...
 
     def place_points(self, points_yx: FloatArray) -> FloatArray:
@@ -118,6 +124,13 @@ class WholePlane:
     def window(self) -> Window:
         """The top-left corner of the network's input."""
         return (0, 0, self.features.shape[1], self.features.shape[2])
+
+    def pixels_per_logit(self, side: int) -> float:
+        """See `Frame.pixels_per_logit`."""
+        step = self.features.shape[2] * self.sam.patch_stride / side
+        return float(
+            step**2 * prod(self.embedding.original_size) / prod(self.embedding.input_size)
+        )
 
     def place_points(self, points_yx: FloatArray) -> FloatArray:
         """See `Frame.place_points`."""
@@ -195,6 +208,11 @@ class TileFrame:
         """Input pixels from the border of the network's input to the tile."""
         return np.float32((self.sam.image_size - self.pyramid.tile_size) // 2)
 
+    def pixels_per_logit(self, side: int) -> float:
+        """See `Frame.pixels_per_logit`."""
+        step = self.pyramid.tile_size / side
+        return float(step**2 / self.pyramid.zoom_yx(self.tile.level).prod())
+
     def place_points(self, points_yx: FloatArray) -> FloatArray:
         """See `Frame.place_points`."""
         return self.pyramid.to_tile_xy(points_yx, self.tile) + self._margin
@@ -241,6 +259,8 @@ class FramePrompts:
         Their kinds, see `napari_promptable.models.prompt_encoder`.
     mask_logits : ndarray of float32, shape (4 * rows, 4 * columns), or None
         An earlier answer.
+    expected_size : ExpectedSize or None
+        The object's likely size; None where other prompts tell it.
     """
 
     frame: Frame
@@ -248,6 +268,7 @@ class FramePrompts:
     points_xy: FloatArray
     codes: npt.NDArray[np.int64]
     mask_logits: FloatArray | None
+    expected_size: ExpectedSize | None = None
 
 
 def place_prompts(frame: Frame, prompts: PromptSet) -> FramePrompts:
@@ -280,6 +301,7 @@ def place_prompts(frame: Frame, prompts: PromptSet) -> FramePrompts:
         np.concatenate([frame.place_points(prompts.points_yx), corners_xy]),
         np.concatenate([prompts.point_labels, np.array(codes, np.int64)]),
         None if logits is None else frame.place_logits(logits),
+        prompts.expected_size if prompts.box_yxyx is None and logits is None else None,
     )
 
 
@@ -309,7 +331,7 @@ def choose_frames(
         pyramid_of(sam, embedding),
         prompts,
         None if logits is None else logits > 0,
-        partial(_estimate_size, sam, embedding, prompts),
+        partial(_expect_size, sam, embedding, prompts),
     )
     return [TileFrame(sam, embedding, tile) for tile in tiles]
 
@@ -324,6 +346,18 @@ def pyramid_of(sam: Sam, embedding: ImageEmbedding) -> Pyramid:
     """Zooms and tiles of a plane, for a network with a tile size."""
     assert sam.tile_size is not None
     return Pyramid(embedding.original_size, embedding.input_size, sam.tile_size)
+
+
+def _expect_size(
+    sam: Sam, embedding: ImageEmbedding, prompts: PromptSet, tile: Tile | None
+) -> float:
+    """Combine the size that the network sees with the one that the prompts expect."""
+    estimate = _estimate_size(sam, embedding, prompts, tile)
+    if prompts.expected_size is None:
+        return estimate
+    zoom = pyramid_of(sam, embedding).zoom_yx(0 if tile is None else tile.level).mean()
+    octaves = float(np.log2(zoom))
+    return prompts.expected_size.combine(estimate - octaves) + octaves
 
 
 @torch.inference_mode()

@@ -245,5 +245,5 @@ def _candidates(answer: FrameMasks, wanted: Wanted, with_levels: bool) -> list[i
     """Masks of an answer in the order in which they are offered, the wanted ones first."""
     if wanted == _LEVELS or not with_levels:
         return list(wanted)
-    ranked = 1 + answer.predicted_iou[1:].argsort(descending=True)
+    ranked = 1 + answer.sureness[1:].argsort(descending=True)
     return [*wanted, *ranked[:2].tolist()]

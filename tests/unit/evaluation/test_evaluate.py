@@ -15,10 +15,12 @@ from napari_promptable.evaluation.evaluate import (
     evaluate_plane,
     first_prompt,
     jitter_box,
+    score_objects,
 )
 from napari_promptable.evaluation.report import draw_plot, format_table, summarise
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.prompts import PromptSet
+from napari_promptable.sizes import expect_size
 
 SHAPE = (40, 50)
 
@@ -140,8 +142,59 @@ def test_jitter_is_the_same_for_the_same_seed() -> None:
     assert first == second
 
 
+class NotesQuestions:
+    """Answers nothing, and notes the questions."""
+
+    def __init__(self) -> None:
+        self.questions: list[PromptSet] = []
+
+    def predict_many(
+        self, embedding: object, asked: Sequence[PromptSet], multimask_output: bool | None
+    ) -> list[Prediction]:
+        self.questions += asked
+        nothing = np.zeros((1, 100, 100), bool)
+        return [Prediction(nothing, np.zeros(1, np.float32), nothing.astype(np.float32))]
+
+
+def ask_about_squares(protocol: Protocol) -> list[PromptSet]:
+    """Questions about squares of 5, 10, 15 and 20 pixels."""
+    labels = np.zeros((100, 100), int)
+    for number, side in enumerate((5, 10, 15, 20)):
+        labels[25 * number : 25 * number + side, :side] = number + 1
+    model = NotesQuestions()
+    score_objects(model, None, labels, protocol)
+    return model.questions
+
+
+def test_sizes_of_other_objects_can_be_known_before() -> None:
+    assert [each.expected_size for each in ask_about_squares(Protocol())] == [None] * 4
+    after = [each.expected_size for each in ask_about_squares(Protocol(after=3))]
+    areas = [side**2 for side in (5, 10, 15, 20)]
+    for number, found in enumerate(after):
+        expected = expect_size([*areas[:number], *areas[number + 1 :]])
+        assert found is not None
+        assert expected is not None
+        assert found == expected
+    assert ask_about_squares(Protocol(after=9))[0].expected_size == after[0]
+
+
+def test_some_objects_can_be_drawn_at_random() -> None:
+    first, again = (ask_about_squares(Protocol(most_objects=2)) for _ in range(2))
+    assert len(first) == 2
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.points_yx, other.points_yx)
+    assert len(ask_about_squares(Protocol(most_objects=9))) == 4
+
+
 @pytest.mark.parametrize(
-    "options", [{"prompt": "scribble"}, {"box_jitter": 1.5}, {"corrections": -1}]
+    "options",
+    [
+        {"prompt": "scribble"},
+        {"box_jitter": 1.5},
+        {"corrections": -1},
+        {"after": -1},
+        {"most_objects": 0},
+    ],
 )
 def test_a_protocol_that_cannot_be_run_is_refused(options) -> None:
     with pytest.raises(PromptError):

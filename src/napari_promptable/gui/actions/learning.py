@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_promptable.annotation.records import ObjectRecords
+from napari_promptable.annotation.records import confirmed_planes
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import CheckpointError, LearningError, PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
@@ -175,13 +175,3 @@ class LearningActions:
 def _are_neighbours(first: Index, second: Index) -> bool:
     """Whether one plane follows the other along one axis."""
     return sum(abs(a - b) for a, b in zip(first, second, strict=True)) == 1
-
-
-def confirmed_planes(records: ObjectRecords) -> dict[Index, set[int]]:
-    """Objects by plane that a person prompted there, or said look right."""
-    planes: dict[Index, set[int]] = {}
-    for object_id in records.object_ids:
-        for index, record in records.of(object_id).items():
-            if record.is_anchor or record.is_checked:
-                planes.setdefault(index, set()).add(object_id)
-    return planes

@@ -10,6 +10,7 @@ from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.scheduler import Scheduler
+from napari_promptable.sizes import ExpectedSize
 
 
 class PromptActions:
@@ -117,6 +118,13 @@ class PromptActions:
     def one_part(self) -> bool:
         """Whether answers keep one connected part only."""
         return self._scheduler.live.one_part
+
+    @property
+    def expected_size(self) -> ExpectedSize | None:
+        """Size to expect of new objects; None to expect none."""
+        return (
+            None if self._session is None else self._scheduler.live.expect_size(self._session)
+        )
 
     def commit_answers_to(
         self, questions: list[Question], then: Callable[[], None] = lambda: None

@@ -141,6 +141,7 @@ class SourceActions:
             _free_ids(session),
             as_one=self._panel.is_as_one,
             one_part=self._actions.one_part,
+            expected_size=self._actions.expected_size,
         )
         if not questions:
             self._performer.noted.emit(messages.NOTHING_NEW)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
+from napari_promptable.gui.panels.lessons import LessonPanel
 
 _MAX_ID = 2**31 - 1
 _ROW_HEIGHT, _MIN_ROWS = 18, 3  # px; the header counts as a row
@@ -149,6 +150,8 @@ class ObjectList(QWidget):
         layout.addWidget(self._make_table())
         layout.addLayout(self._make_buttons())
         layout.addLayout(self._make_policy())
+        self.lessons = LessonPanel()
+        layout.addWidget(self.lessons)
         self._show_possible()
 
     def _make_table(self) -> QTableView:

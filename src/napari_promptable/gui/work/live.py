@@ -8,13 +8,16 @@ from dataclasses import replace
 from psygnal import Signal
 
 from napari_promptable.annotation.answers import Answer, Question
+from napari_promptable.annotation.known_sizes import expect_next_size
 from napari_promptable.annotation.prompt_edits import PromptsByPlane
+from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder, describe_index
 from napari_promptable.gui.work.worker import Task, TaskControl
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.sizes import ExpectedSize
 
 
 class Live:
@@ -40,6 +43,8 @@ class Live:
         Whether prompts are answered without being asked to.
     one_part : bool
         Whether the current object is to be one connected part.
+    expects_sizes : bool
+        Whether new objects are expected to be as large as the ones before.
     """
 
     edited = Signal()
@@ -55,18 +60,31 @@ class Live:
         self._unanswerable: list[PlanePrompts] = []
         self.is_live = True
         self.one_part = self._prefers_one_part = True
+        self.expects_sizes = True
 
     # the click path
 
-    def read_prompts(self) -> None:
-        """Pass the prompts on the layers to the session; `edited` then wakes the worker."""
+    def read_prompts(self, *, expects_anew: bool = False) -> None:
+        """Pass the prompts on the layers to the session; `edited` then wakes the worker.
+
+        A slice keeps the size that was expected at its first prompt, unless `expects_anew`.
+        """
         job = self._workspace.job
         if job is None:
             return
+        former = {} if expects_anew else job.session.prompts.of_current
+        expected = self.expect_size(job.session)
         try:
             prompts = job.layers.read()
             job.session.prompts.replace(
-                {i: replace(each, one_part=self.one_part) for i, each in prompts.items()}
+                {
+                    i: replace(
+                        each,
+                        one_part=self.one_part,
+                        expected_size=former[i].expected_size if i in former else expected,
+                    )
+                    for i, each in prompts.items()
+                }
             )
         except PromptableError as error:
             self._report(error)
@@ -87,6 +105,15 @@ class Live:
         """Make this object, and new ones, one connected part, or keep all parts."""
         self.one_part = self._prefers_one_part = one_part
         self.read_prompts()
+
+    def expect_size(self, session: SegmentationSession) -> ExpectedSize | None:
+        """Return the size to expect of an object that is new; None to expect none."""
+        return expect_next_size(session) if self.expects_sizes else None
+
+    def choose_sizes(self, expects_sizes: bool) -> None:
+        """Expect this object, and new ones, to be as large as the ones before, or do not."""
+        self.expects_sizes = expects_sizes
+        self.read_prompts(expects_anew=True)
 
     def next_task(self) -> Task | None:
         """Return the task that answers the most urgent open question."""
