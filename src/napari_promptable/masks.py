@@ -42,9 +42,49 @@ class PackedMask:
     @classmethod
     def pack(cls, mask: BoolArray) -> PackedMask:
         """Pack a mask, ndarray of bool, shape (H, W)."""
-        region = mask_region(mask)
-        bits = np.packbits(mask[region] if region else np.empty(0, bool))
-        return cls((mask.shape[0], mask.shape[1]), region, bits)
+        return cls.pack_crop(mask, (0, 0), (mask.shape[0], mask.shape[1]))
+
+    @classmethod
+    def pack_crop(
+        cls, crop: BoolArray, corner: tuple[int, int], shape: tuple[int, int]
+    ) -> PackedMask:
+        """Pack a mask that is given as a part of its plane.
+
+        Parameters
+        ----------
+        crop : ndarray of bool, shape (h, w)
+            Part of the mask; the rest is empty.
+        corner : (int, int)
+            First row and column of the part.
+        shape : (int, int)
+            Height and width of the plane.
+        """
+        inner = mask_region(crop)
+        if inner is None:
+            return cls.empty(shape)
+        rows, columns = (
+            slice(part.start + start, part.stop + start)
+            for part, start in zip(inner, corner, strict=True)
+        )
+        return cls(shape, (rows, columns), np.packbits(crop[inner]))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> PackedMask:
+        """Make a mask without any pixel."""
+        return cls(shape, None, np.empty(0, np.uint8))
+
+    @classmethod
+    def unite(cls, masks: Sequence[PackedMask]) -> PackedMask:
+        """Unite masks of one plane, of which there is at least one."""
+        regions = [mask.region for mask in masks if mask.region is not None]
+        if not regions:
+            return masks[0]
+        rows, columns = (
+            slice(min(part.start for part in parts), max(part.stop for part in parts))
+            for parts in zip(*regions, strict=True)
+        )
+        crop = np.logical_or.reduce([mask.within((rows, columns)) for mask in masks])
+        return cls.pack_crop(crop, (rows.start, columns.start), masks[0].shape)
 
     def unpack(self) -> BoolArray:
         """Draw the mask, ndarray of bool, shape (H, W)."""
@@ -61,10 +101,27 @@ class PackedMask:
         bits = np.unpackbits(self.bits, count=height * width)
         return bits.astype(bool).reshape(height, width)
 
+    def within(self, extent: tuple[slice, slice]) -> BoolArray:
+        """Draw some rows and columns that hold the bounding box, ndarray of bool."""
+        height, width = (part.stop - part.start for part in extent)
+        drawn = np.zeros((height, width), bool)
+        if self.region is not None:
+            rows, columns = (
+                slice(part.start - outer.start, part.stop - outer.start)
+                for part, outer in zip(self.region, extent, strict=True)
+            )
+            drawn[rows, columns] = self.crop()
+        return drawn
+
     @property
     def is_empty(self) -> bool:
         """Whether no pixel is set."""
         return self.region is None
+
+    @property
+    def num_pixels(self) -> int:
+        """Number of pixels that are set."""
+        return int(np.unpackbits(self.bits).sum())
 
     @property
     def nbytes(self) -> int:

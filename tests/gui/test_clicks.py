@@ -149,7 +149,7 @@ def test_keep_policy_takes_no_pixel_of_others(open_plugin, make_disks) -> None:
     user.push("commit")
     first = user.labels == 1
     user.click(user.world(30, 46))
-    second = user.session.answers.mask(())
+    second = user.session.answers.mask(()).unpack()
     assert (first & second).any()
     np.testing.assert_array_equal(user.preview_mask, second & ~first)
     user.push("commit")

@@ -125,7 +125,7 @@ def test_labels_made_read_only_are_refused_in_a_sentence(desk, make_disks) -> No
     desk.commit()
     assert 'the labels layer "image objects" cannot be written' in desk.status
     assert not desk.job.labels_layer.data.any()
-    assert desk.job.session.answers.mask(()).any()
+    assert desk.job.session.answers.mask(()).unpack().any()
     desk.choose("labels", "new layer")
     desk.click(*disks.centres[0])
     desk.commit()

@@ -15,6 +15,7 @@ from napari_promptable.gui.layers.preview import (
     make_preview_layer,
     outline_values,
 )
+from napari_promptable.masks import PackedMask
 
 pytestmark = pytest.mark.gui
 
@@ -70,7 +71,7 @@ def test_the_screen_shows_the_mask_in_any_order_of_axes(open_plugin, make_disks,
     user.preview.events.labels_update.connect(lambda e: shown.append((e.offset, e.data)))
     mask = np.zeros(user.workspace.job.planes.plane_shape, bool)
     mask[3:9, 5:20] = True
-    user.workspace.job.layers.show_mask(user.index(), mask)
+    user.workspace.job.layers.show_mask(user.index(), PackedMask.pack(mask))
     [(offset, data)] = shown
     view = np.asarray(user.preview._slice.image.view)
     rows, columns = (slice(a, a + n) for a, n in zip(offset, data.shape, strict=True))
@@ -83,7 +84,7 @@ def test_lines_are_as_wide_on_the_screen_at_any_zoom(open_plugin, make_disks) ->
     user = open_plugin(make_disks((800, 800)).image)
     square = np.zeros((800, 800), bool)
     square[340:460, 340:460] = True
-    user.workspace.job.layers.show_mask((), square)
+    user.workspace.job.layers.show_mask((), PackedMask.pack(square))
     camera, widths, drawn = user.viewer.scene.camera, [], []
     user.preview.events.labels_update.connect(lambda e: drawn.append(np.array(e.data)))
     for zoom in (0.25, 1.0, 4.0):

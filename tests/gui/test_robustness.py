@@ -138,7 +138,7 @@ def test_the_newest_prompts_win(held_user) -> None:
     user.model.open_gates()
     user.wait_idle()
     assert [len(question.points_yx) for question in user.model.questions][-1] == 3
-    np.testing.assert_array_equal(user.preview_mask, user.session.answers.mask(()))
+    np.testing.assert_array_equal(user.preview_mask, user.session.answers.mask(()).unpack())
     assert user.preview_mask[40, 58]
     assert len(user.session.answers.prediction(()).masks) == 3
     assert shown.count(True) <= 1  # the answer to the first click was never shown

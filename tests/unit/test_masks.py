@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from napari_promptable.errors import PromptError
 from napari_promptable.masks import (
+    PackedMask,
     decode_mask,
     encode_mask,
     interior_point_yx,
@@ -198,3 +199,21 @@ def test_logits_of_a_uniform_mask_are_uniform(height: int, width: int, is_full: 
     rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
     logits = mask_to_logits(mask, (rows, columns), (16, 16))
     assert logits[:rows, :columns] == pytest.approx(6 if is_full else -6, abs=1e-4)
+
+
+@given(st.lists(hnp.arrays(bool, (9, 11)), min_size=1, max_size=4))
+def test_packed_masks_are_united(masks: list[np.ndarray]) -> None:
+    united = PackedMask.unite([PackedMask.pack(mask) for mask in masks])
+    expected = np.logical_or.reduce(masks)
+    np.testing.assert_array_equal(united.unpack(), expected)
+    assert united.num_pixels == expected.sum()
+
+
+@given(hnp.arrays(bool, (9, 11)), st.integers(0, 3), st.integers(0, 3))
+def test_a_crop_is_packed_in_its_place(crop: np.ndarray, top: int, left: int) -> None:
+    packed = PackedMask.pack_crop(crop, (top, left), (14, 16))
+    expected = np.zeros((14, 16), bool)
+    expected[top : top + 9, left : left + 11] = crop
+    np.testing.assert_array_equal(packed.unpack(), expected)
+    extent = slice(0, 13), slice(0, 15)
+    np.testing.assert_array_equal(packed.within(extent), expected[extent])

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
-from napari_promptable.masks import FloatArray, interior_point_yx
+from napari_promptable.masks import FloatArray, PackedMask, interior_point_yx
 from napari_promptable.planes import Index, SliceLine
 from napari_promptable.prompts import BACKGROUND, PlanePrompts
 from napari_promptable.strokes import stroke_to_clicks
@@ -75,7 +75,7 @@ def nothing_on(
     labels: ObjectLabels, object_id: int, planes: Iterable[Index]
 ) -> dict[Key, ObjectOnSlice]:
     """Make empty masks of an object."""
-    nothing = ObjectOnSlice.of_mask(np.zeros(labels.planes.plane_shape, bool))
+    nothing = ObjectOnSlice.of_mask(PackedMask.empty(labels.planes.plane_shape))
     return {(object_id, index): nothing for index in planes}
 
 

@@ -11,7 +11,7 @@ from psygnal import Signal
 from napari_promptable.annotation.prompted_objects import PromptedObjects
 from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.errors import PromptError
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import Index
 from napari_promptable.predict.click_by_click import (
     Step,
@@ -191,13 +191,21 @@ class CurrentAnswers:
             return None
         return chosen_candidate(self._prompts.of_current[index], prediction)
 
-    def mask(self, index: Index) -> BoolArray | None:
-        """Return the mask to commit on a plane, (H, W); None without an answer."""
-        prediction, candidate = self.prediction(index), self.candidate(index)
+    def mask(self, index: Index, candidate: int | None = None) -> PackedMask | None:
+        """Return a candidate's mask on a plane; None without an answer.
+
+        Parameters
+        ----------
+        index : Index
+            The plane.
+        candidate : int, optional
+            By default the one to commit.
+        """
+        prediction = self.prediction(index)
+        candidate = self.candidate(index) if candidate is None else candidate
         if prediction is None or candidate is None:
             return None
-        mask: BoolArray = prediction.mask(candidate)
-        return mask
+        return PackedMask.pack(prediction.mask(candidate))
 
     def confidence(self, index: Index) -> float:
         """Return the predicted IoU of the mask to commit; NaN without an answer."""

@@ -34,7 +34,7 @@ from napari_promptable.annotation.records import (
     Origin,
     Records,
 )
-from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.masks import BoolArray, PackedMask, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
 _MOSTLY = 0.9
@@ -100,35 +100,36 @@ class ObjectLabels:
         mask: BoolArray = np.asarray(self.array[self.planes.region(index)]) == object_id
         return mask
 
-    def clip(self, object_id: int, index: Index, mask: BoolArray) -> BoolArray:
-        """Leave of a mask, (H, W), the pixels that `write` would write."""
+    def clip(self, object_id: int, index: Index, mask: PackedMask) -> PackedMask:
+        """Leave of a mask the pixels that `write` would write."""
         return self._split(object_id, index, mask)[0]
 
     def _split(
-        self, object_id: int, index: Index, mask: BoolArray
-    ) -> tuple[BoolArray, Counter[int]]:
-        """Split a mask, (H, W), into pixels to write and pixels that other objects keep.
+        self, object_id: int, index: Index, mask: PackedMask
+    ) -> tuple[PackedMask, Counter[int]]:
+        """Split a mask into pixels to write and pixels that other objects keep.
 
         Where the others keep nine tenths or more, nothing is to be written: the rest would be
         specks along their borders.
 
         Returns
         -------
-        free : ndarray of bool, shape (H, W)
+        free : PackedMask
             The pixels to write.
         covered : Counter of int
             The pixels that others keep, by their ids.
         """
-        free, region = np.zeros_like(mask), mask_region(mask)
-        if region is None:
-            return free, Counter()
-        pixels, part = np.asarray(self.array[self.planes.region(index, *region)]), mask[region]
+        if mask.region is None:
+            return mask, Counter()
+        pixels = np.asarray(self.array[self.planes.region(index, *mask.region)])
+        part = mask.crop()
         part_free = part & self.policy.free_pixels(pixels, object_id)
         ids, counts = np.unique(pixels[part & ~part_free], return_counts=True)
         covered = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-        if not is_mostly(covered.total(), int(np.count_nonzero(part))):
-            free[region] = part_free
-        return free, covered
+        if is_mostly(covered.total(), mask.num_pixels):
+            return PackedMask.empty(mask.shape), covered
+        corner = mask.region[0].start, mask.region[1].start
+        return PackedMask.pack_crop(part_free, corner, mask.shape), covered
 
     def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
         """Write masks in their order; the objects' former pixels on these planes go.
@@ -155,12 +156,11 @@ class ObjectLabels:
         with self._all_or_nothing() as patches:
             for (object_id, index), found in objects.items():
                 assert found.mask is not None
-                mask = found.mask.unpack()
-                num_asked += int(np.count_nonzero(mask))
+                num_asked += found.mask.num_pixels
                 num_before = len(patches)
-                free, kept = self._split(object_id, index, mask)
+                free, kept = self._split(object_id, index, found.mask)
                 covered += kept
-                if kept and not free.any():
+                if kept and free.is_empty:
                     after[object_id, index] = self.records.get(object_id, index)
                     continue
                 extent = self._write_one(object_id, index, free, patches)
@@ -170,12 +170,12 @@ class ObjectLabels:
         return self._finish(patches, after, num_asked, covered)
 
     def _write_one(
-        self, object_id: int, index: Index, mask: BoolArray, patches: list[LabelPatch]
+        self, object_id: int, index: Index, mask: PackedMask, patches: list[LabelPatch]
     ) -> Extent | None:
         """Write one mask; returns the extent of the object's pixels afterwards."""
         record = self.records.get(object_id, index)
         former = None if record is None else record.extent
-        extent = join_extents(mask_region(mask), former)
+        extent = join_extents(mask.region, former)
         if extent is None:
             return None
         patch = plan_commit(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import LabelError
-from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.planes import Index, PlaneAxes, Region
 
 
@@ -103,7 +103,7 @@ def plan_commit(
     labels: LabelsArray,
     planes: PlaneAxes,
     index: Index,
-    mask: BoolArray,
+    mask: PackedMask,
     object_id: int,
     policy: OverlapPolicy = OverlapPolicy.KEEP,
     former: Extent | None = None,
@@ -118,7 +118,7 @@ def plan_commit(
         How `labels` is cut into planes.
     index : Index
         The plane.
-    mask : ndarray of bool, shape (H, W)
+    mask : PackedMask
         The object.
     object_id : int
         Its label, at least 1.
@@ -139,7 +139,7 @@ def plan_commit(
         If the id is not positive or does not fit the labels' dtype.
     """
     check_id(object_id, labels.dtype)
-    extent = join_extents(mask_region(mask), former)
+    extent = join_extents(mask.region, former)
     if extent is None:
         return None
     region = planes.region(index, *extent)
@@ -147,7 +147,7 @@ def plan_commit(
     after = before.copy()
     if former is not None and policy is not OverlapPolicy.ADD:
         after[before == object_id] = 0
-    after[mask[extent] & policy.free_pixels(before, object_id)] = object_id
+    after[mask.within(extent) & policy.free_pixels(before, object_id)] = object_id
     if np.array_equal(before, after):
         return None
     return LabelPatch(region, before, after)

@@ -20,6 +20,7 @@ from napari_promptable.annotation.touch_up import LINE, PLANES, split_object, to
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import (
     Channel,
     Index,
@@ -193,7 +194,7 @@ class _Replay:
         for value in propagate_prompts(model, embed, line.length, objects, settings):
             masks.add(value)
         found = to_objects(masks, line)
-        nothing = ObjectOnSlice.of_mask(np.zeros(self._planes.plane_shape, bool))
+        nothing = ObjectOnSlice.of_mask(PackedMask.empty(self._planes.plane_shape))
         chosen = {key: mask for key, mask in found.items() if key in written}
         chosen |= dict.fromkeys(written - found.keys(), nothing)
         self._session.commit_masks(chosen)

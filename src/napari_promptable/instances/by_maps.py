@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_promptable.instances.found import FoundObject, pack_crop, tidy_mask
+from napari_promptable.instances.found import FoundObject, tidy_mask
 from napari_promptable.instances.seeds import MAP_STRIDE, Seed
-from napari_promptable.masks import BoolArray, FloatArray
+from napari_promptable.masks import BoolArray, FloatArray, PackedMask
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.answers import look_again
 from napari_promptable.predict.decoding import FrameMasks, decode_all
@@ -108,7 +108,7 @@ def _best_object(
     crop = tidy_mask(crop)
     top, left = np.add(corner, seed.view.corner).tolist()
     return FoundObject(
-        pack_crop(crop, (top, left), shape),
+        PackedMask.pack_crop(crop, (top, left), shape),
         int(np.count_nonzero(crop)),
         float(predicted_iou[best]),
         float(agreements[best]),

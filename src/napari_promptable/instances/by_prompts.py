@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.instances.by_maps import mask_agreement, stability_of
-from napari_promptable.instances.found import FoundObject, pack_crop, tidy_mask
+from napari_promptable.instances.found import FoundObject, tidy_mask
 from napari_promptable.instances.seeds import Seed
 from napari_promptable.instances.settings import AutomaticSettings
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.segmenter import Segmenter
@@ -131,11 +131,11 @@ def _answer(
 def _draw(prediction: Prediction, candidate: int, agreement: float) -> FoundObject:
     """Bring one candidate to image pixels."""
     drawn = prediction.mask(candidate)
-    mask = pack_crop(drawn, (0, 0), (drawn.shape[0], drawn.shape[1]))
+    mask = PackedMask.pack_crop(drawn, (0, 0), (drawn.shape[0], drawn.shape[1]))
     crop = tidy_mask(mask.crop())
     corner = (0, 0) if mask.region is None else tuple(part.start for part in mask.region)
     return FoundObject(
-        pack_crop(crop, (corner[0], corner[1]), mask.shape),
+        PackedMask.pack_crop(crop, (corner[0], corner[1]), mask.shape),
         int(np.count_nonzero(crop)),
         float(prediction.predicted_iou[candidate]),
         agreement,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_promptable.instances.settings import AutomaticSettings
-from napari_promptable.masks import BoolArray, PackedMask, mask_region
+from napari_promptable.masks import BoolArray, PackedMask
 
 IntArray = npt.NDArray[np.int32]
 
@@ -76,33 +76,6 @@ def tidy_mask(crop: BoolArray) -> BoolArray:
         crop = pieces == 1 + int(np.bincount(pieces.ravel())[1:].argmax())
     filled: BoolArray = ndimage.binary_fill_holes(crop)
     return filled
-
-
-def pack_crop(crop: BoolArray, corner: tuple[int, int], shape: tuple[int, int]) -> PackedMask:
-    """Pack a mask that is given as a part of its plane.
-
-    Parameters
-    ----------
-    crop : ndarray of bool, shape (h, w)
-        Part of the mask; the rest is empty.
-    corner : (int, int)
-        First row and column of the part.
-    shape : (int, int)
-        Height and width of the plane.
-
-    Returns
-    -------
-    PackedMask
-        Only the bounding box of its pixels is held.
-    """
-    inner = mask_region(crop)
-    if inner is None:
-        return PackedMask(shape, None, np.empty(0, np.uint8))
-    rows, columns = (
-        slice(part.start + start, part.stop + start)
-        for part, start in zip(inner, corner, strict=True)
-    )
-    return PackedMask(shape, (rows, columns), np.packbits(crop[inner]))
 
 
 def choose_objects(

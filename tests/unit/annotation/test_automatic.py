@@ -17,9 +17,10 @@ from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.batch.replay import replay_document
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.instances.automatic import AutomaticResult
-from napari_promptable.instances.found import FoundObject, pack_crop
+from napari_promptable.instances.found import FoundObject
 from napari_promptable.instances.place import check_place
 from napari_promptable.instances.settings import AutomaticSettings
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -105,7 +106,9 @@ def test_new_ids_begin_after_all_others(session) -> None:
 def test_results_are_linked_and_numbered() -> None:
     def result(*boxes) -> AutomaticResult:
         found = [
-            FoundObject(pack_crop(np.ones((5, 5), bool), (top, left), SHAPE[1:]), 25, iou)
+            FoundObject(
+                PackedMask.pack_crop(np.ones((5, 5), bool), (top, left), SHAPE[1:]), 25, iou
+            )
             for top, left, iou in boxes
         ]
         settings = AutomaticSettings(min_confidence=0.1)

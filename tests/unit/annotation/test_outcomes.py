@@ -39,7 +39,7 @@ def test_a_covered_object_is_not_committed(fake_segmenter, policy: OverlapPolicy
     session = make_session(labels, first_id=10)
     session.labels.policy = policy
     click(session, fake_segmenter)
-    num_pixels = int(session.answers.mask((0,)).sum())
+    num_pixels = int(session.answers.mask((0,)).unpack().sum())
     outcome = session.commit()
     assert outcome == Outcome(
         Verb.COMMIT,
@@ -70,7 +70,7 @@ def test_a_partly_covered_object_says_how_much_it_got(fake_segmenter) -> None:
     labels[0, :, :6] = 9
     session = make_session(labels, first_id=10)
     click(session, fake_segmenter)
-    mask = session.answers.mask((0,))
+    mask = session.answers.mask((0,)).unpack()
     outcome = session.commit()
     assert outcome.has_changed
     assert outcome.num_covered == mask[:, :6].sum()
@@ -104,7 +104,7 @@ def test_an_unchanged_object_is_not_committed_twice(fake_segmenter) -> None:
     session.commit()
     session.prompts.select(1)
     click(session, fake_segmenter)
-    num_pixels = int(session.answers.mask((0,)).sum())
+    num_pixels = int(session.answers.mask((0,)).unpack().sum())
     outcome = session.commit()
     unchanged = Outcome(Verb.COMMIT, (1,), reason=Reason.UNCHANGED, num_asked=num_pixels)
     assert outcome == unchanged
@@ -117,10 +117,10 @@ def test_an_object_that_would_get_hardly_a_pixel_is_not_committed(fake_segmenter
     session = make_session(labels, first_id=10)
     click(session, fake_segmenter)
     mask = session.answers.mask((0,))
-    row, column = np.argwhere(mask)[0]
+    row, column = np.argwhere(mask.unpack())[0]
     labels[0, row, column] = 0
     before = labels.copy()
-    assert not session.labels.clip(10, (0,), mask).any(), "the preview shows what is written"
+    assert session.labels.clip(10, (0,), mask).is_empty, "the preview shows what is written"
     outcome = session.commit()
     assert (outcome.num_pixels, outcome.reason) == (0, Reason.COVERED)
     assert np.array_equal(labels, before)
@@ -128,8 +128,8 @@ def test_an_object_that_would_get_hardly_a_pixel_is_not_committed(fake_segmenter
     assert session.prompts.of_current == {(0,): CLICK}
     assert session.history.changes == []
     assert describe_outcome(outcome) == (
-        f"Object 10 was not saved: object 9 holds {mask.sum() - 1} of its {mask.sum()} pixels. "
-        "This is object 9: press P to correct it."
+        f"Object 10 was not saved: object 9 holds {mask.num_pixels - 1} of its "
+        f"{mask.num_pixels} pixels. This is object 9: press P to correct it."
     )
 
 
@@ -250,7 +250,7 @@ def test_a_clipped_mask_is_what_is_written(fake_segmenter, policy: OverlapPolicy
     click(session, fake_segmenter)
     clipped = session.labels.clip(10, (0,), session.answers.mask((0,)))
     session.commit()
-    assert np.array_equal(labels[0] == 10, clipped)
+    assert np.array_equal(labels[0] == 10, clipped.unpack())
 
 
 @pytest.mark.parametrize(

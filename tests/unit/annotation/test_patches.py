@@ -19,8 +19,8 @@ from napari_promptable.annotation.patches import (
     revert_all,
 )
 from napari_promptable.errors import LabelError
-from napari_promptable.masks import mask_region
-from napari_promptable.planes import PlaneAxes
+from napari_promptable.masks import PackedMask, mask_region
+from napari_promptable.planes import Index, PlaneAxes
 
 SHAPE = (3, 7, 9)
 PLANES = PlaneAxes(SHAPE, (1, 2))
@@ -58,8 +58,19 @@ def make_mask(rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
+def plan(
+    labels: Any,
+    planes: PlaneAxes,
+    index: Index,
+    mask: np.ndarray,
+    *arguments: Any,
+    **options: Any,
+) -> LabelPatch | None:
+    return plan_commit(labels, planes, index, PackedMask.pack(mask), *arguments, **options)
+
+
 def commit(labels: Any, *arguments: Any, **options: Any) -> LabelPatch | None:
-    patch = plan_commit(labels, PLANES, *arguments, **options)
+    patch = plan(labels, PLANES, *arguments, **options)
     if patch is not None:
         patch.apply(labels)
     return patch
@@ -214,7 +225,7 @@ def test_what_others_paint_survives_undo_and_redo(
 def test_an_id_that_does_not_fit_is_refused(dtype: type, object_id: int) -> None:
     labels = RecordingLabels(np.zeros(SHAPE, dtype))
     with pytest.raises(LabelError) as raised:
-        plan_commit(labels, PLANES, (0,), make_mask(slice(5), slice(5)), object_id)
+        plan(labels, PLANES, (0,), make_mask(slice(5), slice(5)), object_id)
     message = str(raised.value)
     assert f"object id {object_id}" in message
     assert f"1 to {np.iinfo(dtype).max}" in message
@@ -233,7 +244,7 @@ def test_the_largest_id_fits(dtype: type) -> None:
 
 def test_only_the_bounding_box_is_read_and_written() -> None:
     labels = RecordingLabels(np.zeros(SHAPE, np.int32))
-    patch = plan_commit(labels, PLANES, (1,), make_mask(slice(2, 4), slice(3, 6)), 1)
+    patch = plan(labels, PLANES, (1,), make_mask(slice(2, 4), slice(3, 6)), 1)
     assert patch is not None
     assert labels.regions_read == [(1, slice(2, 4), slice(3, 6))]
     assert labels.regions_written == []
@@ -246,19 +257,19 @@ def test_only_the_bounding_box_is_read_and_written() -> None:
 def test_the_former_extent_is_read_too() -> None:
     labels = RecordingLabels(np.zeros(SHAPE, np.int32))
     mask = make_mask(slice(2, 4), slice(3, 6))
-    plan_commit(labels, PLANES, (1,), mask, 1, former=np.s_[0:3, 4:8])
+    plan(labels, PLANES, (1,), mask, 1, former=np.s_[0:3, 4:8])
     assert labels.regions_read == [(1, slice(0, 4), slice(3, 8))]
 
 
 def test_nothing_to_change_is_no_patch() -> None:
     labels = RecordingLabels(np.full(SHAPE, 2, np.int32))
     nothing = np.zeros(SHAPE[1:], bool)
-    assert plan_commit(labels, PLANES, (0,), nothing, 1) is None
+    assert plan(labels, PLANES, (0,), nothing, 1) is None
     assert labels.regions_read == []
     everything = ~nothing
-    assert plan_commit(labels, PLANES, (0,), everything, 1) is None  # all of it is taken
-    assert plan_commit(labels, PLANES, (0,), everything, 2) is None  # it is there already
-    replaced = plan_commit(labels, PLANES, (0,), everything, 1, OverlapPolicy.REPLACE)
+    assert plan(labels, PLANES, (0,), everything, 1) is None  # all of it is taken
+    assert plan(labels, PLANES, (0,), everything, 2) is None  # it is there already
+    replaced = plan(labels, PLANES, (0,), everything, 1, OverlapPolicy.REPLACE)
     assert replaced is not None
 
 
@@ -276,7 +287,7 @@ def test_any_two_axes_make_a_plane(axes: tuple[int, int]) -> None:
     labels = zarr.zeros(SHAPE, chunks=(2, 2, 2), dtype=np.int16)
     mask = np.zeros(planes.plane_shape, bool)
     mask[1:3, 2:] = True
-    patch = plan_commit(labels, planes, (1,), mask, 5)
+    patch = plan(labels, planes, (1,), mask, 5)
     assert patch is not None
     patch.apply(labels)
     assert np.array_equal(np.moveaxis(labels[:], axes, (1, 2))[1] == 5, mask)
@@ -296,7 +307,7 @@ def test_changed_pixels_are_counted_once(labels: np.ndarray, data: st.DataObject
     patches = []
     for _ in range(data.draw(st.integers(0, 4))):
         index, mask, object_id = data.draw(st.tuples(INDICES, MASKS, IDS))
-        patch = plan_commit(labels, PLANES, index, mask, object_id, OverlapPolicy.REPLACE)
+        patch = plan(labels, PLANES, index, mask, object_id, OverlapPolicy.REPLACE)
         if patch is not None:
             patch.apply(labels)
             patches.append(patch)

@@ -80,7 +80,7 @@ def test_prompts_become_questions_and_questions_masks(session, fake_segmenter) -
     assert session.answers.open_questions() == []
     assert session.answers.answered
     assert session.answers.candidate((2,)) == 1
-    mask = session.answers.mask((2,))
+    mask = session.answers.mask((2,)).unpack()
     assert mask is not None
     assert mask[5, 6]
     assert not mask[15, 15]
@@ -164,7 +164,7 @@ def test_a_candidate_is_chosen(session, fake_segmenter) -> None:
     for candidate in (0, 2):
         session.answers.choose_candidate((0,), candidate)
         assert session.answers.candidate((0,)) == candidate
-        assert np.array_equal(session.answers.mask((0,)), prediction.masks[candidate])
+        assert np.array_equal(session.answers.mask((0,)).unpack(), prediction.masks[candidate])
         assert session.answers.prediction((0,)) is prediction
     assert session.prompts.of(1)[(0,)].candidate == 2
     session.prompts.replace({(0,): make_click(9, 9)})
@@ -191,7 +191,7 @@ def test_selecting_an_object_brings_its_prompts_back(session, fake_segmenter) ->
     first = {(0,): make_click(5, 6), (1,): make_click(7, 8)}
     session.prompts.replace(first)
     answer(session, fake_segmenter)
-    expected = session.answers.mask((1,))
+    expected = session.answers.mask((1,)).unpack()
     assert session.prompts.new_object() == 2
     assert session.prompts.of(2) == {}
     assert session.answers.mask((1,)) is None
@@ -200,7 +200,7 @@ def test_selecting_an_object_brings_its_prompts_back(session, fake_segmenter) ->
     assert session.prompts.of_current == first
     assert session.prompts.objects == {1: first, 2: {(1,): make_click(15, 15)}}
     answer(session, fake_segmenter)
-    assert np.array_equal(session.answers.mask((1,)), expected)
+    assert np.array_equal(session.answers.mask((1,)).unpack(), expected)
 
 
 def test_ids_start_where_told_and_are_positive() -> None:
@@ -234,7 +234,7 @@ def test_an_object_in_the_labels_is_never_a_new_one(session, fake_segmenter) -> 
 def test_commit_writes_all_planes_and_begins_a_new_object(session, fake_segmenter) -> None:
     session.prompts.replace({(0,): make_click(5, 6), (2,): make_click(9, 9)})
     answer(session, fake_segmenter)
-    masks = {index: session.answers.mask(index) for index in ((0,), (2,))}
+    masks = {index: session.answers.mask(index).unpack() for index in ((0,), (2,))}
     done = session.commit()
     assert done.has_changed
     assert done.object_ids == (1,)
@@ -271,7 +271,7 @@ def test_refining_an_object_replaces_its_former_pixels(session, fake_segmenter) 
     session.prompts.select(1)
     session.prompts.replace({(0,): make_click(14, 16)})
     answer(session, fake_segmenter)
-    mask = session.answers.mask((0,))
+    mask = session.answers.mask((0,)).unpack()
     session.commit()
     assert np.array_equal(session.labels.array[0] == 1, mask)
     assert not session.labels.array[0, 5, 6]
@@ -393,7 +393,7 @@ def test_a_commit_after_undo_clears_what_undo_brought_back(session, fake_segment
     assert session.labels.array[0, 5, 6] == 1
     session.prompts.replace({(0,): make_click(14, 4)})
     answer(session, fake_segmenter)
-    mask = session.answers.mask((0,))
+    mask = session.answers.mask((0,)).unpack()
     session.commit()
     assert np.array_equal(session.labels.array[0] == 1, mask)
 
@@ -644,7 +644,7 @@ def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None
     session.refine_object(FOREIGN, (0,))
     assert session.prompts.current_object == FOREIGN
     answer(session, fake_segmenter)
-    assert np.array_equal(session.answers.mask((0,)), labels[0] == FOREIGN)
+    assert np.array_equal(session.answers.mask((0,)).unpack(), labels[0] == FOREIGN)
     assert fake_segmenter.questions == []
 
     session.prompts.replace({(0,): PlanePrompts([[6, 6], [11, 11]], [1, 0])})
@@ -849,7 +849,7 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
         """Write; others keep all their pixels."""
         object_id, before = self.session.prompts.current_object, self.snapshots[self.position]
         masks = {
-            (z,): mask
+            (z,): mask.unpack()
             for z in range(SHAPE[0])
             if (mask := self.session.answers.mask((z,))) is not None
         }

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_promptable.instances.found import FoundObject, pack_crop
+from napari_promptable.instances.found import FoundObject
+from napari_promptable.masks import PackedMask
 from napari_promptable.models.architectures import build_sam
 from napari_promptable.predict.predictor import PromptableModel
 
@@ -31,7 +32,7 @@ def maps_model() -> PromptableModel:
 def make_found() -> Callable[..., FoundObject]:
     def make(top, left, bottom, right, predicted_iou=0.9, **values) -> FoundObject:
         crop = np.ones((bottom - top, right - left), bool)
-        mask = pack_crop(crop, (top, left), SHAPE)
+        mask = PackedMask.pack_crop(crop, (top, left), SHAPE)
         return FoundObject(mask, crop.size, predicted_iou, **values)
 
     return make

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_promptable.instances.found import choose_objects, pack_crop, tidy_mask
+from napari_promptable.instances.found import choose_objects, tidy_mask
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.masks import PackedMask
 
@@ -27,7 +27,7 @@ def test_packing_a_crop_is_packing_the_whole_mask(top: int, left: int, bits: int
     crop = np.array([bits >> k & 1 for k in range(16)], bool).reshape(4, 4)
     whole = np.zeros((12, 12), bool)
     whole[top : top + 4, left : left + 4] = crop
-    packed = pack_crop(crop, (top, left), (12, 12))
+    packed = PackedMask.pack_crop(crop, (top, left), (12, 12))
     np.testing.assert_array_equal(packed.unpack(), whole)
     assert packed.region == PackedMask.pack(whole).region
 

@@ -19,7 +19,7 @@ from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.automatic import AutomaticPanel, Where
 from napari_promptable.gui.work.automatic import AutomaticRun
 from napari_promptable.gui.work.scheduler import Scheduler
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.planes import Index
 
 if TYPE_CHECKING:  # imports torch
@@ -130,7 +130,7 @@ class AutomaticActions:
             return
         if index in self._results:
             result = self._results[index]
-            job.layers.show_mask(index, _separated(result.new_labels))
+            job.layers.show_mask(index, PackedMask.pack(_separated(result.new_labels)))
             count = len(result.chosen)
             self._panel.set_found(messages.describe_found(count, len(result.rejected)))
         else:

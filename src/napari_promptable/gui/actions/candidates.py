@@ -48,6 +48,6 @@ class CandidateActions:
             return
         prediction = job.session.answers.prediction(index)
         if prediction is not None and 0 <= candidate < len(prediction):
-            job.show_mask(index, prediction.mask(candidate))
+            job.show_mask(index, job.session.answers.mask(index, candidate))
         else:
             self._live.show_answer(index)

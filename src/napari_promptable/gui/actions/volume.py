@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-import numpy as np
 from psygnal import Signal
 
 from napari_promptable.annotation.history import Prompts, Verb
@@ -23,6 +22,7 @@ from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.volume import VolumePanel
 from napari_promptable.gui.work.propagation import PropagationRun
 from napari_promptable.gui.work.scheduler import Scheduler
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import SliceLine, to_ranges
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.chains import PropagatedMask
@@ -180,8 +180,8 @@ class VolumeActions:
         if run is None or job is None:
             return
         for position in dict.fromkeys(value.position for value in values):
-            masks = [value.mask for value in run.masks.on_slice(position).values()]
-            job.layers.show_mask(run.line.at(position), np.logical_or.reduce(masks))
+            masks = [value.packed for value in run.masks.on_slice(position).values()]
+            job.layers.show_mask(run.line.at(position), PackedMask.unite(masks))
         self.review.show()
 
     def _finish(self) -> None:
@@ -191,7 +191,7 @@ class VolumeActions:
         if run is None or session is None:
             return
         found = to_objects(run.masks, run.line)
-        empty = np.zeros(session.planes.plane_shape, bool)
+        empty = PackedMask.empty(session.planes.plane_shape)
         for object_id, index in run.slices_done_again() - found.keys():
             record = session.records.get(object_id, index)
             if record is not None and record.origin is Origin.PROPAGATED:

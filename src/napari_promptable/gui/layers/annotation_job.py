@@ -16,7 +16,7 @@ from napari_promptable.gui.layers.axes import axis_names, channel_choices, propa
 from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_at
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
 
 _LABELS_KEYS = ("M", "P", "X", "Control-Z", "Control-Shift-Z")
@@ -105,7 +105,7 @@ class AnnotationJob:
 
     # view
 
-    def show_mask(self, index: Index, mask: BoolArray | None) -> None:
+    def show_mask(self, index: Index, mask: PackedMask | None) -> None:
         """Show what a commit would write of a mask on a plane, or nothing."""
         if mask is not None:
             mask = self.session.labels.clip(self.session.prompts.current_object, index, mask)

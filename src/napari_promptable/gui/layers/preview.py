@@ -16,7 +16,7 @@ from napari.utils import CyclicLabelColormap
 from napari_promptable.gui.layers.adapters import camera_of, visible_index
 from napari_promptable.gui.layers.following import transform_of
 from napari_promptable.gui.layers.plane_stack import PlaneStack
-from napari_promptable.masks import BoolArray, mask_region
+from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.planes import Index, PlaneAxes
 
 PREVIEW_NAME = "preview"
@@ -103,12 +103,12 @@ class Preview:
             self.layer.events.set_data.connect(self._draw_lines, position="last")
         return self.layer
 
-    def show(self, index: Index, mask: BoolArray | None) -> None:
+    def show(self, index: Index, mask: PackedMask | None) -> None:
         """Show a mask on a plane, or none."""
-        region = None if mask is None else mask_region(mask)
+        region = None if mask is None else mask.region
         former = self._shown.get(index)
         if former == region and (
-            mask is None or region is None or self._has(index, mask[region])
+            mask is None or region is None or self._has(index, mask.crop())
         ):
             return
         self._shown.pop(index, None)
@@ -116,7 +116,7 @@ class Preview:
         if former is not None:
             layer.data[self._planes.region(index, *former)] = 0
         if mask is not None and region is not None:
-            layer.data[self._planes.region(index, *region)] = mask[region]
+            layer.data[self._planes.region(index, *region)] = mask.crop()
             self._shown[index] = region
         else:
             layer.data.drop(index)

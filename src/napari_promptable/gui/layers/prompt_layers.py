@@ -31,7 +31,7 @@ from napari_promptable.gui.layers.following import Following
 from napari_promptable.gui.layers.preview import Preview
 from napari_promptable.gui.layers.prompt_values import read_layers, write_layers
 from napari_promptable.gui.layers.tools import BOX_MODES, POINTS_MODE, SCRIBBLE, ToolWatch
-from napari_promptable.masks import BoolArray
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -201,7 +201,7 @@ class PromptLayers:
         """The layer that shows the current object's mask."""
         return self._preview.layer
 
-    def show_mask(self, index: Index, mask: BoolArray | None) -> None:
+    def show_mask(self, index: Index, mask: PackedMask | None) -> None:
         """Show a candidate's mask on a plane, or none."""
         self._preview.show(index, mask)
 

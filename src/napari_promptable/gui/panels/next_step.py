@@ -68,7 +68,7 @@ def describe_next_step(
         return prediction.absence
     if prediction is not None and not has_preview:
         mask = session.answers.mask(index)
-        return COVERED if mask is not None and mask.any() else EMPTY
+        return COVERED if mask is not None and not mask.is_empty else EMPTY
     if prediction is not None:
         return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
     return WAITING if is_busy else SEGMENT_NEXT
