@@ -208,7 +208,11 @@ class Channel:
 
 
 def read_plane(
-    data: Any, planes: PlaneAxes, index: Index, channel: Channel | None = None
+    data: Any,
+    planes: PlaneAxes,
+    index: Index,
+    channel: Channel | None = None,
+    extent: tuple[slice, ...] = (),
 ) -> npt.NDArray[np.generic]:
     """Read one plane of an array; nothing else is loaded.
 
@@ -222,6 +226,8 @@ def read_plane(
         The plane.
     channel : Channel, optional
         Read this channel; by default the plane as it is.
+    extent : (slice, slice), optional
+        Rows and columns; by default all.
 
     Returns
     -------
@@ -238,7 +244,7 @@ def read_plane(
         raise ImageFormatError(
             f"plane {index} is not in an image of shape {shape}; choose the image again"
         )
-    region = [*planes.region(index), *[slice(None)] * (len(shape) - len(planes.shape))]
+    region = [*planes.region(index, *extent), *[slice(None)] * (len(shape) - len(planes.shape))]
     if channel is None:
         return np.asarray(data[tuple(region)])
     read = []
@@ -246,34 +252,6 @@ def read_plane(
         region[channel.axis] = position
         read.append(np.asarray(data[tuple(region)]))
     return read[0] if len(read) == 1 else stack_channels(read)
-
-
-@dataclass(frozen=True, eq=False)
-class PlaneSource:
-    """Reads planes from the data of an image layer.
-
-    Attributes
-    ----------
-    data : array of any kind
-        At full resolution, with the RGB axis last.
-    planes : PlaneAxes
-        How the data is cut into planes.
-    channel : Channel or None
-        The channel that the model sees; None for the displayed one.
-    """
-
-    data: Any
-    planes: PlaneAxes
-    channel: Channel | None
-
-    @property
-    def is_lazy(self) -> bool:
-        """Whether pixels are loaded or computed at each access, as by zarr and dask."""
-        return not isinstance(self.data, np.ndarray)
-
-    def read(self, index: Index) -> npt.NDArray[np.generic]:
-        """Read one plane; see `read_plane`."""
-        return read_plane(self.data, self.planes, index, self.channel)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
+from napari_promptable.fields import Field
 from napari_promptable.masks import FloatArray
 from napari_promptable.sizes import ExpectedSize
 from napari_promptable.strokes import stroke_to_clicks
@@ -134,6 +135,9 @@ class PlanePrompts:
         As in `PromptSet`; they are answered together, after regions and before the clicks.
     expected_size
         As in `PromptSet`; it concerns the first answer to clicks and strokes.
+    field : Field, optional
+        The part of the plane on which they are answered; `mask` has its shape. By default the
+        whole plane.
     """
 
     points_yx: FloatArray
@@ -149,6 +153,7 @@ class PlanePrompts:
     strokes_yx: tuple[FloatArray, ...]
     stroke_labels: IntArray
     expected_size: ExpectedSize | None
+    field: Field | None
 
     def __init__(
         self,
@@ -165,6 +170,7 @@ class PlanePrompts:
         strokes_yx: Sequence[npt.ArrayLike] = (),
         stroke_labels: npt.ArrayLike | None = None,
         expected_size: ExpectedSize | None = None,
+        field: Field | None = None,
     ) -> None:
         points = as_points_yx(points_yx)
         per_point = {
@@ -187,6 +193,7 @@ class PlanePrompts:
             strokes_yx=tuple(map(_as_stroke, strokes_yx)),
             stroke_labels=as_point_labels(stroke_labels, len(strokes_yx)),
             expected_size=expected_size,
+            field=field,
             **per_point,
         )
 
@@ -212,6 +219,7 @@ class PlanePrompts:
             and self.refines == other.refines
             and self.one_part == other.one_part
             and self.expected_size == other.expected_size
+            and self.field == other.field
             and (self.mask is None) == (other.mask is None)
             and (self.mask is other.mask or np.array_equal(self.mask, other.mask))  # type: ignore[arg-type]
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_promptable.planes import PlaneSource
+from napari_promptable.plane_source import PlaneSource
 
 pytestmark = pytest.mark.gui
 

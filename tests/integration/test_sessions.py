@@ -17,6 +17,7 @@ from napari_promptable.batch.replay import replay_document
 from napari_promptable.cli import main
 from napari_promptable.files.images import read_image
 from napari_promptable.files.prompts_json import format_prompts, parse_prompts, write_prompts
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes, SliceLine, to_ranges
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
@@ -50,7 +51,7 @@ class Annotator:
             self.session,
             self.model,
             self.model.model_id,
-            lambda index: self.stack[index],
+            PlaneSource(self.stack, self.session.planes),
             self._cache,
         )
 

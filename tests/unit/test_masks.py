@@ -9,10 +9,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from napari_promptable.errors import PromptError
+from napari_promptable.files.run_lengths import decode_mask, encode_mask
 from napari_promptable.masks import (
     PackedMask,
-    decode_mask,
-    encode_mask,
     interior_point_yx,
     keep_clicked_part,
     mask_iou,

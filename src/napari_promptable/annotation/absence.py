@@ -42,7 +42,7 @@ def make_absence(
     committed = _nearest(labels.records.of(object_id), index)
     prompted = _nearest((i for i in prompts if prompts[i].is_answerable), index)
     if committed is not None:
-        point = interior_point_yx(labels.mask_of(object_id, committed))
+        point = interior_point_yx(labels.find(object_id, committed).unpack())
     elif prompted is not None:
         point = _place_of(prompts[prompted])
     else:

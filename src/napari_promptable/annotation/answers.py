@@ -11,7 +11,8 @@ from psygnal import Signal
 from napari_promptable.annotation.prompted_objects import PromptedObjects
 from napari_promptable.annotation.records import Key, ObjectOnSlice
 from napari_promptable.errors import PromptError
-from napari_promptable.masks import PackedMask
+from napari_promptable.field_prompts import in_field
+from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.planes import Index
 from napari_promptable.predict.click_by_click import (
     Step,
@@ -28,6 +29,8 @@ from napari_promptable.prompts import PlanePrompts
 class Question:
     """Prompts of one object on one plane at the time of asking.
 
+    Their answer is given in pixels of their field, if they have one, and placed on the plane.
+
     Attributes
     ----------
     object_id : int
@@ -38,16 +41,27 @@ class Question:
         The prompts to answer.
     known : tuple of Step
         Earlier answers that may still hold.
+    plane_shape : (int, int) or None
+        Height and width of the plane; needed by prompts with a field.
     """
 
     object_id: int
     index: Index
     prompts: PlanePrompts
     known: tuple[Step, ...] = ()
+    plane_shape: tuple[int, int] | None = None
+
+    def place(self, mask: BoolArray) -> PackedMask:
+        """Take a mask of the answer to the plane."""
+        field = self.prompts.field
+        if field is None:
+            return PackedMask.pack(mask)
+        assert self.plane_shape is not None
+        return field.place(mask, self.plane_shape)
 
     def resolve(self, segmenter: Segmenter, embedding: ImageEmbedding) -> Answer:
         """Answer the question and draw the chosen mask; safe to call in another thread."""
-        steps = answer_prompts(segmenter, embedding, self.prompts, self.known)
+        steps = answer_prompts(segmenter, embedding, in_field(self.prompts), self.known)
         answer = Answer(self, steps)
         answer.prediction.mask(answer.candidate)
         return answer
@@ -83,7 +97,7 @@ class Answer:
         """The object as it would be committed."""
         confidence = float(self.prediction.predicted_iou[self.candidate])
         return ObjectOnSlice.of_mask(
-            self.prediction.mask(self.candidate), confidence=confidence
+            self.question.place(self.prediction.mask(self.candidate)), confidence=confidence
         )
 
     def packed(self) -> PackedAnswer:
@@ -114,6 +128,8 @@ class CurrentAnswers:
     ----------
     prompts : PromptedObjects
         Whose current object is asked about.
+    plane_shape : (int, int)
+        Height and width of a plane.
 
     Attributes
     ----------
@@ -123,9 +139,9 @@ class CurrentAnswers:
 
     changed = Signal(tuple)
 
-    def __init__(self, prompts: PromptedObjects) -> None:
-        self._prompts = prompts
-        self._steps: dict[Index, tuple[Step, ...]] = {}
+    def __init__(self, prompts: PromptedObjects, plane_shape: tuple[int, int]) -> None:
+        self._prompts, self._plane_shape = prompts, plane_shape
+        self._answers: dict[Index, Answer] = {}
         # After all other listeners: they should show the object before its answers.
         prompts.changed.connect(self._follow_prompts, priority=-1)
         prompts.current_changed.connect(self._drop_outdated, priority=-1)
@@ -134,7 +150,13 @@ class CurrentAnswers:
         """Return the questions that have no answer yet, in order of planes."""
         planes = self._prompts.of_current
         return [
-            Question(self._prompts.current_object, i, planes[i], self._steps.get(i, ()))
+            Question(
+                self._prompts.current_object,
+                i,
+                planes[i],
+                self._answers[i].steps if i in self._answers else (),
+                self._plane_shape,
+            )
             for i in sorted(planes)
             if planes[i].is_answerable and self.prediction(i) is None
         ]
@@ -146,14 +168,14 @@ class CurrentAnswers:
         """
         prompts = self._prompts
         boxes = [
-            (index, box, asked.one_part)
+            (index, PlanePrompts(boxes_yxyx=[box], one_part=asked.one_part, field=asked.field))
             for index, asked in sorted(prompts.of_current.items())
             for box in asked.boxes_yxyx
         ]
         free = range(prompts.highest_id + 1, prompts.highest_id + len(boxes))
         return [
-            Question(object_id, index, PlanePrompts(boxes_yxyx=[box], one_part=one_part))
-            for object_id, (index, box, one_part) in zip(
+            Question(object_id, index, asked, plane_shape=self._plane_shape)
+            for object_id, (index, asked) in zip(
                 [prompts.current_object, *free], boxes, strict=False
             )
         ]
@@ -169,20 +191,25 @@ class CurrentAnswers:
         )
         if is_outdated:
             return False
-        self._steps[question.index] = answer.steps
+        self._answers[question.index] = answer
         self.changed.emit(question.index)
         return True
 
     def forget(self) -> None:
         """Drop all answers, as after a change of model."""
-        self._drop(tuple(self._steps))
+        self._drop(tuple(self._answers))
 
     def prediction(self, index: Index) -> Prediction | None:
         """Return the answer on a plane; None if there is none to its present prompts."""
-        prompts, steps = self._prompts.of_current.get(index), self._steps.get(index)
-        if prompts is None or not steps or not steps[-1].prompts.has_same_prompts(prompts):
+        answer = self._answer(index)
+        return None if answer is None else answer.prediction
+
+    def _answer(self, index: Index) -> Answer | None:
+        """Return the answer on a plane, if it is to its present prompts."""
+        prompts, answer = self._prompts.of_current.get(index), self._answers.get(index)
+        if prompts is None or answer is None:
             return None
-        return steps[-1].prediction
+        return answer if answer.question.prompts.has_same_prompts(prompts) else None
 
     def candidate(self, index: Index) -> int | None:
         """Return the index of the candidate to commit; None without an answer."""
@@ -201,11 +228,11 @@ class CurrentAnswers:
         candidate : int, optional
             By default the one to commit.
         """
-        prediction = self.prediction(index)
+        answer = self._answer(index)
         candidate = self.candidate(index) if candidate is None else candidate
-        if prediction is None or candidate is None:
+        if answer is None or candidate is None:
             return None
-        return PackedMask.pack(prediction.mask(candidate))
+        return answer.question.place(answer.prediction.mask(candidate))
 
     def confidence(self, index: Index) -> float:
         """Return the predicted IoU of the mask to commit; NaN without an answer."""
@@ -226,7 +253,7 @@ class CurrentAnswers:
     @property
     def answered(self) -> list[Index]:
         """Planes with a mask to commit, in order."""
-        return [index for index in sorted(self._steps) if self.prediction(index) is not None]
+        return [index for index in sorted(self._answers) if self.prediction(index) is not None]
 
     def to_objects(self) -> dict[Key, ObjectOnSlice]:
         """The current object on each answered plane, as it would be committed."""
@@ -242,16 +269,16 @@ class CurrentAnswers:
         """Report the planes whose prompts changed; answers to removed prompts go."""
         for index in planes:
             if index not in self._prompts.of_current:
-                self._steps.pop(index, None)
+                self._answers.pop(index, None)
             self.changed.emit(index)
 
     def _drop_outdated(self) -> None:
         """Drop the answers that the current object's prompts do not ask for."""
-        self._drop(index for index in tuple(self._steps) if self.prediction(index) is None)
+        self._drop(index for index in tuple(self._answers) if self.prediction(index) is None)
 
     def _drop(self, planes: Iterable[Index]) -> None:
         dropped = list(planes)
         for index in dropped:
-            del self._steps[index]
+            del self._answers[index]
         for index in dropped:
             self.changed.emit(index)

@@ -15,8 +15,8 @@ from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
 from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptError
+from napari_promptable.files.run_lengths import decode_mask, encode_mask
 from napari_promptable.instances.linking import link_slices
-from napari_promptable.masks import decode_mask, encode_mask
 from napari_promptable.planes import Index, PlaneAxes
 
 if TYPE_CHECKING:  # imports torch

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.prompt_edits import PromptsByPlane
+from napari_promptable.field_prompts import with_field
+from napari_promptable.fields import draw_in
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
 
@@ -40,8 +42,10 @@ def with_masks(
         if before.mask is not None and (
             index in planes or not labels.records.is_propagated(object_id, index)
         ):
-            others = kept.get(index, PlanePrompts(one_part=before.one_part))
-            kept[index] = replace(others, mask=before.mask)
+            nothing = PlanePrompts(one_part=before.one_part, field=before.field)
+            others = kept.get(index, nothing)
+            moved = with_field(before, others.field, labels.planes.plane_shape)
+            kept[index] = replace(others, mask=moved.mask)
     return kept
 
 
@@ -52,5 +56,5 @@ def _as_correction(
     is_propagated = labels.records.is_propagated(object_id, index)
     if prompts.num_regions or prompts.is_empty or not is_propagated:
         return prompts
-    mask = labels.mask_of(object_id, index)
+    mask = draw_in(labels.find(object_id, index, prompts.field), prompts.field)
     return replace(prompts, mask=mask) if mask.any() else prompts

@@ -34,7 +34,8 @@ from napari_promptable.annotation.records import (
     Origin,
     Records,
 )
-from napari_promptable.masks import BoolArray, PackedMask, mask_region
+from napari_promptable.fields import Field
+from napari_promptable.masks import PackedMask, mask_region
 from napari_promptable.planes import Index, PlaneAxes
 
 _MOSTLY = 0.9
@@ -95,10 +96,13 @@ class ObjectLabels:
         self.policy = OverlapPolicy.KEEP
         self.records = ObjectRecords()
 
-    def mask_of(self, object_id: int, index: Index) -> BoolArray:
-        """Pixels of an object on a plane, ndarray of bool, shape (H, W)."""
-        mask: BoolArray = np.asarray(self.array[self.planes.region(index)]) == object_id
-        return mask
+    def find(self, object_id: int, index: Index, field: Field | None = None) -> PackedMask:
+        """Pixels of an object on a plane, or in a field of it only."""
+        shape = self.planes.plane_shape
+        extent = (slice(0, shape[0]), slice(0, shape[1])) if field is None else field.extent
+        pixels = np.asarray(self.array[self.planes.region(index, *extent)])
+        corner = extent[0].start, extent[1].start
+        return PackedMask.pack_crop(pixels == object_id, corner, shape)
 
     def clip(self, object_id: int, index: Index, mask: PackedMask) -> PackedMask:
         """Leave of a mask the pixels that `write` would write."""

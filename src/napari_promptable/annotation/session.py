@@ -31,7 +31,7 @@ from napari_promptable.annotation.records import (
     Records,
 )
 from napari_promptable.errors import LabelError, PromptError
-from napari_promptable.masks import mask_region
+from napari_promptable.fields import Field, draw_in
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -74,7 +74,7 @@ class SegmentationSession:
         self.records = self.labels.records
         self.classes = ObjectClasses(self.records)
         self.prompts = PromptedObjects(self.labels, first_id)
-        self.answers = CurrentAnswers(self.prompts)
+        self.answers = CurrentAnswers(self.prompts, planes.plane_shape)
         self.history = History()
         self.details: dict[str, Any] = {}
 
@@ -107,7 +107,7 @@ class SegmentationSession:
             self.prompts.leave_id()
         return is_news
 
-    def refine_object(self, object_id: int, index: Index) -> None:
+    def refine_object(self, object_id: int, index: Index, field: Field | None = None) -> None:
         """Start correcting an object that is in the labels, whether drawn here or elsewhere.
 
         On a plane where it has no prompts, its mask becomes the prompt that clicks correct.
@@ -118,23 +118,25 @@ class SegmentationSession:
             Its id, which stays.
         index : Index
             The plane.
+        field : Field, optional
+            The part of the plane on which to correct it; by default the whole plane.
 
         Raises
         ------
         PromptError
-            If the object is not on this plane.
+            If the object is not on this plane, or not in this field.
         """
-        mask = self.labels.mask_of(object_id, index)
-        if object_id < 1 or not mask.any():
+        found = self.labels.find(object_id, index, field)
+        if object_id < 1 or found.is_empty:
             raise PromptError(
                 f"object {object_id} is not on slice {index}; pick an object that is in view"
             )
         prompts = self.prompts.of(object_id)
         if index not in prompts:
-            self.prompts.assign({object_id: {**prompts, index: PlanePrompts(mask=mask)}})
+            correction = PlanePrompts(mask=draw_in(found, field), field=field)
+            self.prompts.assign({object_id: {**prompts, index: correction}})
         if self.records.get(object_id, index) is None:
-            found = ObjectOnSlice(mask_region(mask), Origin.FOUND)
-            self.records.update({(object_id, index): found})
+            self.records.update({(object_id, index): ObjectOnSlice(found.region, Origin.FOUND)})
         self.prompts.show(object_id)
 
     # writing masks

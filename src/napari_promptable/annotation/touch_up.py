@@ -262,7 +262,7 @@ def _finish(
     for object_id, index in written.records_after:
         asked = session.prompts.of(object_id)
         if index in asked:
-            corrected = PlanePrompts(mask=session.labels.mask_of(object_id, index))
+            corrected = PlanePrompts(mask=session.labels.find(object_id, index).unpack())
             prompts.setdefault(object_id, dict(asked))[index] = corrected
     session.add_change(verb, object_ids, written, prompts, None, details, classes)
     session.prompts.show(session.prompts.current_object)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_promptable.annotation.automatic import FOUND, NewObjects, commit_new
 from napari_promptable.annotation.history import TOUCH_UPS, Change, Verb
@@ -19,21 +19,23 @@ from napari_promptable.annotation.session_json import parse_changes
 from napari_promptable.annotation.touch_up import LINE, PLANES, split_object, touch_up
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
+from napari_promptable.fields import Field
 from napari_promptable.files.prompts_json import PromptDocument
 from napari_promptable.masks import PackedMask
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import (
     Channel,
     Index,
     PlaneAxes,
     SliceLine,
     from_ranges,
-    read_plane,
 )
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.progress import Progress, report_each
+from napari_promptable.propagation.fields import propagate_in_field
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
+from napari_promptable.propagation.volume import VolumeMasks
 
 LoadModel = Callable[[str], PromptableModel]
 """Loads a model by registry name, or from the path of its weights."""
@@ -44,6 +46,7 @@ def replay_document(
     image: Any,
     document: PromptDocument,
     *,
+    levels: Mapping[int, Any] | None = None,
     cache: EmbeddingCache | None = None,
     labels: LabelsArray | None = None,
     progress: Progress | None = None,
@@ -61,6 +64,8 @@ def replay_document(
         needed are read.
     document : PromptDocument
         From `document_of`.
+    levels : dict of int to array of any kind, optional
+        The image at reduced resolution, by step; see `PlaneSource`.
     cache : EmbeddingCache, optional
         Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
@@ -85,7 +90,8 @@ def replay_document(
     labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     cache = EmbeddingCache() if cache is None else cache
     session = SegmentationSession(planes, labels)
-    replay = _Replay(functools.cache(load_model), image, document.model, session, cache)
+    source = PlaneSource(image, planes, levels=levels or {})
+    replay = _Replay(functools.cache(load_model), source, document.model, session, cache)
     changes = parse_changes(document)
     for change in report_each([*changes, *_open_commits(document, changes)], progress):
         replay.do(change)
@@ -117,7 +123,7 @@ class _Replay:
     def __init__(
         self,
         load_model: LoadModel,
-        image: Any,
+        image: PlaneSource,
         model: str,
         session: SegmentationSession,
         cache: EmbeddingCache,
@@ -154,18 +160,18 @@ class _Replay:
     def _model(self, change: Change) -> PromptableModel:
         return self._load_model(str(change.details.get("model", self._model_name)))
 
-    def _reader(self, change: Change) -> Callable[[Index], npt.NDArray[np.generic]]:
-        """Return a function that reads planes as the model saw them."""
+    def _source(self, change: Change) -> PlaneSource:
+        """Return a reader of planes as the model saw them."""
         channel = Channel.from_plain(change.details.get("channel"))
-        return lambda index: read_plane(self._image, self._planes, index, channel)
+        return replace(self._image, channel=channel)
 
     def _commit(self, change: Change) -> None:
         """Answer prompts and commit the answers, object by object."""
-        model, read = self._model(change), self._reader(change)
+        model, source = self._model(change), self._source(change)
         for object_id, prompts in change.asked.items():
             self._session.prompts.select(object_id)
             self._session.prompts.replace(prompts)
-            answer_open_questions(self._session, model, model.model_id, read, self._cache)
+            answer_open_questions(self._session, model, model.model_id, source, self._cache)
             self._session.commit()
 
     def _clear(self, change: Change) -> None:
@@ -178,20 +184,22 @@ class _Replay:
 
     def _propagate(self, change: Change) -> None:
         """Propagate objects again, and write the slices that the session wrote."""
-        model, read = self._model(change), self._reader(change)
+        model, source = self._model(change), self._source(change)
         line, written = self._line(change)
         settings = PropagationSettings.from_dict(change.details["settings"])
 
-        def embed(position: int) -> ImageEmbedding:
-            plane = read(line.at(position))
-            return self._cache.embed(model, model.model_id, plane)
+        def embed(position: int, field: Field | None) -> ImageEmbedding:
+            pixels = source.read(line.at(position), field)
+            return self._cache.embed(model, model.model_id, pixels)
 
         for object_id, prompts in change.asked.items():
             self._session.prompts.select(object_id)
             self._session.prompts.replace(prompts)
         objects = {i: prompts_on(line, prompts) for i, prompts in change.asked.items()}
         masks = VolumeMasks()
-        for value in propagate_prompts(model, embed, line.length, objects, settings):
+        for value in propagate_in_field(
+            model, embed, line.length, objects, settings, self._planes.plane_shape
+        ):
             masks.add(value)
         found = to_objects(masks, line)
         nothing = ObjectOnSlice.of_mask(PackedMask.empty(self._planes.plane_shape))

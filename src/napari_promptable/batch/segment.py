@@ -9,21 +9,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_promptable.annotation.patches import LabelsArray
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import PromptError
+from napari_promptable.fields import Field
 from napari_promptable.files.prompts_json import PromptDocument
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import Index, PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
-from napari_promptable.progress import IsCancelled, Progress, report_each
+from napari_promptable.progress import Progress, report_each
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.propagation.fields import propagate_in_field
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import propagate_through
+from napari_promptable.propagation.volume import VolumeMasks, check_prompts
 
 _MAX_BYTES_IN_MEMORY = 2**29  # of labels
 _CHUNK = 1024  # rows and columns
@@ -37,6 +39,7 @@ def segment_document(
     image: Any,
     document: PromptDocument,
     *,
+    levels: Mapping[int, Any] | None = None,
     cache: EmbeddingCache | None = None,
     labels: LabelsArray | None = None,
     report: Report | None = None,
@@ -53,6 +56,8 @@ def segment_document(
         are read.
     document : PromptDocument
         The prompts.
+    levels : dict of int to array of any kind, optional
+        The image at reduced resolution, by step; see `PlaneSource`.
     cache : EmbeddingCache, optional
         Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
@@ -81,14 +86,12 @@ def segment_document(
     labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     session = SegmentationSession(planes, labels)
     cache = EmbeddingCache() if cache is None else cache
-
-    def read_plane(index: Index) -> npt.NDArray[np.generic]:
-        return np.asarray(image[planes.region(index)])
+    source = PlaneSource(image, planes, levels=levels or {})
 
     for object_id in report_each(list(document.objects), progress):
         session.prompts.select(object_id)
         session.prompts.replace(_checked_prompts(object_id, document))
-        answer_open_questions(session, model, model.model_id, read_plane, cache)
+        answer_open_questions(session, model, model.model_id, source, cache)
         if report is not None:
             for index in document.objects[object_id]:
                 prediction = session.answers.prediction(index)
@@ -130,6 +133,7 @@ def propagate_document(
     settings: PropagationSettings,
     *,
     axis: int | None = None,
+    levels: Mapping[int, Any] | None = None,
     cache: EmbeddingCache | None = None,
     labels: LabelsArray | None = None,
     progress: Progress | None = None,
@@ -149,6 +153,8 @@ def propagate_document(
     axis : int, optional
         The axis to propagate along; optional if the image has only one axis outside its
         planes.
+    levels : dict of int to array of any kind, optional
+        As in `segment_document`.
     cache : EmbeddingCache, optional
         Cache to take embeddings from and keep them in.
     labels : LabelsArray, optional
@@ -173,21 +179,51 @@ def propagate_document(
     planes.check_image(tuple(image.shape))
     number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
-    segmenter = model if cache is None else CachedSegmenter(model, cache)
+    cache = EmbeddingCache() if cache is None else cache
     volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
         for index, prompts in _checked_prompts(object_id, document).items():
             if not prompts.is_empty:
                 volume = volumes.setdefault(SliceLine.through(planes, number, index), {})
                 volume.setdefault(object_id, {})[index[number]] = prompts
+    source = PlaneSource(image, planes, levels=levels or {})
     for line, objects in _with_present_objects(volumes):
-        volume_of_line = _Volume(image, planes, line)
-        masks = propagate_through(segmenter, volume_of_line, objects, settings, progress)
+        masks = _propagate_on(line, model, source, objects, settings, cache, progress)
         for position in masks.positions:
             plane = np.zeros(planes.plane_shape, labels.dtype)
             masks.draw_labels(position, plane)
             labels[planes.region(line.at(position))] = plane
     return labels
+
+
+def _propagate_on(
+    line: SliceLine,
+    model: PromptableModel,
+    source: PlaneSource,
+    objects: Mapping[int, Mapping[int, PlanePrompts]],
+    settings: PropagationSettings,
+    cache: EmbeddingCache,
+    progress: Progress | None,
+) -> VolumeMasks:
+    """Propagate objects along a line of slices."""
+    check_prompts(objects, line.length)
+    masks = VolumeMasks()
+
+    def embed(position: int, field: Field | None) -> ImageEmbedding:
+        pixels = source.read(line.at(position), field)
+        return cache.embed(model, model.model_id, pixels)
+
+    for value in propagate_in_field(
+        model,
+        embed,
+        line.length,
+        objects,
+        settings,
+        source.planes.plane_shape,
+        progress=progress,
+    ):
+        masks.add(value)
+    return masks
 
 
 def _with_present_objects(
@@ -220,58 +256,6 @@ def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
             f"{', '.join(map(str, others))} of shape {planes.shape}: name one of them"
         )
     return others.index(axis)
-
-
-class CachedSegmenter:
-    """A model that takes embeddings from a cache, where they are there.
-
-    Parameters
-    ----------
-    model : PromptableModel
-        What encodes and answers.
-    cache : EmbeddingCache
-        Cache to take embeddings from and keep them in.
-    """
-
-    def __init__(self, model: PromptableModel, cache: EmbeddingCache) -> None:
-        self._model, self._cache = model, cache
-        self.predict_many = model.predict_many
-        self.carries_masks = model.carries_masks
-
-    def encode(
-        self,
-        image: npt.NDArray[np.generic],
-        contrast_limits: tuple[float, float] | None = None,
-        *,
-        is_cancelled: IsCancelled | None = None,
-    ) -> ImageEmbedding:
-        """Encode a plane, or take its embedding from the cache."""
-        model = self._model
-        return self._cache.embed(
-            model, model.model_id, image, contrast_limits, is_cancelled=is_cancelled
-        )
-
-
-class _Volume:
-    """The planes of an n-D image along one axis, each read when it is needed.
-
-    Parameters
-    ----------
-    image : array of any kind
-        The n-D image.
-    planes : PlaneAxes
-        How the image is cut into planes.
-    line : SliceLine
-        The planes of the volume.
-    """
-
-    def __init__(self, image: Any, planes: PlaneAxes, line: SliceLine) -> None:
-        self._image, self._planes, self._line = image, planes, line
-        colours = tuple(image.shape[len(planes.shape) :])
-        self.shape = (line.length, *planes.plane_shape, *colours)
-
-    def __getitem__(self, position: int) -> npt.NDArray[np.generic]:
-        return np.asarray(self._image[self._planes.region(self._line.at(position))])
 
 
 def _checked_prompts(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from napari_promptable.errors import PromptError
+from napari_promptable.fields import parse_field
 from napari_promptable.files.prompts_schema import FORMAT, VERSIONS, Plane, PromptFile
+from napari_promptable.files.run_lengths import decode_mask, encode_mask
 from napari_promptable.files.writing import complete_file
-from napari_promptable.masks import decode_mask, encode_mask
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.sizes import ExpectedSize
@@ -198,6 +199,7 @@ def _parse_plane(plane: Plane) -> tuple[Index, PlanePrompts]:
         [stroke.yx for stroke in plane.strokes],
         [stroke.label for stroke in plane.strokes],
         None if size is None else ExpectedSize(size.diameter, size.spread),
+        None if plane.field is None else parse_field(**plane.field.model_dump()),
     )
 
 
@@ -263,5 +265,6 @@ def _format_plane(index: Index, plane: PlanePrompts) -> dict[str, Any]:
         "candidate": plane.candidate,
         **({"one_part": True} if plane.one_part else {}),
         **({"expected_size": asdict(plane.expected_size)} if plane.expected_size else {}),
+        **({} if plane.field is None else {"field": plane.field.to_plain()}),
         **plane.extra,
     }

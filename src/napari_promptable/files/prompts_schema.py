@@ -64,6 +64,14 @@ class Size(_Part):
     )
 
 
+class FieldOfView(BaseModel):
+    """A part of a plane on which prompts are answered."""
+
+    corner: tuple[Count, Count] = Field(description="first row and column")
+    size: tuple[Positive, Positive] = Field(description="[height, width] in image pixels")
+    step: Positive = Field(1, description="image pixels per pixel that the model is shown")
+
+
 class Plane(_Part):
     """All prompts of one object on one plane."""
 
@@ -72,7 +80,9 @@ class Plane(_Part):
     boxes: list[Box] = Field([], description="[top, left, bottom, right]; masks are united")
     strokes: list[Stroke] = Field([], description="since version 2; clicks along each line")
     polygons: list[list[Position]] = Field([], description="outlines; each is a mask prompt")
-    mask: Mask | None = Field(None, description="existing object to correct")
+    mask: Mask | None = Field(
+        None, description="existing object to correct, in pixels of the field if there is one"
+    )
     candidate: Count | None = Field(
         None, description="mask that was chosen, from 0; null: the offered one"
     )
@@ -81,6 +91,9 @@ class Plane(_Part):
     )
     expected_size: Size | None = Field(
         None, description="likely size, which the first answer to clicks takes into account"
+    )
+    field: FieldOfView | None = Field(
+        None, description="part of the plane that the model is shown; null: all of it"
     )
 
 

@@ -162,51 +162,11 @@ def propagate(
         If there are no prompts, a slice or an object id does not exist, no prompts of an object
         say where it is, or an object has no prompts within the range.
     """
+    settings = DEFAULT_SETTINGS if settings is None else settings
     slices = volume if hasattr(volume, "shape") else np.asarray(volume)
     shape = _check_shape(tuple(slices.shape))
     objects = _by_object(prompts)
-    masks = propagate_through(model, slices, objects, settings, progress)
-    labels = np.zeros(shape, np.uint16 if max(objects) < 2**16 else np.uint32)
-    for position, plane in enumerate(labels):
-        masks.draw_labels(position, plane)
-    return PropagationResult(
-        labels,
-        {object_id: masks.confidence(object_id, shape[0]) for object_id in objects},
-        {object_id: masks.stops(object_id) for object_id in objects},
-    )
-
-
-def propagate_through(
-    model: Segmenter,
-    slices: Any,
-    objects: Mapping[int, Mapping[int, SlicePrompts]],
-    settings: PropagationSettings | None = None,
-    progress: Progress | None = None,
-) -> VolumeMasks:
-    """Propagate objects without drawing labels, which may not fit in memory.
-
-    Parameters
-    ----------
-    model, settings, progress
-        As in `propagate`.
-    slices : array of any kind, shape (Z, Y, X[, 3 or 4])
-        The volume.
-    objects : dict of int to dict of int to PromptSet or PlanePrompts
-        By object id and slice.
-
-    Returns
-    -------
-    VolumeMasks
-        The masks, as bits of their bounding boxes.
-
-    Raises
-    ------
-    ImageFormatError, PromptError
-        As in `propagate`.
-    """
-    settings = DEFAULT_SETTINGS if settings is None else settings
-    length = slices.shape[0]
-    _check_prompts(objects, length)
+    check_prompts(objects, shape[0])
     embeddings: SizedCache[int, ImageEmbedding] = SizedCache()
 
     def embed(position: int) -> ImageEmbedding:
@@ -215,9 +175,18 @@ def propagate_through(
         )
 
     masks = VolumeMasks()
-    for value in propagate_prompts(model, embed, length, objects, settings, progress=progress):
+    for value in propagate_prompts(
+        model, embed, shape[0], objects, settings, progress=progress
+    ):
         masks.add(value)
-    return masks
+    labels = np.zeros(shape, np.uint16 if max(objects) < 2**16 else np.uint32)
+    for position, plane in enumerate(labels):
+        masks.draw_labels(position, plane)
+    return PropagationResult(
+        labels,
+        {object_id: masks.confidence(object_id, shape[0]) for object_id in objects},
+        {object_id: masks.stops(object_id) for object_id in objects},
+    )
 
 
 def propagate_prompts(
@@ -323,7 +292,7 @@ def _by_object(
     }
 
 
-def _check_prompts(objects: Mapping[int, Mapping[int, SlicePrompts]], length: int) -> None:
+def check_prompts(objects: Mapping[int, Mapping[int, SlicePrompts]], length: int) -> None:
     """Refuse ids and slices that do not exist, and prompts that cannot be answered."""
     for object_id, at in objects.items():
         if not _FIRST_ID <= object_id <= _LAST_ID:

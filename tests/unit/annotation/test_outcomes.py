@@ -14,12 +14,14 @@ from napari_promptable.annotation.patches import OverlapPolicy
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
 
 SHAPE = (3, 20, 24)
 STACK = np.full(SHAPE, 0.5)
+PLANES = PlaneAxes(SHAPE, (1, 2))
 CLICK = PlanePrompts([[5, 6]])
 
 
@@ -30,7 +32,8 @@ def make_session(labels: Any = None, **options: Any) -> SegmentationSession:
 
 def click(session: SegmentationSession, segmenter: Any, prompts: PlanePrompts = CLICK) -> None:
     session.prompts.replace({(0,): prompts})
-    answer_open_questions(session, segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+    source = PlaneSource(STACK, PLANES)
+    answer_open_questions(session, segmenter, "fake", source, EmbeddingCache())
 
 
 @pytest.mark.parametrize("policy", [OverlapPolicy.KEEP, OverlapPolicy.ADD])
@@ -88,7 +91,8 @@ def test_an_empty_mask_is_not_committed(fake_segmenter) -> None:
     dark = np.full(SHAPE, 0.5)
     dark[0, :10] = 0.1  # the fake paints bright pixels only
     session.prompts.replace({(0,): PlanePrompts([[0, 0]])})
-    answer_open_questions(session, fake_segmenter, "fake", dark.__getitem__, EmbeddingCache())
+    source = PlaneSource(dark, PLANES)
+    answer_open_questions(session, fake_segmenter, "fake", source, EmbeddingCache())
     outcome = session.commit()
     assert outcome == Outcome(Verb.COMMIT, (1,), reason=Reason.EMPTY, unwritten=(1,))
     assert list(session.prompts.of_current) == [(0,)]
@@ -381,7 +385,8 @@ def test_an_object_that_is_mostly_covered_stays_to_be_corrected(fake_segmenter) 
         (1,): PlanePrompts(boxes_yxyx=[[1, 1, 18, 22]]),
     }
     session.prompts.replace(boxes)
-    answer_open_questions(session, fake_segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+    source = PlaneSource(STACK, PLANES)
+    answer_open_questions(session, fake_segmenter, "fake", source, EmbeddingCache())
     outcome = session.commit()
     assert outcome.has_changed and outcome.is_mostly_covered
     assert session.prompts.current_object == 10

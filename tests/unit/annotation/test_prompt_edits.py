@@ -11,12 +11,14 @@ from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
 
 SHAPE = (3, 20, 24)
 STACK = np.full(SHAPE, 0.5)
+PLANES = PlaneAxes(SHAPE, (1, 2))
 A, B = PlanePrompts([[5, 6]]), PlanePrompts([[5, 6], [9, 9]])
 
 
@@ -25,7 +27,8 @@ def make_session() -> SegmentationSession:
 
 
 def answer(session: SegmentationSession, segmenter: Any) -> None:
-    answer_open_questions(session, segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+    source = PlaneSource(STACK, PLANES)
+    answer_open_questions(session, segmenter, "fake", source, EmbeddingCache())
 
 
 def click_twice_and_commit(segmenter: Any) -> SegmentationSession:

@@ -60,7 +60,7 @@ def test_extents_hold_the_objects(saved: SessionFolder) -> None:
     session = open_session(saved)
     for object_id in session.records.object_ids:
         for index, found in session.records.of(object_id).items():
-            mask = session.labels.mask_of(object_id, index)
+            mask = session.labels.find(object_id, index).unpack()
             assert mask.any()
             assert mask[found.extent].sum() == mask.sum()
 

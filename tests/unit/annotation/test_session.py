@@ -18,6 +18,7 @@ from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.masks import mask_region
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes, SliceLine
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
@@ -54,7 +55,8 @@ def make_events(session: SegmentationSession) -> list[tuple]:
 
 
 def answer(session: SegmentationSession, segmenter: Any) -> None:
-    answer_open_questions(session, segmenter, "fake", STACK.__getitem__, EmbeddingCache())
+    source = PlaneSource(STACK, PLANES)
+    answer_open_questions(session, segmenter, "fake", source, EmbeddingCache())
 
 
 @pytest.fixture
@@ -537,7 +539,8 @@ def test_a_2d_image_has_one_plane(fake_segmenter) -> None:
     session = SegmentationSession(PlaneAxes(SHAPE[1:], (0, 1)), labels)
     events = make_events(session)
     session.prompts.replace({(): make_click(5, 6)})
-    answer_open_questions(session, fake_segmenter, "fake", lambda _: STACK[0], EmbeddingCache())
+    source = PlaneSource(STACK[0], session.planes)
+    answer_open_questions(session, fake_segmenter, "fake", source, EmbeddingCache())
     assert ("answer_changed", ()) in events
     session.commit()
     assert labels[5, 6] == 1
@@ -979,7 +982,7 @@ def make_propagated(session: SegmentationSession, fake_segmenter: Any) -> None:
     session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     session.commit()
-    mask = session.labels.mask_of(1, (0,))
+    mask = session.labels.find(1, (0,)).unpack()
     found = ObjectOnSlice.of_mask(mask, Origin.PROPAGATED, 0.3)
     session.commit_masks({(1, (1,)): found, (1, (2,)): found})
     session.prompts.select(1)

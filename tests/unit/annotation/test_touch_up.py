@@ -20,6 +20,7 @@ from napari_promptable.annotation.touch_up import classify_objects, split_object
 from napari_promptable.batch.answering import answer_open_questions
 from napari_promptable.batch.replay import replay_document
 from napari_promptable.errors import LabelError, PromptError
+from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.prompts import PlanePrompts
@@ -190,9 +191,8 @@ def test_merged_slices_stay_when_the_object_is_committed_again(fake_segmenter) -
     session.merge_objects([4, 7], into=7)
     before = pixels(session)
     session.prompts.replace({(0,): PlanePrompts([[6, 18]], [1])})
-    answer_open_questions(
-        session, fake_segmenter, "fake", np.full(SHAPE, 0.5).__getitem__, EmbeddingCache()
-    )
+    source = PlaneSource(np.full(SHAPE, 0.5), PLANES)
+    answer_open_questions(session, fake_segmenter, "fake", source, EmbeddingCache())
     session.commit()
     assert np.array_equal(pixels(session)[1], before[1])
 

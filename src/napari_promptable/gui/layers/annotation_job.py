@@ -17,7 +17,8 @@ from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_a
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.masks import PackedMask
-from napari_promptable.planes import Channel, Index, PlaneAxes, PlaneSource
+from napari_promptable.plane_source import PlaneSource
+from napari_promptable.planes import Channel, Index, PlaneAxes
 
 _LABELS_KEYS = ("M", "P", "X", "Control-Z", "Control-Shift-Z")
 """Keys of napari itself on labels layers: next free label, paint, swap labels, undo, redo."""

@@ -12,7 +12,8 @@ from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.worker import Task, TaskControl
-from napari_promptable.planes import Channel, Index, PlaneSource
+from napari_promptable.plane_source import PlaneSource
+from napari_promptable.planes import Channel, Index
 from napari_promptable.predict.cluster import RemoteSegmenter
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
