@@ -1,6 +1,5 @@
-"""Our image encoders give the reference's embeddings."""
+"""Our image encoders give the reference's embeddings; full size is in test_predictor.py."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,18 +27,6 @@ SMALL_LAYOUTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def full_size(make_pair: Callable, make_image: Callable) -> Callable:
-    """Function from name and shape to an image and the reference's embedding of it."""
-
-    @functools.cache
-    def encode(name: str, shape: tuple[int, int]) -> tuple[np.ndarray, torch.Tensor]:
-        image = make_image(*shape)
-        return image, encode_with_reference(make_pair(name), image)
-
-    return encode
-
-
 @torch.inference_mode()
 def encode_with_reference(pair: Any, *images: np.ndarray) -> torch.Tensor:
     """Embeddings of images of one size."""
@@ -53,12 +40,9 @@ def to_batch(images: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.stack([torch.as_tensor(image).permute(2, 0, 1) for image in images])
 
 
-def measure_difference(
-    pair: Any, *images: np.ndarray, expected: torch.Tensor | None = None
-) -> float:
+def measure_difference(pair: Any, *images: np.ndarray) -> float:
     """Largest difference between the embeddings of images of one size."""
-    if expected is None:
-        expected = encode_with_reference(pair, *images)
+    expected = encode_with_reference(pair, *images)
     with torch.inference_mode():
         embedding = pair.ours.encode(to_batch(images))
     assert embedding.shape == expected.shape
@@ -90,21 +74,6 @@ def test_small_vit_encodes_a_batch(
 ) -> None:
     images = [make_image(256, 256, seed) for seed in range(3)]
     assert measure_difference(prepare(make_pair("small_vit")), *images) <= TOLERANCE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "shape"), [("vit_t", (700, 1024)), ("vit_b", (1024, 768))], ids=["vit_t", "vit_b"]
-)
-def test_full_size(
-    name: str,
-    shape: tuple[int, int],
-    make_pair: Callable,
-    prepare: Callable,
-    full_size: Callable,
-) -> None:
-    image, expected = full_size(name, shape)
-    assert measure_difference(prepare(make_pair(name)), image, expected=expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])

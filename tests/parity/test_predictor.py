@@ -1,16 +1,17 @@
 """From an image and prompts to masks: the same as the reference's ``SamPredictor``."""
 
-import copy
+import functools
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.sam import Sam
+from napari_promptable.predict.embeddings import ImageEmbedding
+from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import (
     PromptableModel,
     encode_image,
@@ -31,8 +32,11 @@ SHAPES = {
     "large": (2000, 3000),
 }
 
+CENTRE = "point in the centre"
+
 # Positions are (row, col) in units of the image's sides, boxes are (top, left, bottom, right).
 PROMPTS: dict[str, dict[str, Any]] = {
+    CENTRE: {"points": [(0.5, 0.5)], "labels": [1]},
     "one point": {"points": [(0.4, 0.6)], "labels": [1]},
     "positive and negative points": {
         "points": [(0.4, 0.6), (0.1, 0.2), (0.7, 0.5)],
@@ -54,45 +58,99 @@ PROMPTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_predictors(
-    name: str, make_pair: Callable, prepare: Callable
-) -> tuple[Any, PromptableModel]:
-    """The reference's predictor and our model, with equal weights."""
-    pair = prepare(make_pair(name))
-    package = "mobile_sam" if name == "vit_t" else "segment_anything"
-    predictor = importlib.import_module(package).SamPredictor(pair.reference)
-    return predictor, PromptableModel(name, name, "test", pair.ours)
+class Reference:
+    """The reference's predictor with an image, which it encodes and asks only once."""
 
+    def __init__(self, name: str, network: Any, image: np.ndarray) -> None:
+        package = "mobile_sam" if name == "vit_t" else "segment_anything"
+        self.predictor = importlib.import_module(package).SamPredictor(network)
+        self.predictor.set_image(image)
+        self.image = image
+        self.features = self.predictor.get_image_embedding()[0].detach().numpy()
+        self.answer = functools.cache(self._answer)
 
-def check_prompts(
-    predictor: Any, model: PromptableModel, embedding: Any, prompt: dict[str, Any]
-) -> None:
-    """Compare both answers to one prompt."""
-    size = np.array(embedding.original_size) - 1
-    points = np.array(prompt["points"]) * size if "points" in prompt else None
-    labels = np.array(prompt["labels"]) if "labels" in prompt else None
-    box = np.array(prompt["box"]) * np.tile(size, 2) if "box" in prompt else None
-    logits = None
-    if prompt.get("with_logits", False):
-        first = predictor.predict(np.array([[0.5, 0.5]]) * size[::-1], np.array([1]))
-        logits = first[2][1:2]
-    ours = PromptSet(points, labels, box, logits)
-    for multimask_output in (True, False):
-        full_logits, predicted_iou, low_res = predictor.predict(
+    def prompt(self, kind: str) -> dict[str, Any]:
+        """Parts of one of `PROMPTS` on this image, in (row, col)."""
+        parts = PROMPTS[kind]
+        size = np.array(self.predictor.original_size) - 1
+        prompt = {"points": None, "labels": None, "box": None, "logits": None}
+        if "points" in parts:
+            prompt |= {"points": np.array(parts["points"]) * size, "labels": parts["labels"]}
+        if "box" in parts:
+            prompt["box"] = np.array(parts["box"]) * np.tile(size, 2)
+        if parts.get("with_logits", False):
+            prompt["logits"] = self.answer(CENTRE, multimask_output=True)[2][1:2]
+        return prompt
+
+    def _answer(self, kind: str, multimask_output: bool) -> tuple[np.ndarray, ...]:
+        """Logits in image pixels, predicted IoU, low-res logits."""
+        prompt = self.prompt(kind)
+        points, labels, box = prompt["points"], prompt["labels"], prompt["box"]
+        return self.predictor.predict(
             point_coords=None if points is None else points[:, ::-1].copy(),
-            point_labels=labels,
+            point_labels=None if points is None else np.array(labels),
             box=None if box is None else box[[1, 0, 3, 2]],
-            mask_input=logits,
+            mask_input=prompt["logits"],
             multimask_output=multimask_output,
             return_logits=True,
         )
+
+
+class Compared(NamedTuple):
+    """The reference and our model with the same image."""
+
+    reference: Reference
+    model: PromptableModel
+    embedding: ImageEmbedding
+
+
+@pytest.fixture(scope="session")  # the forms of `prepare` take turns, each for all modules
+def make_reference(make_pair: Callable, make_image: Callable) -> Callable[..., Reference]:
+    """Function from an architecture and the shape of an image."""
+
+    @functools.cache
+    def make(name: str, shape: tuple[int, int]) -> Reference:
+        return Reference(name, make_pair(name).reference, make_image(*shape))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def compare(
+    make_pair: Callable, prepare: Callable, make_reference: Callable
+) -> Callable[..., Compared]:
+    """Function from an architecture and the shape of an image; compares the embeddings."""
+
+    @functools.cache
+    def encode(name: str, shape: tuple[int, int]) -> Compared:
+        model = PromptableModel(name, name, "test", prepare(make_pair(name)).ours)
+        reference = make_reference(name, shape)
+        embedding = encode_image(model, reference.image, contrast_limits=(0, 255))
+        assert reference.features.std() > 0.5
+        np.testing.assert_allclose(
+            embedding.features, reference.features, rtol=0, atol=EMBEDDING_TOLERANCE
+        )
+        assert embedding.original_size == reference.predictor.original_size
+        assert embedding.input_size == reference.predictor.input_size
+        return Compared(reference, model, embedding)
+
+    return encode
+
+
+def check_prompt(compared: Compared, kind: str) -> None:
+    """Compare both answers to one prompt."""
+    reference, model, embedding = compared
+    prompt = reference.prompt(kind)
+    ours = PromptSet(prompt["points"], prompt["labels"], prompt["box"], prompt["logits"])
+    for multimask_output in (True, False):
+        full_logits, predicted_iou, low_res = reference.answer(kind, multimask_output)
         assert np.std(low_res) > 0.1
         found = predict_masks(model, embedding, ours, multimask_output)
         check_answer(found, full_logits, predicted_iou, low_res)
 
 
 def check_answer(
-    found: Any, full_logits: np.ndarray, predicted_iou: np.ndarray, low_res: np.ndarray
+    found: Prediction, full_logits: np.ndarray, predicted_iou: np.ndarray, low_res: np.ndarray
 ) -> None:
     """Compare a prediction with the return values of the reference.
 
@@ -108,43 +166,16 @@ def check_answer(
     assert np.abs(full_logits - Sam.mask_threshold)[differs].max(initial=0) <= LOGITS_TOLERANCE
 
 
-def encode(predictor: Any, model: PromptableModel, image: np.ndarray) -> Any:
-    """Give the image to both; compare the embeddings; return ours."""
-    predictor.set_image(image)
-    embedding = encode_image(model, image, contrast_limits=(0, 255))
-    expected = predictor.get_image_embedding()[0].detach().numpy()
-    assert expected.std() > 0.1
-    np.testing.assert_allclose(embedding.features, expected, rtol=0, atol=EMBEDDING_TOLERANCE)
-    assert embedding.original_size == predictor.original_size
-    assert embedding.input_size == predictor.input_size
-    return embedding
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_small_vit(shape: tuple[int, int], kind: str, compare: Callable) -> None:
+    check_prompt(compare("small_vit", shape), kind)
 
 
-@pytest.fixture(scope="module")
-def encoded(make_pair: Callable, prepare: Callable, make_image: Callable) -> Callable:
-    """Function from a name of `SHAPES` to the predictors and our embedding."""
-    embeddings: dict[str, Any] = {}
-
-    def get(shape: str) -> tuple[Any, PromptableModel, Any]:
-        predictor, model = make_predictors("small_vit", make_pair, prepare)
-        if shape not in embeddings:
-            embedding = encode(predictor, model, make_image(*SHAPES[shape]))
-            embeddings[shape] = predictor, model, embedding
-        found: tuple[Any, PromptableModel, Any] = embeddings[shape]
-        return found
-
-    return get
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-def test_small_vit(shape: str, prompt: dict[str, Any], encoded: Callable) -> None:
-    check_prompts(*encoded(shape), prompt)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_several_boxes(shape: str, encoded: Callable) -> None:
-    predictor, model, embedding = encoded(shape)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_several_boxes(shape: tuple[int, int], compare: Callable) -> None:
+    reference, model, embedding = compare("small_vit", shape)
+    predictor = reference.predictor
     size = np.array(embedding.original_size) - 1
     rng = np.random.default_rng(0)
     corners = np.sort(rng.uniform(0, 1, (18, 2, 2)), axis=1) * size  # more than a batch
@@ -166,25 +197,14 @@ def test_several_boxes(shape: str, encoded: Callable) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["wide", "tiny"])
-def test_vit_t(
-    shape: str, make_pair: Callable, prepare: Callable, make_image: Callable
-) -> None:
-    predictor, model = make_predictors("vit_t", make_pair, prepare)
-    embedding = encode(predictor, model, make_image(*SHAPES[shape]))
-    for prompt in PROMPTS.values():
-        check_prompts(predictor, model, embedding, prompt)
-
-
-@pytest.mark.slow
-def test_vit_b(make_pair: Callable, make_image: Callable) -> None:
-    def prepare(pair: Any) -> Any:
-        return pair._replace(ours=prepare_for_inference(copy.deepcopy(pair.ours)))
-
-    predictor, model = make_predictors("vit_b", make_pair, prepare)
-    embedding = encode(predictor, model, make_image(700, 1000))
-    for prompt in PROMPTS.values():
-        check_prompts(predictor, model, embedding, prompt)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("vit_t", SHAPES["wide"]), ("vit_t", SHAPES["tiny"]), ("vit_b", (1000, 700))],
+    ids=["vit_t-wide", "vit_t-tiny", "vit_b"],
+)
+def test_full_size(name: str, shape: tuple[int, int], compare: Callable) -> None:
+    for kind in PROMPTS:
+        check_prompt(compare(name, shape), kind)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES.values(), (1023, 1024), (333, 777), (5, 3)], ids=str)

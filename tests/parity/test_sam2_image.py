@@ -1,5 +1,6 @@
 """SAM 2.1 on single images: our embeddings, masks and predicted IoUs are the reference's."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,13 +50,27 @@ PROMPTS: dict[str, dict[str, Any]] = {
 }
 
 
-@torch.inference_mode()
-def encode_both(pair: Any, image: np.ndarray) -> tuple[Any, Tensor]:
-    """The reference's predictor with an image, and our embedding of it."""
-    predictor = make_image_predictor(pair.reference, pair.ours.image_size)
-    predictor.set_image(image)
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    return predictor, pair.ours.encode(pixels)
+@pytest.fixture(scope="session")  # the forms of `prepare` take turns, each for all modules
+def encode_both(make_image: Callable) -> Callable[..., tuple[Any, Tensor]]:
+    """Function from a pair and the shape of an image: the reference's predictor with the image,
+    and our embedding of it. All forms of our model share the predictor.
+    """
+
+    @functools.cache
+    @torch.inference_mode()
+    def encode_with_reference(reference: Any, side: int, shape: tuple[int, int]) -> Any:
+        predictor = make_image_predictor(reference, side)
+        predictor.set_image(make_image(*shape))
+        return predictor
+
+    @functools.cache
+    @torch.inference_mode()
+    def encode(pair: Any, shape: tuple[int, int]) -> tuple[Any, Tensor]:
+        pixels = torch.from_numpy(make_image(*shape)).permute(2, 0, 1)[None].float()
+        predictor = encode_with_reference(pair.reference, pair.ours.image_size, shape)
+        return predictor, pair.ours.encode(pixels)
+
+    return encode
 
 
 def check_embedding(pair: Any, predictor: Any, embedding: Tensor) -> None:
@@ -121,35 +136,35 @@ def make_tokens(
 
 @pytest.mark.parametrize("name", SMALL_LAYOUTS)
 def test_each_size(
-    name: str, make_sam2_pair: Callable, prepare: Callable, make_image: Callable
+    name: str, make_sam2_pair: Callable, prepare: Callable, encode_both: Callable
 ) -> None:
     pair = prepare(make_sam2_pair(name))
-    predictor, embedding = encode_both(pair, make_image(256, 256))
+    predictor, embedding = encode_both(pair, (256, 256))
     check_embedding(pair, predictor, embedding)
     check_answers(pair, predictor, embedding, PROMPTS["one point"])
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_images_are_squashed_like_the_reference(
-    shape: tuple[int, int], make_sam2_pair: Callable, make_image: Callable
+    shape: tuple[int, int], make_sam2_pair: Callable, encode_both: Callable
 ) -> None:
     pair = make_sam2_pair("hiera_tiny")
-    check_embedding(pair, *encode_both(pair, make_image(*shape)))
+    check_embedding(pair, *encode_both(pair, shape))
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
 def test_each_kind_of_prompt(
-    prompt: dict, make_sam2_pair: Callable, prepare: Callable, make_image: Callable
+    prompt: dict, make_sam2_pair: Callable, prepare: Callable, encode_both: Callable
 ) -> None:
     pair = prepare(make_sam2_pair("hiera_tiny"))
-    predictor, embedding = encode_both(pair, make_image(256, 256))
+    predictor, embedding = encode_both(pair, (256, 256))
     check_answers(pair, predictor, embedding, prompt)
 
 
 @pytest.mark.slow
-def test_full_size(make_sam2_pair: Callable, prepare: Callable, make_image: Callable) -> None:
+def test_full_size(make_sam2_pair: Callable, prepare: Callable, encode_both: Callable) -> None:
     pair = prepare(make_sam2_pair("hiera_tiny", is_small=False))
-    predictor, embedding = encode_both(pair, make_image(700, 1000))
+    predictor, embedding = encode_both(pair, (700, 1000))
     check_embedding(pair, predictor, embedding)
     for prompt in PROMPTS.values():
         check_answers(pair, predictor, embedding, prompt)
