@@ -3,11 +3,12 @@
 #
 #     scripts/run_tests.sh PYTHON [ARGUMENTS OF PYTEST]
 #
-# With arguments, pytest gets just these. Otherwise two processes share the tests, file by file:
-# first the tests without a window, then the window tests. These move the pointer, so each
-# process gets a virtual screen of its own where there are any. When a graphics driver crashes a
-# process (src/napari_promptable/gui/layers/canvas.py describes one way), pytest starts another
-# and repeats the test that was running, at most twice. It does not repeat a test that fails.
+# With arguments, pytest gets just these. Otherwise two processes share the tests: each begins
+# with a half of them, and the one that is done first takes over some of the other's. Window
+# tests move the pointer, so each process gets a virtual screen of its own; where there are no
+# virtual screens, there is one process. When a graphics driver crashes a process
+# (src/napari_promptable/gui/layers/canvas.py describes one way), pytest starts another and
+# repeats the test that was running, at most twice. It does not repeat a test that fails.
 set -uo pipefail
 python=$1
 shift
@@ -44,21 +45,19 @@ if command -v Xvfb >/dev/null; then
     done
 fi
 
-status=0
-"$python" -m pytest --junitxml "$work/plain.xml" -n 2 --dist loadfile -m "not gui" || status=1
-"$python" -m pytest --junitxml "$work/window.xml" "${processes[@]}" --dist load \
-    --reruns 2 --only-rerun '^crash$' tests -m gui || status=1
-"$python" - "$work"/*.xml <<'END'
+"$python" -m pytest --junitxml "$work/tests.xml" "${processes[@]}" --dist worksteal \
+    --reruns 2 --only-rerun '^crash$'
+status=$?
+"$python" - "$work/tests.xml" <<'END'
 import sys
 import xml.etree.ElementTree as ElementTree
 
-total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-for path in sys.argv[1:]:
-    for suite in ElementTree.parse(path).iter("testsuite"):
-        for name in total:
-            total[name] += int(suite.get(name, 0))
-failed = total["failures"] + total["errors"]
-line = f"{total['tests'] - failed - total['skipped']} passed, {failed} failed"
-print(line + (f", {total['skipped']} skipped" if total["skipped"] else ""))
+[suite] = ElementTree.parse(sys.argv[1]).iter("testsuite")
+tests, failures, errors, skipped = (
+    int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")
+)
+failed = failures + errors
+line = f"{tests - failed - skipped} passed, {failed} failed"
+print(line + (f", {skipped} skipped" if skipped else ""))
 END
 exit $status

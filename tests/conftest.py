@@ -25,6 +25,20 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest tests first and window tests last.
+
+    Two processes share the tests (scripts/run_tests.sh). Window tests are short and share no
+    fixtures, so the process that is done first can take over any number of them.
+    """
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("gui") is not None,
+            "parity" not in item.path.parts,
+        )
+    )
+
+
 DISK_CENTRE_YX, DISK_RADIUS = (30, 36), 12
 
 
