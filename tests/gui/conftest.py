@@ -4,7 +4,7 @@
     The shared segmenter as a model that the plugin loads; tests can pause it.
 ``make_disks``
     Images and stacks of bright disks at known positions, with their labels.
-``desk``, ``make_desk``
+``desk``, ``make_desk``, ``open_desk``
     A viewer without a window, and the plugin's widget on it; returns a `Desk`.
 ``open_plugin``
     Opens napari with an image and the plugin's widget; returns a `User`.
@@ -13,16 +13,18 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.utils.key_bindings import KeymapHandler
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
@@ -122,6 +124,20 @@ def _warm_napari() -> None:
     make_first_layers()
 
 
+@pytest.fixture(scope="session")
+def _spared_modules() -> set[str]:
+    return set()
+
+
+@pytest.fixture(autouse=True)
+def _spare_modules(_spared_modules: set[str]) -> None:
+    """Keep all modules out of garbage collection, which napari runs for each layer it drops."""
+    if new := sys.modules.keys() - _spared_modules:
+        gc.collect()
+        gc.freeze()
+        _spared_modules |= new
+
+
 @pytest.fixture(autouse=True)
 def empty_cache_folder(tmp_path, monkeypatch) -> None:
     """Hide everything that earlier tests saved."""
@@ -187,16 +203,14 @@ def make_disks() -> Callable[..., Disks]:
 
 
 @dataclass
-class User:
-    """A user of the window; positions are world positions unless a method says otherwise."""
+class WidgetUser:
+    """Reads and operates the widget, with or without a window of napari around it."""
 
     qtbot: Any
     viewer: Any
-    dock: Any
-    widget: Any
     model: FakeModel
     image: Any = None
-    layers: dict[str, Any] = field(default_factory=dict)
+    widget: Any = None
 
     # the state
 
@@ -277,15 +291,52 @@ class User:
     def wait_for(self, condition: Callable[[], bool]) -> None:
         self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
 
+    # positions
+
+    def world(self, *position: float) -> np.ndarray:
+        """World position of a data position of the image."""
+        return np.asarray(self.image.data_to_world(position))
+
+    def on_plane(self, row: float, column: float) -> np.ndarray:
+        """World position of a position on the plane in view."""
+        planes = self.workspace.job.layers.planes
+        position = planes.join(self.index(), np.array([[row, column]]))[0]
+        return self.world(*position)
+
+    # controls
+
+    def push(self, name: str, wait: bool = True) -> None:
+        button = self.control(name)
+        assert button.isEnabled(), f"{name} cannot be pressed"
+        pos = QPoint(8, button.height() // 2) if isinstance(button, QCheckBox) else QPoint()
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=pos)
+        if wait:
+            self.wait_idle()
+
+    def choose(self, name: str, text: str) -> None:
+        """Choose the entry of a list that begins with the text."""
+        box = self.control(name)
+        texts = [box.itemText(i) for i in range(box.count())]
+        [number] = [i for i, entry in enumerate(texts) if entry.startswith(text)]
+        box.setCurrentIndex(number)
+        self.wait_idle()
+
+    def choose_object(self, object_id: int) -> None:
+        self.control("object_id").setValue(object_id)
+        self.wait_idle()
+
+
+@dataclass
+class User(WidgetUser):
+    """A user of the window; positions are world positions unless a method says otherwise."""
+
+    dock: Any = None
+
     # mouse and keys on the canvas
 
     @property
     def canvas(self) -> Any:
         return self.viewer.window._qt_viewer.canvas.native
-
-    def world(self, *position: float) -> np.ndarray:
-        """World position of a data position of the image."""
-        return np.asarray(self.image.data_to_world(position))
 
     def pixel(self, world: Sequence[float]) -> QPoint:
         """Canvas position of a world position."""
@@ -336,38 +387,10 @@ class User:
         self.push("tool_box")
         self.drag(self.on_plane(top, left), self.on_plane(bottom, right))
 
-    def on_plane(self, row: float, column: float) -> np.ndarray:
-        """World position of a position on the plane in view."""
-        planes = self.workspace.job.layers.planes
-        position = planes.join(self.index(), np.array([[row, column]]))[0]
-        return self.world(*position)
-
     def press(self, key: str, wait: bool = True) -> None:
         self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
         if wait:
             self.wait_idle()
-
-    # controls
-
-    def push(self, name: str, wait: bool = True) -> None:
-        button = self.control(name)
-        assert button.isEnabled(), f"{name} cannot be pressed"
-        pos = QPoint(8, button.height() // 2) if isinstance(button, QCheckBox) else QPoint()
-        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=pos)
-        if wait:
-            self.wait_idle()
-
-    def choose(self, name: str, text: str) -> None:
-        """Choose the entry of a list that begins with the text."""
-        box = self.control(name)
-        texts = [box.itemText(i) for i in range(box.count())]
-        [number] = [i for i, entry in enumerate(texts) if entry.startswith(text)]
-        box.setCurrentIndex(number)
-        self.wait_idle()
-
-    def choose_object(self, object_id: int) -> None:
-        self.control("object_id").setValue(object_id)
-        self.wait_idle()
 
     # opening and closing
 
@@ -399,7 +422,7 @@ def open_plugin(make_napari_viewer, qtbot, fake_model) -> Iterator[Callable[...,
         image = None if data is None else viewer.add_image(data, name="image", **options)
         before(viewer)
         dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-        user = User(qtbot, viewer, dock, widget, fake_model, image)
+        user = User(qtbot, viewer, fake_model, image, widget, dock)
         if is_awaited:
             user.wait_idle()
         qtbot.waitUntil(lambda: user.canvas.width() > 300, timeout=_TIMEOUT_MS)
@@ -411,48 +434,46 @@ def open_plugin(make_napari_viewer, qtbot, fake_model) -> Iterator[Callable[...,
     notification_manager.records.clear()
 
 
-class Desk:
+class Desk(WidgetUser):
     """A viewer without a window, and the plugin's widget on it."""
 
-    def __init__(self, qtbot, image: np.ndarray) -> None:
-        self._qtbot = qtbot
-        self.viewer = ViewerModel()
-        self.image = self.viewer.add_image(image, name="image")
-        self.widget: Any = None
+    def __init__(self, qtbot: Any, model: FakeModel, image: np.ndarray, **options: Any) -> None:
+        viewer = ViewerModel()
+        layer = viewer.add_image(image, name="image", **options)
+        super().__init__(qtbot, viewer, model, layer)
 
-    def open(self) -> None:
+    def open(self, is_shown: bool = False, is_awaited: bool = True) -> None:
+        """Make the widget; none of its parts is visible unless it is shown."""
         from napari_promptable.gui.widget import PromptableWidget
 
         self.widget = PromptableWidget(self.viewer)
-        self.wait_idle()
-
-    def wait_idle(self) -> None:
-        scheduler = self.widget.controller.scheduler
-        self._qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=20_000)
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        self._qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
+        if is_shown:
+            self.widget.show()
+        if is_awaited:
+            self.wait_idle()
 
     @property
     def job(self):
-        return self.widget.controller.workspace.job
+        return self.workspace.job
 
-    def click(self, *position: float) -> None:
-        self.job.layers.points.add(position)
-        self.wait_idle()
+    def click(self, *world: float | np.ndarray, wait: bool = True) -> None:
+        """Click as on a canvas, at a world position or its coordinates."""
+        self.points.add(self.points.world_to_data(np.ravel(world)))
+        if wait:
+            self.wait_idle()
 
     def commit(self) -> None:
         self.widget.controller.actions.commit()
         self.wait_idle()
 
-    def control(self, name: str) -> Any:
-        control = self.widget.findChild(QWidget, name)
-        assert control is not None, f"there is no control named {name}"
-        return control
-
-    @property
-    def status(self) -> str:
-        return self.control("status").text()
+    def press(self, key: str, wait: bool = True) -> None:
+        """Press a key while the canvas of a window would have the focus."""
+        keys = KeymapHandler()
+        keys.keymap_providers = [self.viewer.layers.selection.active, self.viewer]
+        keys.press_key(key)
+        keys.release_key(key)
+        if wait:
+            self.wait_idle()
 
     def offers(self, name: str) -> list[str]:
         """Texts of the entries of a list, outside a window as inside."""
@@ -488,8 +509,8 @@ class Desk:
             gc.collect()
             return [name for name, what in gone.items() if what() is not None]
 
-        with suppress(self._qtbot.TimeoutError):
-            self._qtbot.waitUntil(lambda: not kept(), timeout=5_000)
+        with suppress(self.qtbot.TimeoutError):
+            self.qtbot.waitUntil(lambda: not kept(), timeout=5_000)
         assert kept() == []
 
     def callbacks(self) -> dict[str, int]:
@@ -508,18 +529,40 @@ class Desk:
 
 
 @pytest.fixture
-def make_desk(qtbot, fake_model) -> Iterator[Callable[[np.ndarray], Desk]]:
+def make_desk(qtbot, fake_model) -> Iterator[Callable[..., Desk]]:
     """Factory of desks with an image."""
     desks: list[Desk] = []
 
-    def make(image: np.ndarray) -> Desk:
-        desks.append(Desk(qtbot, image))
+    def make(image: np.ndarray, **options: Any) -> Desk:
+        desks.append(Desk(qtbot, fake_model, image, **options))
         return desks[-1]
 
     yield make
     fake_model.open_gates()
     for desk in desks:
         desk.close()
+
+
+@pytest.fixture
+def open_desk(make_desk) -> Callable[..., Desk]:
+    """Factory of desks with the widget open and shown, in place of `open_plugin`.
+
+    For tests that need no canvas: they take an eighth of the time.
+    """
+    notification_manager.records.clear()
+
+    def make(
+        data: np.ndarray,
+        before: Callable[[Any], None] = lambda viewer: None,
+        is_awaited: bool = True,
+        **options: Any,
+    ) -> Desk:
+        desk = make_desk(data, **options)
+        before(desk.viewer)
+        desk.open(is_shown=True, is_awaited=is_awaited)
+        return desk
+
+    return make
 
 
 @pytest.fixture

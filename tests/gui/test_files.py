@@ -27,8 +27,8 @@ def choose_file(monkeypatch, verb: str, path) -> None:
     monkeypatch.setattr(dialog, lambda *_, **__: (str(path), ""))
 
 
-def test_saved_prompts_are_loaded(open_plugin, make_disks, prompts_path, monkeypatch) -> None:
-    user = open_plugin(make_disks().image)
+def test_saved_prompts_are_loaded(open_desk, make_disks, prompts_path, monkeypatch) -> None:
+    user = open_desk(make_disks().image)
     choose_file(monkeypatch, "getOpenFileName", prompts_path)
     user.push("load_prompts")
     assert user.session.prompts.of(1) == {(): PROMPTS}
@@ -40,8 +40,8 @@ def test_saved_prompts_are_loaded(open_plugin, make_disks, prompts_path, monkeyp
     assert user.session.prompts.of(2) == {(): PROMPTS}
 
 
-def test_a_dropped_file_is_loaded(open_plugin, make_disks, prompts_path) -> None:
-    user = open_plugin(make_disks().image)
+def test_a_dropped_file_is_loaded(open_desk, make_disks, prompts_path) -> None:
+    user = open_desk(make_disks().image)
     names = user.layer_names
     assert get_reader(str(prompts_path))(str(prompts_path)) == [(None,)]
     user.wait_idle()
@@ -63,9 +63,9 @@ def test_other_json_is_left_to_others(tmp_path) -> None:
 
 
 def test_prompts_of_another_image_are_refused(
-    open_plugin, make_disks, tmp_path, monkeypatch
+    open_desk, make_disks, tmp_path, monkeypatch
 ) -> None:
-    user = open_plugin(make_disks().image)
+    user = open_desk(make_disks().image)
     document = PromptDocument("other", (7, 9), (0, 1), "tiny", {1: {(): PROMPTS}})
     path = write_prompts(document, tmp_path / "other.json")
     choose_file(monkeypatch, "getOpenFileName", path)
@@ -75,9 +75,9 @@ def test_prompts_of_another_image_are_refused(
 
 
 @pytest.mark.parametrize("name", ["labels.tif", "labels.ome.zarr"])
-def test_labels_are_saved(open_plugin, make_disks, tmp_path, monkeypatch, name: str) -> None:
+def test_labels_are_saved(open_desk, make_disks, tmp_path, monkeypatch, name: str) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.objects.data[3:6, 4:9] = 7
     path = tmp_path / name
     choose_file(monkeypatch, "getSaveFileName", path)
@@ -92,9 +92,9 @@ def test_labels_are_saved(open_plugin, make_disks, tmp_path, monkeypatch, name: 
 
 
 def test_labels_of_an_unknown_format_are_refused(
-    open_plugin, make_disks, tmp_path, monkeypatch
+    open_desk, make_disks, tmp_path, monkeypatch
 ) -> None:
-    user = open_plugin(make_disks().image)
+    user = open_desk(make_disks().image)
     choose_file(monkeypatch, "getSaveFileName", tmp_path / "labels.docx")
     user.push("save_labels", wait=False)
     user.wait_for(lambda: "choose one of these endings" in user.status)

@@ -43,9 +43,9 @@ class FakeProcess:
 
 
 @pytest.fixture
-def user(open_plugin, make_disks):
+def user(open_desk, make_disks):
     """A person who has committed five disks."""
-    user = open_plugin(make_disks((70, 80), CENTRES).image)
+    user = open_desk(make_disks((70, 80), CENTRES).image)
     for centre in CENTRES:
         user.click(centre)
         user.press("C")
@@ -96,8 +96,8 @@ def test_learning_can_be_cancelled(user, process, monkeypatch) -> None:
     assert not user.widget.controller.panel.learning.isVisible()
 
 
-def test_one_object_is_too_few(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks().image)
+def test_one_object_is_too_few(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
     user.click((20, 24))
     user.press("C")
     user.widget.controller.learning_actions.learn()

@@ -43,10 +43,10 @@ def num_parts(labels: np.ndarray, object_id: int) -> int:
 
 
 def test_a_click_gives_one_part_and_a_switch_all(
-    open_plugin, make_disks, speckled_model, tmp_path
+    open_desk, make_disks, speckled_model, tmp_path
 ) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
     user.push("one_part")
@@ -74,10 +74,10 @@ def test_a_click_gives_one_part_and_a_switch_all(
     ("option", "object_of_specks"), [("--one-part", 0), ("--all-parts", 1)]
 )
 def test_the_command_line_overrides_the_choice(
-    open_plugin, make_disks, speckled_model, tmp_path, monkeypatch, option, object_of_specks
+    open_desk, make_disks, speckled_model, tmp_path, monkeypatch, option, object_of_specks
 ) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     user.push("commit")
     user.push("one_part")

@@ -39,16 +39,16 @@ def shown_on(brightness: float, value: int, layer) -> float:
 
 
 @pytest.mark.parametrize("brightness", np.linspace(0, 1, 11))
-def test_one_of_the_lines_shows_on_any_brightness(open_plugin, make_disks, brightness) -> None:
-    user = open_plugin(make_disks().image)
+def test_one_of_the_lines_shows_on_any_brightness(open_desk, make_disks, brightness) -> None:
+    user = open_desk(make_disks().image)
     contrasts = [abs(shown_on(brightness, v, user.preview) - brightness) for v in (LIGHT, DARK)]
     assert max(contrasts) > 0.35
     assert abs(shown_on(brightness, FILL, user.preview) - brightness) < 0.25, "a light fill"
 
 
-def test_only_the_bounding_box_is_drawn(open_plugin, make_disks) -> None:
+def test_only_the_bounding_box_is_drawn(open_desk, make_disks) -> None:
     disks = make_disks((200, 300), [(60, 80), (140, 200)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     parts, wholes = [], []
     user.preview.events.labels_update.connect(lambda e: parts.append((e.offset, e.data.shape)))
     user.preview.events.set_data.connect(wholes.append)
@@ -61,9 +61,9 @@ def test_only_the_bounding_box_is_drawn(open_plugin, make_disks) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])
-def test_the_screen_shows_the_mask_in_any_order_of_axes(open_plugin, make_disks, order) -> None:
+def test_the_screen_shows_the_mask_in_any_order_of_axes(open_desk, make_disks, order) -> None:
     disks = make_disks((40, 44, 48), [(20, 22, 24)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.viewer.dims.order = order
     user.viewer.dims.current_step = (20, 22, 24)
     user.wait_idle()
@@ -80,8 +80,8 @@ def test_the_screen_shows_the_mask_in_any_order_of_axes(open_plugin, make_disks,
     assert (data > 0).all()
 
 
-def test_lines_are_as_wide_on_the_screen_at_any_zoom(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks((800, 800)).image)
+def test_lines_are_as_wide_on_the_screen_at_any_zoom(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((800, 800)).image)
     square = np.zeros((800, 800), bool)
     square[340:460, 340:460] = True
     user.workspace.job.layers.show_mask((), PackedMask.pack(square))

@@ -31,8 +31,8 @@ def forget_labels(user) -> None:
     user.wait_for(lambda: user.session is not None and not user.labels.any())
 
 
-def test_a_session_of_other_pixels_is_not_offered(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_a_session_of_other_pixels_is_not_offered(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     label_one(user, disks)
     forget_labels(user)
     assert find(user).num_objects == 1
@@ -46,18 +46,18 @@ def test_a_session_of_other_pixels_is_not_offered(open_plugin, disks) -> None:
     assert find(user).num_objects == 1
 
 
-def test_the_session_on_screen_is_not_offered(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_the_session_on_screen_is_not_offered(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     label_one(user, disks)
-    user.close_dock()
-    user.reopen()
+    user.close()
+    user.open(is_shown=True)
     assert user.labels.any()
     assert find(user) is None
     assert not user.control("restore_session").isVisible()
 
 
-def test_objects_that_are_not_committed_come_back(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_objects_that_are_not_committed_come_back(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     label_one(user, disks)
     before = user.labels
     user.click(user.world(*disks.centres[1]))

@@ -1,7 +1,5 @@
 """What people do at the wrong moment: deleting, renaming, closing, hurrying, cancelling."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -10,20 +8,30 @@ from napari_promptable.errors import CheckpointError
 pytestmark = pytest.mark.gui
 
 
+def hold(user, disks) -> None:
+    """Let the user wait for the answer to a click on the first disk."""
+    user.model.predict_gate.clear()
+    user.model.is_predicting.clear()
+    user.click(user.world(*disks.centres[0]), wait=False)
+    user.wait_for(user.model.is_predicting.is_set)
+
+
 @pytest.fixture
-def held_user(open_plugin, make_disks) -> Callable:
-    """Factory: a user who waits for the answer to a click on the first disk."""
+def held_user(open_plugin, make_disks) -> tuple:
+    """A user of the window who waits for an answer, and the disks of the image."""
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    hold(user, disks)
+    return user, disks
 
-    def make(**options):
-        disks = make_disks()
-        user = open_plugin(disks.image, **options)
-        user.model.predict_gate.clear()
-        user.model.is_predicting.clear()
-        user.click(user.world(*disks.centres[0]), wait=False)
-        user.wait_for(user.model.is_predicting.is_set)
-        return user, disks
 
-    return make
+@pytest.fixture
+def held_desk(open_desk, make_disks) -> tuple:
+    """The same without a window."""
+    disks = make_disks()
+    desk = open_desk(disks.image)
+    hold(desk, disks)
+    return desk, disks
 
 
 # layers
@@ -46,7 +54,7 @@ def test_renamed_layers_go_on_working(open_plugin, make_disks) -> None:
 
 @pytest.mark.parametrize("name", ["prompt points", "prompt boxes", "preview", "image objects"])
 def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
-    user, disks = held_user()
+    user, disks = held_user
     deleted = user.viewer.layers[name]
     user.viewer.layers.remove(deleted)
     user.process_events()
@@ -77,7 +85,7 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
 
 
 def test_deleting_the_image_in_mid_prediction(held_user, make_disks) -> None:
-    user, _ = held_user()
+    user, _ = held_user
     objects = user.objects
     user.viewer.layers.remove(user.image)
     user.wait_for(lambda: "Open Sample" in user.status)
@@ -97,7 +105,7 @@ def test_deleting_the_image_in_mid_prediction(held_user, make_disks) -> None:
 
 
 def test_deleting_all_layers_at_once(held_user) -> None:
-    user, _ = held_user()
+    user, _ = held_user
     user.viewer.layers.select_all()
     user.viewer.layers.remove_selected()
     user.wait_for(lambda: "Open Sample" in user.status)
@@ -107,9 +115,9 @@ def test_deleting_all_layers_at_once(held_user) -> None:
     assert user.notifications == []
 
 
-def test_another_image_takes_over(open_plugin, make_disks) -> None:
+def test_another_image_takes_over(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     other = make_disks((50, 50), [(30, 20)])
     second = user.viewer.add_image(other.image, name="second")
     user.wait_for(lambda: user.control("image").findText("second") >= 0)
@@ -129,7 +137,7 @@ def test_another_image_takes_over(open_plugin, make_disks) -> None:
 
 
 def test_the_newest_prompts_win(held_user) -> None:
-    user, disks = held_user()
+    user, disks = held_user
     shown = []
     user.preview.events.labels_update.connect(lambda: shown.append(user.preview_mask.any()))
     user.click(user.world(21, 24), wait=False)
@@ -144,10 +152,10 @@ def test_the_newest_prompts_win(held_user) -> None:
     assert shown.count(True) <= 1  # the answer to the first click was never shown
 
 
-def test_clicks_during_encoding_are_kept(open_plugin, make_disks, fake_model) -> None:
+def test_clicks_during_encoding_are_kept(open_desk, make_disks, fake_model) -> None:
     fake_model.encode_gate.clear()
     disks = make_disks()
-    user = open_plugin(disks.image, is_awaited=False)
+    user = open_desk(disks.image, is_awaited=False)
     user.wait_for(fake_model.is_encoding.is_set)
     assert user.control("cancel").isEnabled()
     user.click(user.world(*disks.centres[0]), wait=False)
@@ -159,8 +167,8 @@ def test_clicks_during_encoding_are_kept(open_plugin, make_disks, fake_model) ->
     assert not user.control("cancel").isEnabled()
 
 
-def test_the_progress_bar_moves_while_work_lasts(held_user) -> None:
-    user, _ = held_user()
+def test_the_progress_bar_moves_while_work_lasts(held_desk) -> None:
+    user, _ = held_desk
     progress = user.control("progress")
     user.wait_for(lambda: progress.maximum() == 0)
     user.model.open_gates()
@@ -168,10 +176,10 @@ def test_the_progress_bar_moves_while_work_lasts(held_user) -> None:
     assert progress.maximum() == 1
 
 
-def test_cancelling_the_encoding(open_plugin, make_disks, fake_model) -> None:
+def test_cancelling_the_encoding(open_desk, make_disks, fake_model) -> None:
     fake_model.encode_gate.clear()
     disks = make_disks()
-    user = open_plugin(disks.image, is_awaited=False)
+    user = open_desk(disks.image, is_awaited=False)
     user.wait_for(fake_model.is_encoding.is_set)
     user.click(user.world(*disks.centres[0]), wait=False)
     user.push("cancel")
@@ -184,9 +192,9 @@ def test_cancelling_the_encoding(open_plugin, make_disks, fake_model) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
 
 
-def test_leaving_a_slice_drops_nothing(open_plugin, make_disks) -> None:
+def test_leaving_a_slice_drops_nothing(open_desk, make_disks) -> None:
     disks = make_disks((3, 60, 80), [(0, 20, 24), (2, 40, 58)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.viewer.dims.set_current_step(0, 0)
     user.wait_idle()
     user.model.predict_gate.clear()
@@ -202,7 +210,7 @@ def test_leaving_a_slice_drops_nothing(open_plugin, make_disks) -> None:
 
 
 def test_closing_the_dock_while_working(held_user) -> None:
-    user, _ = held_user()
+    user, _ = held_user
     objects = user.objects
     user.close_dock()
     assert user.layer_names == ["image", "image objects"]
@@ -214,7 +222,7 @@ def test_closing_the_dock_while_working(held_user) -> None:
 
 
 def test_closing_the_viewer_while_working(held_user) -> None:
-    user, _ = held_user()
+    user, _ = held_user
     scheduler = user.scheduler
     user.viewer.close()
     user.qtbot.waitUntil(lambda: user.widget.controller._is_closed)
@@ -251,15 +259,15 @@ def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
     assert not user.notifications
 
 
-def test_opening_again_brings_everything_back(open_plugin, make_disks) -> None:
+def test_opening_again_brings_everything_back(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     names = user.layer_names
     user.click(user.world(*disks.centres[0]))
     user.press("C")
     user.click(user.world(*disks.centres[1]))
-    user.close_dock()
-    user.reopen()
+    user.close()
+    user.open(is_shown=True)
     assert user.layer_names == names
     assert user.control("object_id").value() == 2
     assert len(user.points.data) == 1
@@ -305,12 +313,12 @@ def test_a_model_that_cannot_be_loaded(open_plugin, make_disks, monkeypatch) -> 
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
 
 
-def test_a_question_that_cannot_be_answered(open_plugin, make_disks) -> None:
+def test_a_question_that_cannot_be_answered(open_desk, make_disks) -> None:
     """The error of one question is told once, and the next question is answered."""
     from napari_promptable.errors import PromptError
 
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     predict = user.model.predict_many
 
     def fail(embedding, prompts, multimask_output):
@@ -325,11 +333,11 @@ def test_a_question_that_cannot_be_answered(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 
 
-def test_ids_go_on_above_those_of_the_users_layer(open_plugin, make_disks) -> None:
+def test_ids_go_on_above_those_of_the_users_layer(open_desk, make_disks) -> None:
     disks = make_disks()
     own = np.zeros((60, 80), np.int32)
     own[50:55, 5:10] = 41
-    user = open_plugin(disks.image, before=lambda viewer: viewer.add_labels(own, name="own"))
+    user = open_desk(disks.image, before=lambda viewer: viewer.add_labels(own, name="own"))
     user.choose("labels", "own")
     assert user.control("object_id").value() == 42
     user.click(user.world(*disks.centres[0]))
@@ -340,11 +348,11 @@ def test_ids_go_on_above_those_of_the_users_layer(open_plugin, make_disks) -> No
     assert np.count_nonzero(labels == 41) == 25
 
 
-def test_full_labels_are_refused_and_left_alone(open_plugin, make_disks) -> None:
+def test_full_labels_are_refused_and_left_alone(open_desk, make_disks) -> None:
     disks = make_disks()
     own = np.zeros((60, 80), np.uint8)
     own[59, 79] = 255
-    user = open_plugin(
+    user = open_desk(
         disks.image, before=lambda viewer: viewer.add_labels(own.copy(), name="own")
     )
     user.choose("labels", "own")

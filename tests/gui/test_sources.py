@@ -91,8 +91,8 @@ def convert(user, name: str) -> None:
     user.wait_idle()
 
 
-def test_each_point_is_an_object(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_each_point_is_an_object(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     spots = add_spots(user, CENTRES)
     before = spots.data.copy(), spots.features.copy()
     assert user.status == '"spots" has 3 points. Points → objects saves an object for each.'
@@ -106,8 +106,8 @@ def test_each_point_is_an_object(open_plugin, disks) -> None:
     assert not user.control("undo").isEnabled(), "it is one change"
 
 
-def test_later_edits_are_followed(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_later_edits_are_followed(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     spots = add_spots(user, CENTRES[:2])
     convert(user, "points_to_objects")
     spots.add(np.array(CENTRES[2]) / 2)
@@ -119,8 +119,8 @@ def test_later_edits_are_followed(open_plugin, disks) -> None:
     assert user.session.records.object_ids == [1, 2, 3]
 
 
-def test_points_may_be_one_objects(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_points_may_be_one_objects(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     add_spots(user, CENTRES[:2], features={"label": [1, 0]})
     box = user.control("objects_of")
     box.setCurrentIndex(1)
@@ -128,17 +128,17 @@ def test_points_may_be_one_objects(open_plugin, disks) -> None:
     np.testing.assert_array_equal(user.labels, disks.mask(0))
 
 
-def test_object_ids_of_a_layer_are_used(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_object_ids_of_a_layer_are_used(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     add_spots(user, CENTRES, features={"object_id": [5, 9, 12]})
     convert(user, "points_to_objects")
     for number, object_id in enumerate((5, 9, 12)):
         np.testing.assert_array_equal(user.labels == object_id, disks.mask(number))
 
 
-def test_each_box_of_a_layer_is_an_object(open_plugin, make_disks) -> None:
+def test_each_box_of_a_layer_is_an_object(open_desk, make_disks) -> None:
     stack = make_disks((4, 60, 80), [(1, 15, 15), (3, 40, 30)])
-    user = open_plugin(stack.image)
+    user = open_desk(stack.image)
     boxes = [
         [[z, y - 7, x - 7], [z, y - 7, x + 7], [z, y + 7, x + 7], [z, y + 7, x - 7]]
         for z, y, x in stack.centres
@@ -152,8 +152,8 @@ def test_each_box_of_a_layer_is_an_object(open_plugin, make_disks) -> None:
     assert not user.labels.any()
 
 
-def test_own_clicks_become_an_object_each(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_own_clicks_become_an_object_each(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     for centre in CENTRES[:2]:
         user.click(user.world(*centre))
     convert(user, "points_to_objects")
@@ -161,8 +161,8 @@ def test_own_clicks_become_an_object_each(open_plugin, disks) -> None:
     assert len(user.points.data) == 0
 
 
-def test_a_removed_layer_is_no_source_any_more(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_a_removed_layer_is_no_source_any_more(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     spots = add_spots(user, CENTRES)
     user.viewer.layers.remove(spots)
     user.wait_for(lambda: user.control("points_from").count() == 1)

@@ -15,9 +15,9 @@ def ball() -> np.ndarray:
     return distance <= RADIUS
 
 
-def test_prompts_stay_on_their_slice(open_plugin, make_disks) -> None:
+def test_prompts_stay_on_their_slice(open_desk, make_disks) -> None:
     disks = make_disks((4, 60, 80), [(1, 20, 24), (2, 22, 27), (3, 40, 58)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.viewer.dims.set_current_step(0, 1)
     user.wait_idle()
     assert user.index() == (1,)
@@ -49,9 +49,9 @@ def test_prompts_stay_on_their_slice(open_plugin, make_disks) -> None:
     assert sorted(user.points.data[:, 0]) == [1, 2]
 
 
-def test_prompts_on_the_other_slice_are_not_asked_again(open_plugin, make_disks) -> None:
+def test_prompts_on_the_other_slice_are_not_asked_again(open_desk, make_disks) -> None:
     disks = make_disks((3, 60, 80), [(0, 20, 24), (1, 40, 58)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     for slice_number, (row, column) in enumerate([(20, 24), (40, 58)]):
         user.viewer.dims.set_current_step(0, slice_number)
         user.click(user.on_plane(row, column))
@@ -86,8 +86,8 @@ def test_any_order_of_axes(order, open_plugin, ball) -> None:
     ]
 
 
-def test_turning_the_stack_keeps_what_was_committed(open_plugin, ball) -> None:
-    user = open_plugin(np.where(ball, 1.0, 0.1))
+def test_turning_the_stack_keeps_what_was_committed(open_desk, ball) -> None:
+    user = open_desk(np.where(ball, 1.0, 0.1))
     user.viewer.dims.set_point(range(3), CENTRE)
     user.wait_idle()
     user.click(CENTRE)
@@ -137,9 +137,9 @@ def test_slice_in_view_of_a_scaled_layer_among_others(open_plugin, make_disks) -
     assert len(user.model.questions) == asked
 
 
-def test_time_lapse_of_stacks(open_plugin, make_disks) -> None:
+def test_time_lapse_of_stacks(open_desk, make_disks) -> None:
     disks = make_disks((2, 3, 40, 50), [(0, 2, 20, 24), (1, 0, 12, 30)])
-    user = open_plugin(disks.image, scale=(1, 4, 1, 1))
+    user = open_desk(disks.image, scale=(1, 4, 1, 1))
     for time, z, *position in disks.centres:
         user.viewer.dims.set_point((0, 1), (time, 4 * z))
         user.wait_idle()
@@ -149,8 +149,8 @@ def test_time_lapse_of_stacks(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.labels, disks.truth)
 
 
-def test_the_3d_view_has_no_plane(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks((3, 60, 80), [(1, 20, 24)]).image)
+def test_the_3d_view_has_no_plane(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((3, 60, 80), [(1, 20, 24)]).image)
     user.viewer.dims.ndisplay = 3
     user.wait_idle()
     assert "2D" in user.status

@@ -25,9 +25,9 @@ def disks(make_disks):
 
 
 @pytest.fixture
-def user(open_plugin, disks):
+def user(open_desk, disks):
     """Napari with two clicks: on one object, N, and on the next."""
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     user.press("N")
     return user
@@ -71,9 +71,9 @@ def test_another_image_keeps_the_former_object(user, disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
 
 
-def test_another_slice_keeps_the_object(open_plugin, make_disks) -> None:
+def test_another_slice_keeps_the_object(open_desk, make_disks) -> None:
     disks = make_disks((4, 60, 80), [(1, 20, 24)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.viewer.dims.set_point(0, 1)
     user.click(user.on_plane(20, 24))
     user.viewer.dims.set_point(0, 3)

@@ -80,16 +80,16 @@ def choose_rows(user, *numbers: int) -> None:
     user.wait_idle()
 
 
-def open_stack(open_plugin, columns, position: int = 3):
-    user = open_plugin(columns.image)
+def open_stack(open_desk, columns, position: int = 3):
+    user = open_desk(columns.image)
     user.viewer.dims.set_current_step(0, position)
     user.wait_idle()
     return user
 
 
-def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkeypatch) -> None:
+def test_three_objects_go_through_a_stack(open_desk, columns, tmp_path, monkeypatch) -> None:
     """Label, propagate, correct, undo and redo, save, close, reopen."""
-    user = open_stack(open_plugin, columns)
+    user = open_stack(open_desk, columns)
     for number in range(3):
         click_disk(user, number)
         propagate(user)
@@ -126,15 +126,15 @@ def test_three_objects_go_through_a_stack(open_plugin, columns, tmp_path, monkey
     user.push("save_prompts")
     assert [one["id"] for one in json.loads(path.read_text())["objects"]] == [1, 2, 3]
 
-    user.close_dock()
-    user.reopen()
+    user.close()
+    user.open(is_shown=True)
     assert [object_id for object_id, _ in rows(user)] == [1, 2, 3]
     user.push("undo")
     assert np.array_equal(user.labels, before)
 
 
-def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     user.push("cancel", wait=False)
@@ -149,8 +149,8 @@ def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_plugin, colu
     assert not user.labels.any()
 
 
-def test_what_was_cancelled_can_be_completed(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_what_was_cancelled_can_be_completed(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     user.push("cancel", wait=False)
@@ -167,8 +167,8 @@ def agree_to_download(user) -> None:
     user.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_another_model_ends_a_propagation(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     box = user.control("model")
@@ -181,8 +181,8 @@ def test_another_model_ends_a_propagation(open_plugin, columns) -> None:
     assert not user.session.history.can_undo
 
 
-def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_prompts_made_during_a_propagation_are_for_the_next_one(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     user.viewer.dims.set_current_step(0, 6)
@@ -197,8 +197,8 @@ def test_prompts_made_during_a_propagation_are_for_the_next_one(open_plugin, col
     assert sorted(user.session.history.changes[-1].asked[1]) == [(3,), (6,)]
 
 
-def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_cancelled_propagation_can_be_discarded(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate_in_part(user)
     user.push("cancel", wait=False)
@@ -211,8 +211,8 @@ def test_a_cancelled_propagation_can_be_discarded(open_plugin, columns) -> None:
     assert not user.session.history.can_undo
 
 
-def test_all_objects_at_once(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_all_objects_at_once(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     for number in range(3):
         click_disk(user, number)
         user.press("N")
@@ -223,8 +223,8 @@ def test_all_objects_at_once(open_plugin, columns) -> None:
     assert len(user.session.history.changes) == 1
 
 
-def test_range_and_direction(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_range_and_direction(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     user.control("last_slice").setValue(5)
     box = user.control("direction")
@@ -233,8 +233,8 @@ def test_range_and_direction(open_plugin, columns) -> None:
     assert rows(user) == [(1, "3–5")]
 
 
-def test_without_prompts_nothing_is_propagated(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_without_prompts_nothing_is_propagated(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     propagate(user)
     assert "Click the object on one slice first" in user.status
     click_disk(user, 0)
@@ -244,8 +244,8 @@ def test_without_prompts_nothing_is_propagated(open_plugin, columns) -> None:
     assert len(user.session.history.changes) == 1
 
 
-def test_doubtful_slices_are_visited_in_order(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_doubtful_slices_are_visited_in_order(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 0)
     propagate(user)
     reviews = user.widget.controller.volume_actions.review.slices()
@@ -274,8 +274,8 @@ def propagate_doubtfully(user, columns) -> list[int]:
     return [4, 1, 5]
 
 
-def test_each_doubtful_slice_is_visited_once(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_each_doubtful_slice_is_visited_once(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     doubtful = propagate_doubtfully(user, columns)
     seen = []
     for _ in doubtful:
@@ -290,8 +290,8 @@ def test_each_doubtful_slice_is_visited_once(open_plugin, columns) -> None:
 
 
 @pytest.mark.parametrize("by_key", [True, False])
-def test_a_slice_that_looks_right_is_not_doubtful(open_plugin, columns, by_key: bool) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_slice_that_looks_right_is_not_doubtful(open_desk, columns, by_key: bool) -> None:
+    user = open_stack(open_desk, columns)
     propagate_doubtfully(user, columns)
     before = user.labels
     user.press("D")
@@ -304,8 +304,8 @@ def test_a_slice_that_looks_right_is_not_doubtful(open_plugin, columns, by_key: 
 
 
 @pytest.mark.parametrize("by_key", [True, False])
-def test_an_object_is_not_on_a_slice(open_plugin, columns, by_key: bool) -> None:
-    user = open_stack(open_plugin, columns)
+def test_an_object_is_not_on_a_slice(open_desk, columns, by_key: bool) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 0)
     propagate(user)
     before = user.labels
@@ -322,8 +322,8 @@ def test_an_object_is_not_on_a_slice(open_plugin, columns, by_key: bool) -> None
     assert user.points.features["label"].tolist() == ["positive"]
 
 
-def test_a_negative_click_alone_says_that_the_object_is_absent(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_negative_click_alone_says_that_the_object_is_absent(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 0)
     show_slice(user, 5)
     user.push("tool_negative")
@@ -335,8 +335,8 @@ def test_a_negative_click_alone_says_that_the_object_is_absent(open_plugin, colu
     assert not user.labels[5:].any()
 
 
-def test_a_click_on_the_strip_goes_to_the_slice(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_click_on_the_strip_goes_to_the_slice(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     strip = user.control("confidence_strip")
     click_disk(user, 1)
     assert not strip.isVisible(), "nothing was propagated yet"
@@ -348,16 +348,16 @@ def test_a_click_on_the_strip_goes_to_the_slice(open_plugin, columns) -> None:
     assert user.index() == (5,)
 
 
-def test_a_flat_image_has_no_volume_controls(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks().image)
+def test_a_flat_image_has_no_volume_controls(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
     assert not user.control("propagate").isVisible()
 
 
 # objects
 
 
-def test_the_list_follows_the_layer(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_the_list_follows_the_layer(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 0)
     user.press("C")
     assert rows(user) == [(1, "3")]
@@ -369,8 +369,8 @@ def test_the_list_follows_the_layer(open_plugin, columns) -> None:
     user.wait_for(lambda: rows(user) == [(1, "3")])
 
 
-def test_objects_are_deleted_and_merged(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_objects_are_deleted_and_merged(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     for number in range(3):
         click_disk(user, number)
         user.press("C")
@@ -387,8 +387,8 @@ def test_objects_are_deleted_and_merged(open_plugin, columns) -> None:
     assert np.array_equal(user.labels, before)
 
 
-def test_an_object_gets_another_id_and_a_class(open_plugin, columns, monkeypatch) -> None:
-    user = open_stack(open_plugin, columns)
+def test_an_object_gets_another_id_and_a_class(open_desk, columns, monkeypatch) -> None:
+    user = open_stack(open_desk, columns)
     for number in range(2):
         click_disk(user, number)
         user.press("C")
@@ -411,8 +411,8 @@ def test_an_object_gets_another_id_and_a_class(open_plugin, columns, monkeypatch
     assert [object_id for object_id, _ in rows(user)] == [1, 2]
 
 
-def test_a_click_in_the_list_goes_to_the_object(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_click_in_the_list_goes_to_the_object(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 0)
     user.press("C")
     user.viewer.dims.set_current_step(0, 0)
@@ -421,8 +421,8 @@ def test_a_click_in_the_list_goes_to_the_object(open_plugin, columns) -> None:
     assert user.index() == (3,)
 
 
-def test_an_object_is_hidden_and_shown(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_an_object_is_hidden_and_shown(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     for number in range(2):
         click_disk(user, number)
         user.press("C")
@@ -436,7 +436,8 @@ def test_an_object_is_hidden_and_shown(open_plugin, columns) -> None:
 
 
 def test_any_object_is_picked_and_refined(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+    user = open_plugin(columns.image)
+    show_slice(user, 3)
     user.objects.data[3, 30:40, 30:40] = 5
     user.objects.refresh()
     user.qtbot.mouseMove(user.canvas, user.pixel(user.on_plane(34, 34)))
@@ -447,8 +448,8 @@ def test_any_object_is_picked_and_refined(open_plugin, columns) -> None:
     assert "Object 5" in user.status
 
 
-def test_the_policy_is_the_users(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_the_policy_is_the_users(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     user.objects.data[3, :, :24] = 9
     user.objects.refresh()
     box = user.control("overlap")
@@ -461,14 +462,14 @@ def test_the_policy_is_the_users(open_plugin, columns) -> None:
 
 
 def test_labels_on_disk_are_looked_through_before_anything_is_written(
-    open_plugin, columns, tmp_path
+    open_desk, columns, tmp_path
 ) -> None:
     labels = zarr.create_array(
         tmp_path / "labels.zarr", shape=SHAPE, chunks=(1, *SHAPE[1:]), dtype="uint16"
     )
     labels[6, 50:, 70:] = 1
 
-    user = open_plugin(columns.image, lambda viewer: viewer.add_labels(labels, name="on disk"))
+    user = open_desk(columns.image, lambda viewer: viewer.add_labels(labels, name="on disk"))
     user.choose("labels", "on disk")
     user.wait_for(lambda: user.workspace.job.num_unread_labels == 0)
     user.viewer.dims.set_current_step(0, 3)
@@ -485,8 +486,8 @@ def test_labels_on_disk_are_looked_through_before_anything_is_written(
 # what survives
 
 
-def test_a_session_survives_a_crash(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_session_survives_a_crash(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     propagate(user)
     user.press("N")
@@ -506,9 +507,9 @@ def test_a_session_survives_a_crash(open_plugin, columns) -> None:
 
 
 def test_a_save_that_fails_is_told_once_and_made_up_for(
-    open_plugin, columns, monkeypatch
+    open_desk, columns, monkeypatch
 ) -> None:
-    user = open_stack(open_plugin, columns)
+    user = open_stack(open_desk, columns)
     autosave = user.widget.controller.autosave
 
     def fail(*_: object) -> None:
@@ -531,10 +532,10 @@ def test_a_save_that_fails_is_told_once_and_made_up_for(
     assert {block.index for block, _ in saved.folder.read_blocks()} == {(3,), (4,)}
 
 
-def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch) -> None:
+def test_saving_now_does_not_rely_on_a_thread(open_desk, columns, monkeypatch) -> None:
     """The thread of the last save may not have begun when napari is closed."""
     monkeypatch.setattr("napari_promptable.gui.saving.autosave.call_in_thread", lambda *_: None)
-    user = open_stack(open_plugin, columns)
+    user = open_stack(open_desk, columns)
     autosave = user.widget.controller.autosave
     click_disk(user, 1)
     user.wait_for(lambda: autosave._running is not None)
@@ -547,8 +548,8 @@ def test_saving_now_does_not_rely_on_a_thread(open_plugin, columns, monkeypatch)
     assert [block.index for block, _ in saved.folder.read_blocks()] == [(3,)]
 
 
-def test_a_saved_session_can_be_discarded(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_a_saved_session_can_be_discarded(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     click_disk(user, 1)
     user.press("C")
     user.widget.controller.autosave.save_now()
@@ -574,15 +575,15 @@ def with_differences(columns):
     return replace(columns, image=image)
 
 
-def test_all_slices_are_encoded_once_and_for_all(open_plugin, columns, tmp_path) -> None:
-    user = open_stack(open_plugin, with_differences(columns))
+def test_all_slices_are_encoded_once_and_for_all(open_desk, columns, tmp_path) -> None:
+    user = open_stack(open_desk, with_differences(columns))
     user.push("encoding_fold")
     user.push("encode_all", wait=False)
     user.wait_for(lambda: len(user.model.planes) == SHAPE[0])
     user.wait_idle()
     assert user.control("keep_embeddings").isChecked()
-    user.close_dock()
-    user.reopen()  # with nothing in memory
+    user.close()
+    user.open(is_shown=True)  # with nothing in memory
     user.control("keep_embeddings").setChecked(True)
     user.viewer.dims.set_current_step(0, 6)
     user.wait_idle()
@@ -592,8 +593,8 @@ def test_all_slices_are_encoded_once_and_for_all(open_plugin, columns, tmp_path)
     assert len(user.model.planes) <= SHAPE[0] + 3  # encoded after reopening, in memory only
 
 
-def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, with_differences(columns))
+def test_encoding_all_can_be_cancelled_and_resumed(open_desk, columns) -> None:
+    user = open_stack(open_desk, with_differences(columns))
     known = len(user.model.planes)
     user.model.encode_gate.clear()
     user.push("encoding_fold")
@@ -607,9 +608,9 @@ def test_encoding_all_can_be_cancelled_and_resumed(open_plugin, columns) -> None
     user.wait_for(lambda: len(user.model.planes) == SHAPE[0])
 
 
-def test_a_scheduler_that_is_not_there_is_named(open_plugin, columns, monkeypatch) -> None:
+def test_a_scheduler_that_is_not_there_is_named(open_desk, columns, monkeypatch) -> None:
     monkeypatch.setattr("napari_promptable.predict.cluster._CONNECT_S", 0.2)
-    user = open_stack(open_plugin, columns)
+    user = open_stack(open_desk, columns)
     field = user.control("scheduler")
     field.setText("tcp://127.0.0.1:1")
     field.editingFinished.emit()
@@ -619,8 +620,8 @@ def test_a_scheduler_that_is_not_there_is_named(open_plugin, columns, monkeypatc
     assert user.preview_mask[3].any(), "encoded here instead"
 
 
-def test_the_panel_begins_with_the_measured_settings(open_plugin, columns) -> None:
-    user = open_stack(open_plugin, columns)
+def test_the_panel_begins_with_the_measured_settings(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
     chosen = user.widget.controller.panel.volume.settings()
     assert chosen == PropagationSettings(first=0, last=SHAPE[0] - 1)
     user.control("lost_iou").setValue(0.45)
