@@ -15,16 +15,17 @@ from pathlib import Path
 import torch
 
 from benchmarks.cases import CASES
-from benchmarks.timing import Task, interleave, ratio, serve
+from benchmarks.timing import Task, TaskProcess, interleave, ratio, serve
 
 STATUS = Path("/proc/self/status")
 
 
 def measure_speed(case: str, threads: int, repeats: int) -> list[dict[str, object]]:
     """Medians of each task, and how many times faster than the first it is."""
-    command = [sys.executable, "-m", "benchmarks.measure", case, "--threads", str(threads)]
     names = list(CASES[case]())
-    times = interleave({name: [*command, "--serve", name] for name in names}, repeats)
+    times = interleave(
+        {name: TaskProcess(serve_command(case, name, threads)) for name in names}, repeats
+    )
     first = times[names[0]]
     return [
         {
@@ -35,6 +36,12 @@ def measure_speed(case: str, threads: int, repeats: int) -> list[dict[str, objec
         }
         for name, time in times.items()
     ]
+
+
+def serve_command(case: str, task: str, threads: int) -> list[str]:
+    """Command of a process that serves one task of a case."""
+    module = [sys.executable, "-m", "benchmarks.measure"]
+    return [*module, case, "--threads", str(threads), "--serve", task]
 
 
 def measure_memory(task: Task) -> float:

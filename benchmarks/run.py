@@ -1,4 +1,4 @@
-"""Measure speed and memory, print the tables, and write them to docs/benchmarks.md.
+"""Measure speed and memory, print the tables, and write them into docs/benchmarks.md.
 
     python -m benchmarks.run [--repeats 7] [--threads 1 2] [--cases "encode vit_b" …]
                              [--clicks 1000]
@@ -11,20 +11,21 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from benchmarks import sam2_cases
-from benchmarks.timing import machine_facts
+from benchmarks.timing import ROOT, code_of, machine_facts
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN = "<!-- make bench writes what follows, as far as the next comment -->"
+END = "<!-- end of what make bench writes -->"
 PLOT = ROOT / "docs" / "images" / "growth.png"
 CASES = (
     "encode vit_b",
@@ -46,12 +47,16 @@ LOADED = (("tiny", "ours"), ("vit_b", "ours"), ("vit_b", "reference"))
 CURVES = {"image size": "pixels along a side", "prompts": "boxes", "slices": "slices"}
 
 
-def run(module: str, *options: str) -> dict[str, Any]:
-    """Run a module of this package in a process of its own; it prints JSON."""
+def run(module: str, *options: str, checkout: Path = ROOT) -> dict[str, Any]:
+    """Run a module of a checkout's benchmarks in a process of its own; it prints JSON."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *options]
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     output = subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=checkout,
+        env=code_of(checkout),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     result: dict[str, Any] = json.loads(output.stdout.splitlines()[-1])
     return result
@@ -59,9 +64,9 @@ def run(module: str, *options: str) -> dict[str, Any]:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Markdown table; each line is printed as soon as it is known."""
-    lines = [_line(head), "|---" * len(head) + "|"]
-    for row in rows:
-        lines.append(_line(row))
+    lines = []
+    for cells in chain((head, ["---"] * len(head)), rows):
+        lines.append(_line(cells))
         print(lines[-1], flush=True)
     return "\n".join(lines)
 
@@ -125,39 +130,34 @@ def git_revision() -> str:
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def make_page(cases: list[str], threads: list[int], repeats: int, clicks: int) -> str:
-    """Measure everything; returns the page."""
+def measure_all(cases: list[str], threads: list[int], repeats: int, clicks: int) -> str:
+    """Measure everything; returns Markdown."""
     head = ("case", "threads", "task", "wall, ms", "CPU, ms", "faster")
     speed_table = table(head, speed(cases, threads, repeats))
-    return f"""# Benchmarks
+    return f"""{machine_facts()}; commit {git_revision()}, {datetime.date.today()}.
 
-Written by `make bench`; [why it is fast](explanation/why-it-is-fast.md) says what is behind the
-figures.
+### Speed
 
-{machine_facts()}; commit {git_revision()}, {datetime.date.today()}.
-
-## Speed
-
-Medians of {repeats} interleaved rounds after one that does not count. *Faster* is the median of
+Medians of {repeats} interleaved rounds, after two to warm up. *Faster* is the median of
 the rounds' ratios to the first task of the case; a case of the bundled model has no reference
 to compare with. *Busy click* is the same click while another process uses one core.
 
 {speed_table}
 
-## Memory
+### Memory
 
 Peak of a fresh process during one task, beyond what it held before (weights and inputs).
 
 {table(("case", "task", "peak, MB"), memory())}
 
-## Loading
+### Loading
 
 In a fresh process that has imported torch. The peak is what loading adds to what the process
 held before.
 
 {table(("model", "code", "file, MB", "time, ms", "peak, MB"), loading())}
 
-## Growth
+### Growth
 
 The bundled model, two threads. *Image size*: encode and one click. *Prompts*: boxes on 1,024 ×
 1,024 pixels. *Slices*: encode and one box on each, of 256 × 256 pixels. The exponent is the
@@ -167,13 +167,13 @@ slope of the upper half of the counts; for image size, over the number of pixels
 
 ![Growth](images/growth.png)
 
-## Clicks in a running viewer
+### Clicks in a running viewer
 
-The bundled model on an image of 2,048 × 2,048 pixels; every click is on another object and its
-answer is committed. *Preview* is the time until the preview layer is set, *drawn* until it was
-drawn, *stuck* the longest time of a click in which napari's thread did not look at events,
-without drawing. The screen of this machine is drawn by a program on the same two cores, which
-slows everything down; with a graphics card it does not.
+The bundled model on square images of 512 and 2,048 pixels a side; every click is on another
+object and its answer is committed. *Preview* is the time until the preview layer is set,
+*drawn* until it was drawn, *stuck* the longest time of a click in which napari's thread did not
+look at events, without drawing. The screen of this machine is drawn by a program on the same
+two cores, which slows everything down; with a graphics card it does not.
 
 {table(("what, side of the image", "ms", "value"), viewer(clicks))}
 """
@@ -186,8 +186,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--clicks", type=int, default=1000, help="in the viewer")
-    page = make_page(**vars(parser.parse_args()))
-    PAGE.write_text(page, encoding="utf-8")
+    results = measure_all(**vars(parser.parse_args()))
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{results}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 
 import torch
 
+ROOT = Path(__file__).parents[1]
 Task = Callable[[], object]
 
 
@@ -46,6 +49,12 @@ def serve(task: Task) -> None:
             )
 
 
+def code_of(checkout: Path) -> dict[str, str]:
+    """Environment in which Python imports the code of a checkout."""
+    path = os.pathsep.join([str(checkout / "src"), str(checkout)])
+    return os.environ | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 class TaskProcess:
     """A process that `serve`s a task.
 
@@ -53,11 +62,20 @@ class TaskProcess:
     ----------
     command : list of str
         Starts it.
+    checkout : Path
+        Root of the checkout whose code it runs; this one by default.
     """
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], checkout: Path = ROOT) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self._process = subprocess.Popen(
+            command,
+            cwd=checkout,
+            env=code_of(checkout),
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
+        )
 
     def __enter__(self) -> TaskProcess:
         return self
@@ -75,20 +93,24 @@ class TaskProcess:
         return wall, cpu
 
 
-def interleave(commands: dict[str, list[str]], repeats: int) -> dict[str, Times]:
-    """Run all tasks twice, then `repeats` times in turn."""
-    times = {name: Times() for name in commands}
+def interleave(
+    processes: Mapping[str, TaskProcess], repeats: int, seconds: float = 0.0
+) -> dict[str, Times]:
+    """Run all tasks twice, then in turn: `repeats` rounds, and more while `seconds` last."""
+    times = {name: Times() for name in processes}
     with ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(TaskProcess(command))
-            for name, command in commands.items()
-        }
-        for number in range(-2, repeats):
+        for process in processes.values():
+            stack.enter_context(process)
+        for process in (*processes.values(), *processes.values()):
+            process.run()
+        end = time.perf_counter() + seconds
+        for number in count():
+            if number >= repeats and time.perf_counter() >= end:
+                break
             for name, process in processes.items():
                 wall, cpu = process.run()
-                if number >= 0:
-                    times[name].wall.append(wall)
-                    times[name].cpu.append(cpu)
+                times[name].wall.append(wall)
+                times[name].cpu.append(cpu)
     return times
 
 

@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from benchmarks.run import BEGIN, CASES, END
 from napari_promptable.weights.checkpoints import checkpoint_path
 
 ROOT = Path(__file__).parents[1]
@@ -62,3 +63,9 @@ def test_the_readme_tells_the_size_and_the_figures_of_the_bundled_model() -> Non
         metrics = json.loads(weights.metadata()["metrics"])
     make_table = runpy.run_path(str(DOCS / "scripts/make_model_card.py"))["make_table"]
     assert make_table(metrics) in readme
+
+
+def test_the_benchmarks_page_lists_every_case() -> None:
+    page = read(DOCS / "benchmarks.md")
+    assert [case for case in CASES if f"`{case}`" not in page] == []
+    assert page.index(BEGIN) < page.index(END)
