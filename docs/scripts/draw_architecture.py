@@ -24,9 +24,9 @@ PICTURE = ROOT / "docs/images/architecture.svg"
 PACKAGE = "napari_promptable"
 HIDDEN = {"__init__", "__main__"}  # they only forward names
 
-BOX_WIDTH, BOX_HEIGHT, LANE_WIDTH = 180, 76, 16
+BOX_WIDTH, BOX_HEIGHT, LANE_WIDTH = 180, 90, 16
 COLUMN_GAP, ROW_GAP, MARGIN = 22, 40, 14
-LINE_LENGTH, MAX_LINES = 28, 3
+LINE_LENGTH, MAX_LINES = 28, 4
 FILLS = {"gui": "#dbe9f6", "cli": "#dbe9f6", "models": "#e4f1dd", "weights": "#e4f1dd"}
 STYLE = """
 text { font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1b1f24 }

@@ -13,6 +13,7 @@ what can be seen then is written to docs/images. Run it from the root of the rep
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -363,8 +364,35 @@ def show_inspector(screen: Screen) -> None:
     screen.save("inspector-tokens", dock)
 
 
+def show_editor(screen: Screen) -> None:
+    """Objects of two classes, some selected, and the window in which they are edited."""
+    for number, mask in enumerate(screen.objects()[:8]):
+        screen.drag_box(mask)
+        if number == 0:
+            for name in ("interphase", "mitosis"):
+                screen.workspace.session.classes.define(name)
+        screen.workspace.session.classes.choose("mitosis" if number > 5 else "interphase")
+        screen.press(Qt.Key.Key_C)
+    screen.push("objects_fold")
+    screen.push("edit_objects")
+    window = screen.viewer.window._qt_window
+    widget = window.findChild(QWidget, "editor")
+    widget.findChild(QWidget, "color_by_class").click()
+    widget.findChild(QWidget, "measure").click()
+    while widget.table.table is None:
+        QTest.qWait(50)
+    screen.widget.controller.panel.objects.select([2, 3])
+    screen.see_all()
+    screen.save("editor")
+
+
 def main() -> None:
-    """Take all pictures."""
+    """Take all pictures, or only the ones of the editor."""
+    if sys.argv[1:] == ["editor"]:
+        screen = open_screen("fluorescence_nuclei", 300)
+        show_editor(screen)
+        screen.viewer.close()
+        return
     screen = open_screen("fluorescence_nuclei", 300)
     show_first_steps(screen)
     show_boxes_to_objects(screen)

@@ -125,6 +125,14 @@ def split_by_line(mask: BoolArray, line_yx: npt.ArrayLike) -> npt.NDArray[np.int
     return np.where(mask, nearest_piece(pieces[numbers]), 0)
 
 
+def ids_under_line(labels: npt.NDArray[np.integer[Any]], line_yx: npt.ArrayLike) -> list[int]:
+    """Ids of the objects under a line, on labels (H, W); the one with most pixels first."""
+    found = labels[_draw_line(line_yx, labels.shape)]
+    ids, counts = np.unique(found[found > 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [int(object_id) for object_id in ids[order]]
+
+
 def nearest_piece(pieces: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
     """Give each pixel, (H, W), the number of the nearest pixel that has one."""
     from scipy import ndimage

@@ -142,7 +142,7 @@ def test_empty_columns_are_hidden(labelled) -> None:
     user, _ = labelled
     table = table_of(user)
     assert [table.isColumnHidden(i) for i in range(4)] == [False, True, True, False]
-    user.widget.controller.object_actions.rename_class([1], "nucleus")
+    user.widget.controller.class_actions.classify([1], "nucleus")
     user.process_events()
     assert [table.isColumnHidden(i) for i in range(4)] == [False, False, True, False]
 

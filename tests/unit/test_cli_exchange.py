@@ -13,6 +13,7 @@ import tifffile
 
 from napari_promptable import cli
 from napari_promptable.files.images import read_image
+from napari_promptable.files.prompts_json import read_prompts
 
 
 @pytest.fixture
@@ -134,3 +135,43 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, "geff", None)
     assert run("export", labels_path, "-o", tmp_path / "a.geff", "--axes", "TYX") == cli.MISTAKE
     assert "pip install 'napari-promptable[export]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["box", "point"])
+def test_objects_become_prompts(
+    kind, labels_path: Path, image_path: Path, tmp_path: Path, capsys
+):
+    outlines, prompts = tmp_path / "cells.geojson", tmp_path / "prompts.json"
+    assert run("export", labels_path, "-o", outlines, "--image", image_path) == cli.DONE
+    arguments = "import", outlines, "-o", prompts, "--image", image_path
+    assert run(*arguments, "--prompt", kind) == cli.DONE
+    assert f"{prompts}: prompts of 2 objects from cells.geojson" in capsys.readouterr().out
+    document = read_prompts(prompts)
+    assert document.image_shape == (3, 20, 30)
+    assert {i: list(planes) for i, planes in document.objects.items()} == {
+        6: [(0,), (1,), (2,)],
+        9: [(1,)],
+    }
+    labels = read_image(labels_path)
+    for object_id, planes in document.objects.items():
+        for index, plane in planes.items():
+            if kind == "box":
+                top, left, bottom, right = plane.boxes_yxyx[0].astype(int)
+                found = np.argwhere(labels[index] == object_id)
+                assert ([top, left], [bottom, right]) == (
+                    found.min(axis=0).tolist(),
+                    found.max(axis=0).tolist(),
+                )
+            else:
+                row, column = plane.points_yx[0].astype(int)
+                assert labels[index][row, column] == object_id
+
+
+def test_an_unknown_kind_of_prompt_is_refused(
+    labels_path, image_path, tmp_path, capsys
+) -> None:
+    out = tmp_path / "prompts.json"
+    arguments = "import", labels_path, "-o", out, "--image", image_path, "--prompt", "circle"
+    assert run(*arguments) == cli.MISTAKE
+    assert "choose box or point" in capsys.readouterr().err
+    assert not out.exists()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from napari_promptable.cli.options import Axes, LabelsPath, PromptsPath
+from napari_promptable.cli.options import BUNDLED_MODEL, Axes, LabelsPath, PromptsPath
 
 FormatName = Annotated[
     str,
@@ -49,7 +49,7 @@ def run_import(
             "-o",
             "--output",
             metavar="LABELS.tif",
-            help="label image to write; a .ome.zarr keeps classes too",
+            help="label image to write; a .ome.zarr keeps classes too, a .json takes prompts",
         ),
     ],
     image: Annotated[
@@ -57,14 +57,25 @@ def run_import(
     ],
     format_name: FormatName = "",
     axes: Axes = None,
+    prompt: Annotated[
+        str, Option(metavar="KIND", help="box or point: what a prompts.json gets")
+    ] = "box",
 ) -> None:
-    """Make a label image of objects that another program saved."""
+    """Make a label image, or prompts, of objects that another program saved."""
+    from napari_promptable.files.formats.as_prompts import to_document
     from napari_promptable.files.formats.exchange import export_objects, import_objects
     from napari_promptable.files.formats.label_files import label_grid, placed_in
     from napari_promptable.files.images import open_image
+    from napari_promptable.files.prompts_json import write_prompts
 
     opened = open_image(image, axes)
     image_axes, shape = label_grid(opened)
     found = import_objects(file, shape, image_axes, format_name)
-    export_objects(output, placed_in(found, opened))
+    placed = placed_in(found, opened)
+    if output.suffix.lower() == ".json":
+        document = to_document(placed, prompt, BUNDLED_MODEL)
+        write_prompts(document, output)
+        print(f"{output}: prompts of {len(document.objects)} objects from {file.name}")
+        return
+    export_objects(output, placed)
     print(f"{output}: {len(found.find_ids())} objects from {file.name}")

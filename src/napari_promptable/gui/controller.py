@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from napari.components import ViewerModel
@@ -11,6 +12,7 @@ from napari_promptable.gui.actions.automatic import AutomaticActions
 from napari_promptable.gui.actions.candidates import CandidateActions
 from napari_promptable.gui.actions.checking import CheckActions
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
+from napari_promptable.gui.actions.classes import CLASS_KEYS, ClassActions
 from napari_promptable.gui.actions.doubtful import DoubtfulObjects
 from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.learning import LearningActions
@@ -61,6 +63,8 @@ class PromptController:
         Verbs for the candidates on the plane in view.
     object_actions : ObjectActions
         Verbs for objects in the labels layer.
+    class_actions : ClassActions
+        Verbs for classes of objects.
     file_actions : FileActions
         Verbs for files.
     sources : SourceActions
@@ -105,6 +109,7 @@ class PromptController:
         self.actions = PromptActions(workspace, scheduler, performer)
         self.candidate_actions = CandidateActions(workspace, scheduler.live, performer)
         self.object_actions = ObjectActions(workspace, performer)
+        self.class_actions = ClassActions(workspace, performer, lambda: panel.objects.selected)
         self.file_actions = FileActions(workspace, performer)
         self.sources = SourceActions(
             self._viewer, workspace, performer, self.actions, panel.files.sources
@@ -167,8 +172,17 @@ class PromptController:
                 "Shift-C": lambda _: self.actions.clear_prompts(),
                 "Control-Z": lambda _: self.actions.undo_step(),
                 "Control-Shift-Z": lambda _: self.actions.redo_step(),
+                **{f"Control-{n}": self._class_key(n) for n in CLASS_KEYS},
             }
         )
+
+    def _class_key(self, number: int) -> Callable[[Any], None]:
+        """Return a function, as napari needs one with a name, for the key of a class."""
+
+        def use_class(_layer: Any) -> None:
+            self.class_actions.use_number(number)
+
+        return use_class
 
     def is_open_in(self, viewer: ViewerModel) -> bool:
         """Whether this is a viewer's segmentation widget and has not been closed."""
@@ -256,7 +270,8 @@ class PromptController:
         panel.delete_requested.connect(actions.delete)
         panel.merge_requested.connect(actions.merge)
         panel.id_chosen.connect(actions.relabel)
-        panel.class_name_chosen.connect(actions.rename_class)
+        panel.class_name_chosen.connect(self.class_actions.classify)
+        panel.class_key_pressed.connect(self.class_actions.use_number)
         panel.policy_chosen.connect(actions.set_policy)
         panel.policy_chosen.connect(lambda _: self.scheduler.live.update_answers())
         panel.policy_chosen.connect(self.display.clear_note)
@@ -343,6 +358,7 @@ class PromptController:
             (job.watch.changed, live.update_answer),
             (job.watch.changed, display.refresh),
             (session.records.changed, display.show_records),
+            (session.classes.changed, self.object_view.recolor),
         )
         for signal, slot in connections:
             if is_on:

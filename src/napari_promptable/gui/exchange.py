@@ -16,13 +16,11 @@ from napari.layers import Image
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.exchange import export_objects, import_objects
 from napari_promptable.files.formats.geff_tracks import read_geff
-from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.gui.layers.described import CLASS, INDEX, describe_layer
 from napari_promptable.gui.layers.following import transform_of
 
 LayerData = tuple[Any, dict[str, Any], str]
 Read = Callable[[str | list[str]], list[LayerData]]
-
-_INDEX, _CLASS = "index", "class"  # feature columns: a label's value, as napari has it
 
 
 def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
@@ -48,26 +46,8 @@ def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[st
     ImageFormatError, MissingPackageError
         As `export_objects`.
     """
-    axes = "".join(str(label).upper() for label in meta.get("axis_labels") or ())
-    is_named = len(axes) == len(set(axes)) == len(data.shape) and axes.endswith("YX")
-    units = meta.get("units") or ("pixel",)
-    objects = LabelledObjects(
-        data,
-        axes if is_named else "",
-        tuple(float(size) for size in meta.get("scale", ())),
-        str(units[-1]),
-        str(meta.get("name", "")),
-        class_names=_classes_of(meta.get("features")),
-    )
-    export_objects(path, objects)
+    export_objects(path, describe_layer(data, meta))
     return [path]
-
-
-def _classes_of(features: Any) -> dict[int, str]:
-    if features is None or not {_INDEX, _CLASS} <= set(features):
-        return {}
-    known = zip(features[_INDEX], features[_CLASS], strict=True)
-    return {int(i): str(name) for i, name in known if i > 0 and isinstance(name, str) and name}
 
 
 def get_coco_reader(path: str | list[str]) -> Read | None:
@@ -119,8 +99,8 @@ def _labels_of(path: Path, image: Image | None) -> list[LayerData]:
     shape = tuple(data.shape[: image.ndim])
     found = import_objects(path, shape)
     features = {
-        _INDEX: list(found.class_names),
-        _CLASS: list(found.class_names.values()),
+        INDEX: list(found.class_names),
+        CLASS: list(found.class_names.values()),
     }
     options = {"name": path.stem, "features": features, **transform_of(image)}
     return [(found.labels, options, "labels")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def measure_objects(
     ----------
     objects : LabelledObjects, or ndarray of int, shape (..., Y, X)
         Labels; those with axes, pixel sizes, classes and confidences are measured in these.
-    image : array of any kind, optional
+    image : array of any kind, or dict of str to such arrays, optional
         Where intensities are measured: the shape of the labels, with one more axis if there are
-        channels.
+        channels. A dict holds channels by name, each of the labels' shape. Read block by block.
     channel_axis : int, optional
         The axis of `image` that holds the channels.
     per_slice : bool, default False
@@ -56,7 +57,7 @@ def measure_objects(
         axis that is not measured along, then sizes and shapes (lengths in the unit of
         `objects`, areas and volumes in its powers), `centroid_*` in the same unit,
         `confidence` (the lowest over the slices, NaN where it is not known), and
-        `intensity_*`, followed by the channel's number if there are several.
+        `intensity_*`, followed by the channel's name, or its number if there are several.
 
     Raises
     ------
@@ -83,22 +84,70 @@ def measure_objects(
     return pd.concat(filled or tables[:1], ignore_index=True)
 
 
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """One channel of an image, read block by block.
+
+    Attributes
+    ----------
+    name : str
+        How its columns end; empty for the only channel.
+    image : array of any kind
+        The image.
+    axis : int or None
+        The axis of the channels; None if there is none.
+    number : int
+        Position on this axis.
+    """
+
+    name: str
+    image: Any
+    axis: int | None = None
+    number: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape without the channel axis."""
+        shape = list(self.image.shape)
+        if self.axis is not None:
+            del shape[self.axis]
+        return tuple(shape)
+
+    def read(self, index: Index) -> npt.NDArray[np.generic]:
+        """Read the block at a position on the first axes."""
+        region: list[int | slice] = [slice(None)] * len(self.shape)
+        region[: len(index)] = index
+        if self.axis is not None:
+            region.insert(self.axis, self.number)
+        return np.asarray(self.image[tuple(region)])
+
+
 def _split_channels(
     image: Any, channel_axis: int | None, shape: tuple[int, ...]
-) -> list[npt.NDArray[np.generic]]:
-    """Views of the image, one for each channel, each of the labels' shape."""
+) -> list[_Channel]:
+    """List the channels of the image; each has the labels' shape."""
     if image is None:
         return []
-    pixels = np.asarray(image)
-    channels = [pixels] if channel_axis is None else list(np.moveaxis(pixels, channel_axis, 0))
-    if channels[0].shape != shape:
-        given = f"{pixels.shape}" + (
-            "" if channel_axis is None else f" with channels on axis {channel_axis}"
-        )
-        raise ImageFormatError(
-            f"the image has the shape {given} and the labels have {shape}; give the image that "
-            "the labels were made on, and its channel axis if there is one"
-        )
+    if isinstance(image, Mapping):
+        channels = [_Channel(name, each) for name, each in image.items()]
+    elif channel_axis is None:
+        channels = [_Channel("", image)]
+    else:
+        axis = channel_axis % len(image.shape)
+        count = image.shape[axis]
+        channels = [
+            _Channel(str(number) if count > 1 else "", image, axis, number)
+            for number in range(count)
+        ]
+    for channel in channels:
+        if channel.shape != shape:
+            given = f"{tuple(channel.image.shape)}" + (
+                "" if channel_axis is None else f" with channels on axis {channel_axis}"
+            )
+            raise ImageFormatError(
+                f"the image has the shape {given} and the labels have {shape}; give the image "
+                "that the labels were made on, and its channel axis if there is one"
+            )
     return channels
 
 
@@ -114,14 +163,14 @@ def _measure_block(
     objects: LabelledObjects,
     index: Index,
     num_spatial: int,
-    channels: list[npt.NDArray[np.generic]],
+    channels: list[_Channel],
 ) -> pd.DataFrame:
     import pandas as pd
 
     labels = np.asarray(objects.labels[index])
     ids, numbered = np.unique(labels, return_inverse=True)
     numbered = numbered.reshape(labels.shape) + (ids[0] != 0)
-    values = np.stack([channel[index] for channel in channels], -1) if channels else None
+    values = np.stack([channel.read(index) for channel in channels], -1) if channels else None
     shape_names = _SHAPE_2D if num_spatial == 2 else _SHAPE_3D
     table = pd.DataFrame(
         regionprops_table(
@@ -138,7 +187,7 @@ def _measure_block(
         )
     )
     table["label"] = ids[ids != 0]
-    table = table.rename(columns=_column_names(objects.axes[-num_spatial:], len(channels)))
+    table = table.rename(columns=_column_names(objects.axes[-num_spatial:], channels))
     for place, (axis, position) in enumerate(
         zip(objects.axes[:-num_spatial], index, strict=True), start=1
     ):
@@ -150,16 +199,15 @@ def _measure_block(
     return table
 
 
-def _column_names(axes: str, num_channels: int) -> dict[str, str]:
-    """Map scikit-image's names to ours: axes by letter, channels counted from 0."""
+def _column_names(axes: str, channels: list[_Channel]) -> dict[str, str]:
+    """Map scikit-image's names to ours: axes by letter, channels by name."""
     names = {"label": "object_id"}
     names |= {f"centroid-{i}": f"centroid_{axis.lower()}" for i, axis in enumerate(axes)}
     if len(axes) == 3:
         names["area"] = "volume"
-    for name in _INTENSITY:
-        if num_channels == 1:
-            names[f"{name}-0"] = name
-        names |= {f"{name}-{i}": f"{name}_{i}" for i in range(num_channels) if num_channels > 1}
+    for i, channel in enumerate(channels):
+        ending = f"_{channel.name}" if channel.name else ""
+        names |= {f"{name}-{i}": f"{name}{ending}" for name in _INTENSITY}
     return names
 
 

@@ -71,6 +71,23 @@ def test_intensities_of_several_channels(two_boxes: LabelledObjects) -> None:
     assert table["intensity_mean_1"].tolist() == [4.0, 4.0]
 
 
+def test_channels_can_have_names_and_are_read_block_by_block(two_boxes) -> None:
+    blocks: list[tuple] = []
+
+    class Lazy:
+        shape = two_boxes.labels.shape
+
+        def __getitem__(self, region):
+            blocks.append(region)
+            return np.full(self.shape, 7.0)[region]
+
+    channels = {"DAPI": np.zeros(Lazy.shape), "GFP": Lazy()}
+    table = measure_objects(two_boxes, channels, per_slice=True)
+    assert table["intensity_mean_DAPI"].tolist() == [0.0] * 3
+    assert table["intensity_max_GFP"].tolist() == [7.0] * 3
+    assert [region[0] for region in blocks] == [0, 1]
+
+
 def test_an_image_of_another_shape_is_refused(two_boxes: LabelledObjects) -> None:
     with pytest.raises(ImageFormatError, match=r"\(10, 12\).*\(2, 10, 12\)"):
         measure_objects(two_boxes, np.zeros((10, 12)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.axes import CHANNEL, SAMPLES, UNIT_SYMBOLS
-from napari_promptable.files.formats.labelled_objects import Color, LabelledObjects
+from napari_promptable.files.formats.labelled_objects import LabelledObjects, hex_to_rgb
 from napari_promptable.files.formats.ngff import is_label_group, read_ngff
 from napari_promptable.files.image_file import ImageFile, describe_array
 from napari_promptable.files.images import open_image
@@ -117,18 +117,13 @@ def with_facts(objects: LabelledObjects, document: PromptDocument) -> LabelledOb
         for entry in extra.get("slices", ()):
             if entry.get("confidence") is not None:
                 confidence[object_id, tuple(entry["index"])] = float(entry["confidence"])
-    colors = {name: _to_rgb(color) for name, color in document.class_colors.items()}
+    colors = {name: hex_to_rgb(color) for name, color in document.class_colors.items()}
     return replace(
         objects,
         class_colors={**objects.class_colors, **colors},
         class_names={**objects.class_names, **class_names},
         confidence={**objects.confidence, **confidence},
     )
-
-
-def _to_rgb(color: str) -> Color:
-    red, green, blue = bytes.fromhex(color.removeprefix("#"))
-    return red, green, blue
 
 
 def write_label_image(path: Path, objects: LabelledObjects) -> None:

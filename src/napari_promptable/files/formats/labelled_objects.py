@@ -16,6 +16,18 @@ from napari_promptable.planes import Index, PlaneAxes
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 
+
+def hex_to_rgb(color: str) -> Color:
+    """Read a color such as "#e69f00"."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
+
+
+def rgb_to_hex(color: Color) -> str:
+    """Write a color as "#rrggbb"."""
+    return f"#{bytes(color).hex()}"
+
+
 DEFAULT_CLASS = "object"
 _DEFAULT_AXES = "CTZYX"
 _DEFAULT_COLOR: Color = (255, 200, 0)

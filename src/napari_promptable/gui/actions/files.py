@@ -8,7 +8,7 @@ from superqt.utils import create_worker
 
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
-from napari_promptable.errors import PromptableError, PromptError
+from napari_promptable.errors import PromptError
 from napari_promptable.files.label_images import write_labels
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
 from napari_promptable.gui.actions import messages
@@ -56,16 +56,11 @@ class FileActions:
         if job is None:
             return
 
-        def fail(error: Exception) -> None:
-            if not isinstance(error, PromptableError):
-                raise error
-            self._performer.failed.emit(error)
-
         def tell(_: None) -> None:
             self._performer.noted.emit(f"Labels saved to {path}.")
 
         write = partial(write_labels, path, job.labels_layer.data)
-        create_worker(write, _connect={"returned": tell, "errored": fail})
+        create_worker(write, _connect={"returned": tell, "errored": self._performer.report})
 
 
 def _load(session: SegmentationSession, path: str) -> list[int]:

@@ -12,6 +12,15 @@ GETTING_READY = "Getting ready…"
 NEXT_OBJECT = "Click the next object."
 PROMPTS_CLEARED = "Prompts of this object removed. Undo (Ctrl+Z) restores them."
 
+HOW_TO_SELECT = "Select saved objects in the list first (section Objects)."
+HOW_TO_SPLIT = "Drag a line right across the object, from outside to outside."
+NOTHING_TO_SPLIT = "There is no object under this line, or it is not a selected one."
+SPLIT_IN_2D = "Switch to the 2D view and to a slice of the object, then split it."
+
+NOTHING_TO_MEASURE = "There is no saved object to measure yet. Commit one with C."
+MEASURING = "Measuring…"
+OPEN_IMAGE_FIRST = "Open the image first: the objects of the file lie on it."
+
 NO_BOXES = "Drag a box around each object first (▭ box)."
 NOTHING_TO_PICK = "No object under the pointer."
 HOW_TO_PICK = "Point at an object and press P, or select one in the list of objects."
@@ -140,3 +149,30 @@ def describe_doubtful_object(object_id: int, confidence: float, num_left: int) -
         f"Object {object_id}, confidence {confidence:.2f}: Y accepts it, X deletes it, clicks "
         f"correct it (then C). {num_left} more to check."
     )
+
+
+def describe_current_class(name: str) -> str:
+    """Say which class new objects take."""
+    return f"New objects are of the class {name}." if name else "New objects have no class."
+
+
+def describe_missing_class(number: int) -> str:
+    """Say that no class has this number."""
+    return f"There is no class {number}. Add classes in the window “Edit and measure objects”."
+
+
+def describe_measured(num_objects: int, num_rows: int) -> str:
+    """Count the objects that were measured, and the rows if these are more."""
+    text = f"{count_of(num_objects, 'object')} measured"
+    return f"{text} in {num_rows:,} rows." if num_rows > num_objects else f"{text}."
+
+
+def describe_exported(path: str, title: str, loss: str) -> str:
+    """Say where objects were written, and what the format leaves out."""
+    lost = f" Not in the file: {loss}." if loss else ""
+    return f"{title} written to {path}.{lost}"
+
+
+def describe_imported(num_objects: int, layer_name: str) -> str:
+    """Say which layer holds the objects of a file."""
+    return f'{count_of(num_objects, "object")} imported. "{layer_name}" is now edited.'

@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
-from napari_promptable.gui.layers.object_colors import ObjectColors
+from napari_promptable.gui.layers.object_colors import NO_CLASS, ObjectColors
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.planes import Index, to_ranges
@@ -37,6 +37,7 @@ class ObjectView:
         self._rows: dict[int, ObjectRow] = {}
         self._changed: set[int] = set()
         self._colors: ObjectColors | None = None
+        self._is_by_class = False
         self._timer = QTimer(singleShot=True, interval=0)
         self._timer.timeout.connect(self._show)
 
@@ -91,6 +92,23 @@ class ObjectView:
             colors.set_hidden(object_id, not is_visible)
             self._timer.start()
 
+    def color_by_class(self, is_by_class: bool) -> None:
+        """Show objects in the colors of their classes, or in their own."""
+        self._is_by_class = is_by_class
+        self.recolor()
+
+    def recolor(self) -> None:
+        """Update the colors of classes, when Qt is idle."""
+        self._timer.start()
+
+    def _class_colors(self) -> dict[int, str]:
+        """Colors of the objects by id; empty unless objects show their class."""
+        session = self._workspace.session
+        if session is None or not self._is_by_class:
+            return {}
+        names, colors = session.records.class_names, session.classes.colors
+        return {i: colors.get(names.get(i, ""), NO_CLASS) for i in session.records.object_ids}
+
     def select(self, object_ids: Collection[int]) -> None:
         """Let the selected objects stand out on the canvas."""
         colors = self._colors_of_job()
@@ -113,6 +131,9 @@ class ObjectView:
 
     def _show(self) -> None:
         self._update_rows()
+        colors, by_class = self._colors_of_job(), self._class_colors()
+        if colors is not None:
+            colors.set_class_colors(by_class)
         rows = [self._rows[object_id] for object_id in sorted(self._rows)]
         self._list.set_rows(rows, () if self._colors is None else self._colors.hidden)
 

@@ -105,11 +105,6 @@ class ObjectActions:
             return
         self._performer.perform_and_note(session.relabel_object, object_id, new_id)
 
-    def rename_class(self, object_ids: Sequence[int], name: str) -> None:
-        """Say what objects are."""
-        if self._session is not None:
-            self._session.records.rename_class(list(object_ids), name)
-
     def set_policy(self, policy: str) -> None:
         """Say what happens where a new object meets others."""
         if self._session is not None:

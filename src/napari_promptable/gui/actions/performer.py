@@ -65,6 +65,13 @@ class Performer:
             text = f"{text} {messages.NEXT_OBJECT}"
         self.noted.emit(text)
 
+    def report(self, error: Exception) -> None:
+        """Report an error of work in a thread; raise any other exception."""
+        if not isinstance(error, PromptableError):
+            raise error
+        self.noted.emit("")
+        self.failed.emit(error)
+
     def leave_object(self, verb: Any, *arguments: Any) -> None:
         """Work on another object, and say so if the former one is not committed."""
         session = self._workspace.session

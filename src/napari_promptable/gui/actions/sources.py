@@ -85,6 +85,12 @@ class SourceActions:
         job = self._workspace.job
         return () if job is None else (job.layers.points, job.layers.boxes)
 
+    def use(self, kind: str, layer: Points | Shapes) -> None:
+        """Use a new layer's points or shapes, as if the user had chosen it in the list."""
+        self.refresh()
+        self._panel.choose(kind, layer)
+        self.choose(kind, layer)
+
     def choose(self, kind: str, layer: Points | Shapes | None) -> None:
         """Use a layer's points or shapes; None: the ones on our own layer."""
         self._follow(kind)

@@ -10,14 +10,10 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 from napari_promptable.gui.docked import DockedWidget
 from napari_promptable.gui.inspector.inspector import Inspector
 from napari_promptable.gui.layers.adapters import unwrap
-from napari_promptable.gui.widget import find_controller
+from napari_promptable.gui.widget import find_or_open_controller
 
 if TYPE_CHECKING:
     import napari
-
-    from napari_promptable.gui.controller import PromptController
-
-_PLUGIN, _SEGMENTATION = "napari-promptable", "Promptable segmentation"
 
 _MIN_WIDTH, _MIN_HEIGHT = 300, 200  # px
 
@@ -35,7 +31,7 @@ class DecoderInspectorWidget(DockedWidget):
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         viewer = unwrap(napari_viewer)
-        controller = find_controller(viewer) or _open_segmentation(viewer)
+        controller = find_or_open_controller(viewer)
         inspector = self.inspector = Inspector(viewer, controller)
         area = QScrollArea()
         area.setWidget(inspector.panel)
@@ -44,9 +40,3 @@ class DecoderInspectorWidget(DockedWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setMinimumSize(_MIN_WIDTH, _MIN_HEIGHT)
         self.fill(area, inspector.close)
-
-
-def _open_segmentation(viewer: napari.Viewer) -> PromptController:
-    _, widget = viewer.window.add_plugin_dock_widget(_PLUGIN, _SEGMENTATION)
-    controller: PromptController = widget.controller
-    return controller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from napari.layers import Labels
@@ -23,6 +23,9 @@ _MAX_SMALL, _MAX_COLORS = 2**8 - 1, 2**16 - 2
 """Most colours, without the background's, of labels of 8 bits, and of more than 8: napari draws
 labels of more than 16 bits modulo the number of colours, in 16 bits.
 """
+
+NO_CLASS = "#bbbbbb"
+"""Color of objects without a class, where objects are shown in their class's color."""
 
 _DIMMED = 0.3  # opacity of the other objects while some are selected
 
@@ -48,6 +51,8 @@ class ObjectColors:
         Objects that are hidden because their preview is shown instead.
     selected : set of int
         Objects that stand out: all others are dimmed.
+    class_colors : dict of int to str
+        Colors that objects have instead of their own.
     """
 
     def __init__(self, layer: Labels) -> None:
@@ -57,6 +62,13 @@ class ObjectColors:
         self.hidden: set[int] = set()
         self.covered: set[int] = set()
         self.selected: set[int] = set()
+        self.class_colors: dict[int, str] = {}
+
+    def set_class_colors(self, colors: Mapping[int, str]) -> None:
+        """Show objects in these colors; the others, and all if it is empty, in their own."""
+        if self.class_colors != colors:
+            self.class_colors = dict(colors)
+            self._apply()
 
     def set_hidden(self, object_id: int, is_hidden: bool) -> None:
         """Hide an object, or show it again."""
@@ -78,12 +90,13 @@ class ObjectColors:
     def restore(self) -> None:
         """Show all objects as the layer's own colormap does."""
         self.hidden, self.covered, self.selected = set(), set(), set()
+        self.class_colors = {}
         self._apply()
 
     def _apply(self) -> None:
         if self._layer.colormap is not self._ours:  # the user may have chosen another
             self._own = self._layer.colormap
-        if self.hidden or self.covered or self.selected:
+        if self.hidden or self.covered or self.selected or self.class_colors:
             self._ours = self._changed_colormap()
             self._layer.colormap = self._ours
         elif self._ours is not None:
@@ -98,6 +111,9 @@ class ObjectColors:
         count = 1 + cycle * ((_MAX_SMALL if is_small else _MAX_COLORS) // cycle)
         labels = np.arange(count, dtype=np.uint8 if is_small else np.uint16)
         colors = np.array(own.map(labels))
+        if self.class_colors:
+            places = self._places(self.class_colors, len(colors))
+            colors[places] = transform_color(list(self.class_colors.values()))
         if self.selected:
             strong = colors[self._places(self.selected, len(colors))]
             colors[:, 3] *= _DIMMED

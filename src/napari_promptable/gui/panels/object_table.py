@@ -34,6 +34,7 @@ _POLICIES = (
 _NEEDED = (range(1, _MAX_ID), range(2, _MAX_ID), range(1, 2), range(1, _MAX_ID))
 """Numbers of selected rows for which each button is enabled."""
 
+_PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 _ROLE = Qt.ItemDataRole
 
 
@@ -108,13 +109,16 @@ class _ObjectTable(QAbstractTableModel):
 
 
 class _TableView(QTableView):
-    """Table that reports the Del key."""
+    """Table that reports the Del key and the numbers of classes."""
 
     delete_pressed = Signal()
+    number_pressed = Signal(int)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if event.matches(QKeySequence.StandardKey.Delete):
             self.delete_pressed.emit()
+        elif event.text().isdecimal() and event.modifiers() in _PLAIN:
+            self.number_pressed.emit(int(event.text()))
         else:
             super().keyPressEvent(event)
 
@@ -138,6 +142,8 @@ class ObjectList(QWidget):
     policy_chosen = Signal(str)
     count_changed = Signal(int)
     learn_requested = Signal()
+    edit_requested = Signal()
+    class_key_pressed = Signal(int)
 
     def __init__(
         self, color_of: Callable[[int], QColor], parent: QWidget | None = None
@@ -167,6 +173,7 @@ class ObjectList(QWidget):
         self._table.clicked.connect(self._report_click)
         self._table.selectionModel().selectionChanged.connect(self._follow_selection)
         self._table.delete_pressed.connect(self._delete_selected)
+        self._table.number_pressed.connect(self.class_key_pressed)
         return self._table
 
     def _make_buttons(self) -> QHBoxLayout:
@@ -181,7 +188,11 @@ class ObjectList(QWidget):
         merge.clicked.connect(lambda: self.merge_requested.emit(self.selected))
         relabel.clicked.connect(self._ask_id)
         rename.clicked.connect(self._ask_class)
-        return row_of(*self._buttons)
+        edit = make_button(
+            "Edit…", "edit_objects", "Classes, shapes, measurements, export and import"
+        )
+        edit.clicked.connect(self.edit_requested)
+        return row_of(*self._buttons, edit)
 
     def _make_policy(self) -> QHBoxLayout:
         self._policy = name_widget(
@@ -218,20 +229,28 @@ class ObjectList(QWidget):
 
     def set_rows(self, rows: Sequence[ObjectRow], hidden: Collection[int]) -> None:
         """Show these objects; the selection stays where its objects still exist."""
-        selected = set(self.selected)
+        selected = self.selected
         self._is_updating = True
         self._model.beginResetModel()
         self._model.rows, self._model.hidden = list(rows), frozenset(hidden)
         self._model.endResetModel()
         self.count_changed.emit(len(rows))
-        flags = QItemSelectionModel.SelectionFlag
-        for number, row in enumerate(rows):
-            if row.object_id in selected:
-                index = self._model.index(number, 0)
-                self._table.selectionModel().select(index, flags.Select | flags.Rows)
+        self._add_to_selection(selected)
         self._is_updating = False
         self._hide_empty_columns()
         self._follow_selection()
+
+    def _add_to_selection(self, object_ids: Collection[int]) -> None:
+        flags = QItemSelectionModel.SelectionFlag
+        for number, row in enumerate(self._model.rows):
+            if row.object_id in object_ids:
+                index = self._model.index(number, 0)
+                self._table.selectionModel().select(index, flags.Select | flags.Rows)
+
+    def select(self, object_ids: Collection[int]) -> None:
+        """Select these objects and no others."""
+        self.clear_selection()
+        self._add_to_selection(object_ids)
 
     def clear_selection(self) -> None:
         """Select no object."""

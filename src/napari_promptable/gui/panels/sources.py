@@ -79,6 +79,12 @@ class SourcePanel(QPushButton):
         """The chosen layer; None for our own."""
         return self._layers[kind].currentData()
 
+    def choose(self, kind: str, layer: Any) -> None:
+        """Show that a layer is in use; it must be on offer."""
+        box = self._layers[kind]
+        layers = [box.itemData(number) for number in range(box.count())]
+        box.setCurrentIndex(next(n for n, each in enumerate(layers) if each is layer))
+
     @property
     def is_as_one(self) -> bool:
         """Whether all prompts without an id belong to one object."""

@@ -85,6 +85,7 @@ class Autosave:
             session = self._job.session
             session.labels.changed.disconnect(self._note_patches)
             session.records.changed.disconnect(self._note_change)
+            session.classes.changed.disconnect(self._note_change)
             session.prompts.changed.disconnect(self._note_change)
             self._job.watch.changed.disconnect(self._note_plane)
         self._job = job
@@ -93,6 +94,7 @@ class Autosave:
             _PLACES.setdefault(session, _Place(job)).follow_image(job)
             session.labels.changed.connect(self._note_patches)
             session.records.changed.connect(self._note_change)
+            session.classes.changed.connect(self._note_change)
             session.prompts.changed.connect(self._note_change)
             job.watch.changed.connect(self._note_plane)
 

@@ -1,0 +1,1 @@
+"""The window in which objects are classified, touched up, measured and exchanged."""
