@@ -16,12 +16,10 @@ class LessonPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._sizes = name_widget(
-            QCheckBox("similar sizes"),
+            QCheckBox("sizes"),
             "expect_sizes",
-            "Expect the next object to be about as large as the ones you committed",
+            "Similar sizes: expect the next object to be as large as the committed ones",
         )
         self._sizes.setChecked(True)
         self._sizes.clicked.connect(self.sizes_chosen)
-        row = row_of(self._sizes)
-        row.addStretch()
-        self.setLayout(row)
+        self.setLayout(row_of(self._sizes))

@@ -156,8 +156,6 @@ class ObjectList(QWidget):
         layout.addWidget(self._make_table())
         layout.addLayout(self._make_buttons())
         layout.addLayout(self._make_policy())
-        self.lessons = LessonPanel()
-        layout.addWidget(self.lessons)
         self._show_possible()
 
     def _make_table(self) -> QTableView:
@@ -207,14 +205,15 @@ class ObjectList(QWidget):
         self._policy.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._policy.setMinimumContentsLength(8)
+        self._policy.setMinimumContentsLength(6)
         learn = make_button(
             "Learn",
             "learn",
             "Learn from the objects you committed or checked (2 minutes, in the background)",
         )
         learn.clicked.connect(self.learn_requested)
-        return row_of(QLabel("Overlap"), self._policy, learn)
+        self.lessons = LessonPanel()
+        return row_of(QLabel("Overlap"), self._policy, self.lessons, learn)
 
     @property
     def policy(self) -> str:
