@@ -115,7 +115,7 @@ def measure_kind(
         "seconds": round(seconds),
         "steps": max(steps),
         "step": learned.step,
-        "held out": [learned.before.to_dict(), learned.after.to_dict()],
+        "held out": learned.figures(),
     }
     pairs = {
         "test": (measure(model, test), measure(learned.model, test)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -130,13 +130,13 @@ def prompt_crops(
         torch.from_numpy(np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)),
         torch.from_numpy(np.stack([crop.valid for crop in crops])[:, None].astype(np.float32)),
         torch.from_numpy(np.stack(dense)),
-        _draw_prompts(crops, objects_per_image, rng),
+        draw_prompts(crops, objects_per_image, rng),
         _carry_masks(crops, carried_per_image, rng),
     )
 
 
-def _draw_prompts(crops: list[Crop], count: int, rng: np.random.Generator) -> Prompted:
-    """Give some objects of each crop a box, a click or a stroke."""
+def draw_prompts(crops: Sequence[Crop], count: int, rng: np.random.Generator) -> Prompted:
+    """Give some objects of each crop, at most `count`, a box, a click or a stroke."""
     chosen = [_choose_objects(crop, count, rng) for crop in crops]
     masks = np.concatenate(
         [crop.labels == ids[:, None, None] for crop, ids in zip(crops, chosen, strict=True)]
@@ -165,15 +165,21 @@ def _carry_masks(crops: list[Crop], count: int, rng: np.random.Generator) -> Pro
         for index, crop in enumerate(crops)
         for mask in choose_carried_masks(crop, count, rng)
     ]
-    size = crops[0].labels.shape
-    masks = np.zeros((len(carried), *size), bool)
-    logits = np.zeros((len(carried), 1, size[0] // 2, size[1] // 2), np.float32)
-    for number, (_, mask) in enumerate(carried):
-        masks[number], logits[number] = mask.target, mask.logits
+    shown = no_prompts(crops[0].labels.shape[0], len(carried))
+    assert shown.mask_logits is not None
+    for number, (index, mask) in enumerate(carried):
+        shown.image_index[number] = index
+        shown.masks[number] = torch.from_numpy(mask.target)
+        shown.mask_logits[number] = torch.from_numpy(mask.logits)
+    return shown
+
+
+def no_prompts(side: int, count: int = 0) -> Prompted:
+    """Make room for masks carried to crops of some side; no point says anything."""
     return Prompted(
-        torch.tensor([index for index, _ in carried], dtype=torch.long),
-        torch.from_numpy(masks),
-        torch.zeros(len(carried), 1, 2),
-        torch.full((len(carried), 1), PADDING),
-        torch.from_numpy(logits),
+        torch.zeros(count, dtype=torch.long),
+        torch.zeros(count, side, side, dtype=torch.bool),
+        torch.zeros(count, 1, 2),
+        torch.full((count, 1), PADDING),
+        torch.zeros(count, 1, side // 2, side // 2),
     )

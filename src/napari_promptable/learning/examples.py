@@ -70,6 +70,14 @@ class Examples:
                 chosen.append(replace(plane, labels=shown, neighbours=()))
         return chosen
 
+    def labels_of(self, plane: LabelledImage) -> Int32Array:
+        """All labels of a plane that `without` or `only` returned."""
+        return next(
+            each.labels
+            for each in self.planes
+            if (each.source, each.name) == (plane.source, plane.name)
+        )
+
 
 def _labels_of(plane: LabelledImage, keys: Collection[ObjectKey]) -> frozenset[int]:
     """Labels of the given objects that a plane shows."""

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_promptable.evaluation.evaluate import Protocol, score_objects
 from napari_promptable.learning.examples import ObjectKey
 from napari_promptable.learning.labelled_image import LabelledImage
+from napari_promptable.learning.planes import Embed
+from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel, encode_image
 
 CLICK = Protocol("point", corrections=1)
 BOX = Protocol("box")
 NAMES = ("click", "corrected", "box")
 """One click, one click and one correction, the exact box."""
+
+_TITLES = dict(zip(NAMES, ("one click", "+ 1 correction", "exact box"), strict=True))
 
 LEAST_GAIN = 0.005  # of the mean IoU, that makes a model better
 MOST_LOSS = 0.01  # of any figure, that a better model may have
@@ -92,10 +97,16 @@ class Figures:
         return self.mean >= before.mean + LEAST_GAIN and max(losses) <= MOST_LOSS
 
 
+def encode_rgb8(model: PromptableModel, image: npt.NDArray[np.uint8]) -> ImageEmbedding:
+    """Encode a plane, (H, W, 3), without another change of its contrast."""
+    return encode_image(model, image, (0, 255))
+
+
 def measure(
     model: PromptableModel,
     planes: Sequence[LabelledImage],
     check: Callable[[], None] = lambda: None,
+    embed: Embed = encode_rgb8,
 ) -> Figures:
     """Ask a model about all objects of some planes.
 
@@ -107,19 +118,24 @@ def measure(
         With the labels of the wanted objects only.
     check : callable, optional
         Called before each plane; may raise CancelledError.
+    embed : callable, optional
+        Gives the embedding of a plane, see `Embed`.
 
     Returns
     -------
     Figures
         Of the objects that are large enough to be scored; where there are few of them, the mean
-        over flipped views of each.
+        over flipped views of each. A network that sees whole planes gets no flipped views,
+        because each would have to be encoded.
     """
     count = sum(len(np.unique(plane.labels)) - 1 for plane in planes)
     views = min(len(ORIENTATIONS), max(1, MEASURED_VIEWS // max(1, count)))
+    if model.sam.tile_size is None:
+        views = 1
     found: dict[ObjectKey, list[tuple[float, float, float]]] = {}
     for plane, flipped in product(planes, ORIENTATIONS[:views]):
         check()
-        embedding = encode_image(model, np.flip(plane.image, flipped), (0, 255))
+        embedding = embed(model, np.flip(plane.image, flipped))
         labels = np.flip(plane.labels, flipped)
         clicks, boxes = (
             score_objects(model, embedding, labels, protocol) for protocol in (CLICK, BOX)
@@ -132,12 +148,25 @@ def measure(
     )
 
 
-def format_table(before: Figures, after: Figures) -> str:
-    """Lay the figures before and after out as text, the worst objects last."""
-    lines = ["held-out objects     one click   + 1 correction   exact box"]
-    for title, figures in (("before", before), ("after", after)):
-        cells = (figures.click, figures.corrected, figures.box)
-        lines.append(f"{title:<18}" + "".join(f"{cell:>12.2f}" for cell in cells))
+def format_table(
+    before: Figures, after: Figures, further: tuple[str, float, float] | None = None
+) -> str:
+    """Lay the figures before and after out as text, the worst objects last.
+
+    Parameters
+    ----------
+    before, after : Figures
+        Of the same objects.
+    further : (str, float, float), optional
+        Title of one more column, and its figures.
+    """
+    columns = [(_TITLES[name], getattr(before, name), getattr(after, name)) for name in NAMES]
+    if further is not None:
+        columns.append(further)
+    titles, *rows = zip(*columns, strict=True)
+    lines = [f"{'held-out objects':<18}" + "".join(f"{title:>17}" for title in titles)]
+    for title, row in zip(("before", "after"), rows, strict=True):
+        lines.append(f"{title:<18}" + "".join(f"{cell:>17.2f}" for cell in row))
     earlier = {each.key: each for each in before.objects}
     worst = sorted(after.objects, key=lambda each: each.mean)[:3]
     lines += [

@@ -5,26 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
+from napari_promptable.learning.clocks import LONGEST_WAIT, Clock, WorkClock
 from napari_promptable.learning.examples import (
+    FEWEST_HELD_OUT,
     Example,
     Examples,
     ObjectKey,
     hold_out,
     read_examples,
 )
-from napari_promptable.learning.figures import Figures, measure
+from napari_promptable.learning.figures import Figures, encode_rgb8, measure
+from napari_promptable.learning.found import Found, measure_found
 from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.learning.learned import Learned
-from napari_promptable.learning.learner import Clock, Learner, LearningState, Schedule
+from napari_promptable.learning.learner import Learner, LearningState, Schedule
 from napari_promptable.learning.network import Parent, open_parent
+from napari_promptable.learning.planes import Embed, PlaneSource, SharedEmbeddings
 from napari_promptable.learning.replay import read_replay
 from napari_promptable.learning.settings import LearningSettings
 from napari_promptable.learning.sources import CropSource, Source, ViewSource, make_sampler
 from napari_promptable.models.cpu.parallel import one_thread
+from napari_promptable.models.sam import Sam
+from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.predict.predictor import PromptableModel
 
 STEPS = (1.0, 0.5, 0.25)
@@ -44,7 +51,8 @@ def learn(
     *,
     source: str = "",
     replay: Sequence[LabelledImage] | None = None,
-    clock: Clock = time.monotonic,
+    clock: Clock | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> Learned:
     """Learn from a few labelled objects.
 
@@ -71,7 +79,11 @@ def learn(
     replay : sequence of LabelledImage, optional
         Images from earlier training to mix in; by default the sample in the package.
     clock : callable, optional
-        Tells the time in seconds; `time.process_time` counts only this process's work.
+        Tells the time in seconds; by default a `WorkClock`, so that a busy machine takes no
+        steps away.
+    cache : EmbeddingCache, optional
+        Holds embeddings of the model to start from, and gets the ones that are missing. They
+        are used where the encoder does not learn: always for SAM, MobileSAM and SAM 2.1.
 
     Returns
     -------
@@ -91,7 +103,8 @@ def learn(
     settings = settings or LearningSettings()
     parent = open_parent(model, settings.part)
     read = read_examples(examples, settings.is_complete)
-    job = _Job(parent, read, settings, progress or _ignore, replay, clock)
+    cache = EmbeddingCache() if cache is None else cache
+    job = _Job(parent, read, settings, progress or _ignore, replay, clock or WorkClock(), cache)
     with one_thread():
         return job.run(name_learned(model.name, len(read.objects), source))
 
@@ -113,6 +126,7 @@ class _Outcome:
     weights: Mapping[str, Tensor]
     before: Figures
     after: dict[float, Figures]
+    found: Found | None
 
 
 class _Job:
@@ -126,12 +140,16 @@ class _Job:
         progress: Progress,
         replay: Sequence[LabelledImage] | None,
         clock: Clock,
+        cache: EmbeddingCache,
     ) -> None:
         self._parent, self._examples, self._settings = parent, examples, settings
         self._progress, self._clock = progress, clock
-        self._start = clock()
+        self._start, self._wall_start = clock(), time.monotonic()
+        self._embed: Embed = encode_rgb8
+        if not parent.trains_encoder:
+            self._embed = SharedEmbeddings(parent.model, cache)
         self._replay = None
-        if settings.replay_share > 0:
+        if settings.replay_share > 0 and not self._sees_whole_planes:
             images = read_replay() if replay is None else replay
             self._replay = make_sampler(images) if images else None
 
@@ -151,6 +169,10 @@ class _Job:
         step = choose_step(before, after)
         learned = self._parent.between(weights, step) if step else {}
         model = self._parent.make_model(learned, name) if step else self._parent.model
+        found = None
+        if len(outcomes) == 1 and outcomes[0].found is not None:
+            after_all = self._find(model, groups[0]) if step else outcomes[0].found
+            found = (outcomes[0].found, after_all) if after_all is not None else None
         return Learned(
             model,
             self._parent.model,
@@ -161,18 +183,33 @@ class _Job:
             self._settings,
             self._elapsed,
             learned,
+            found,
         )
+
+    @property
+    def _sees_whole_planes(self) -> bool:
+        return self._parent.model.sam.tile_size is None
 
     @property
     def _elapsed(self) -> float:
         return self._clock() - self._start
 
+    def _find(self, model: PromptableModel, held_out: tuple[ObjectKey, ...]) -> Found | None:
+        """Find some held-out objects without a prompt, if there are enough to tell anything."""
+        if len(held_out) < FEWEST_HELD_OUT:
+            return None
+        check = partial(self._check, "finding objects")
+        return measure_found(model, self._examples, held_out[:MOST_MEASURED], check)
+
     def _try(self, held_out: tuple[ObjectKey, ...], seconds: float) -> _Outcome:
         """Learn without some objects, and measure them before and after."""
         start = self._clock()
         planes = self._examples.only(held_out[:MOST_MEASURED])
-        before = measure(self._parent.model, planes, lambda: self._check("measuring before"))
+        before = self._measure(self._parent.model, planes, "measuring before")
         cost = (1 + len(STEPS)) * (self._clock() - start)
+        start = self._clock()
+        found = self._find(self._parent.model, held_out)
+        cost += 2 * (self._clock() - start)
         weights = self._learn(
             held_out, held_out, max(seconds - cost, (1 - MEASURED_SHARE) * seconds)
         )
@@ -180,34 +217,55 @@ class _Job:
         for step in STEPS:
             learned = self._parent.between(weights, step)
             model = self._parent.make_model(learned, "learned")
-            after[step] = measure(model, planes, lambda: self._check("measuring after"))
-        return _Outcome(weights, before, after)
+            after[step] = self._measure(model, planes, "measuring after")
+        return _Outcome(weights, before, after, found)
+
+    def _measure(
+        self, model: PromptableModel, planes: Sequence[LabelledImage], phase: str
+    ) -> Figures:
+        return measure(model, planes, lambda: self._check(phase), self._embed)
 
     def _learn(
         self, held_out: tuple[ObjectKey, ...], watched: tuple[ObjectKey, ...], seconds: float
     ) -> dict[str, Tensor]:
         """Learn from all objects but the held-out ones, and watch the loss of some."""
-        schedule = Schedule(seconds, self._clock, self._settings.max_steps)
         network = self._parent.make_network()
-        own = self._examples.without(held_out)
-        crops = CropSource(
-            network, make_sampler(own), self._replay, self._settings.replay_share
-        )
-        seen = CropSource(network, make_sampler(self._examples.only(watched)), None, 0.0)
-        source: Source = crops
+        own, seen = self._examples.without(held_out), self._examples.only(watched)
+        if self._sees_whole_planes:
+            model = self._parent.model
+            sources = [PlaneSource(model, planes, self._embed) for planes in (own, seen)]
+            learner = Learner(network, self._settings, *sources)
+        else:
+            learner = self._make_learner_of_crops(network, own, seen)
+        schedule = Schedule(seconds, self._clock, self._settings.max_steps)
+        return learner.run(schedule, self._report)
+
+    def _make_learner_of_crops(
+        self, network: Sam, own: Sequence[LabelledImage], seen: Sequence[LabelledImage]
+    ) -> Learner:
+        """Learn from new crops at each step, or from views that are encoded once."""
+        share, model = self._settings.replay_share, self._parent.model
+        source: Source
+        source = crops = CropSource(network, make_sampler(own), self._replay, share)
+        watched = CropSource(network, make_sampler(seen), None, 0.0)
         if not self._parent.trains_encoder:
             rng = np.random.default_rng([self._settings.seed, len(own)])
-            encoder = self._parent.model.sam
-            count = len(self._examples.objects) - len(held_out)
-            source = ViewSource(encoder, crops, count, rng, lambda: self._check("encoding"))
-            seen = replace(seen, network=encoder)
-        learner = Learner(network, self._settings, source, seen)
-        return learner.run(schedule, self._progress)
+            count = sum(len({*np.unique(p.labels)} - p.held_out - {0}) for p in own)
+            crops = replace(crops, network=model.sam)
+            source = ViewSource(crops, count, rng, lambda: self._check("encoding"))
+            watched = replace(watched, network=model.sam)
+        return Learner(network, self._settings, source, watched)
 
     def _check(self, phase: str) -> None:
         """Report, so that a cancellation is noticed."""
         left = max(0.0, 60 * self._settings.minutes - self._elapsed)
-        self._progress(LearningState(phase, 0, left))
+        self._report(LearningState(phase, 0, left))
+
+    def _report(self, state: LearningState) -> None:
+        """Report progress; the time left is longer if the machine has other work to do."""
+        waited = (time.monotonic() - self._wall_start) / max(self._elapsed, 1e-9)
+        left = state.seconds_left * min(max(waited, 1.0), LONGEST_WAIT)
+        self._progress(replace(state, seconds_left=left))
 
 
 def _join(figures: Iterable[Figures]) -> Figures:

@@ -15,8 +15,12 @@ from napari_promptable.errors import CheckpointError, LearningError
 from napari_promptable.files.writing import check_that_it_can_be_written, complete_file
 from napari_promptable.learning.examples import ObjectKey
 from napari_promptable.learning.figures import Figures, format_table
+from napari_promptable.learning.found import Found
 from napari_promptable.learning.settings import LearningSettings
 from napari_promptable.predict.predictor import PromptableModel
+
+AUTOMATIC = "automatic"
+"""Name of the figure for objects that are found without a prompt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +43,12 @@ class Learned:
     settings : LearningSettings
         How it learned.
     seconds : float
-        How long it took.
+        How long it took, by the clock of `learn`.
     weights : mapping of str to Tensor
         The weights that differ from the parent's, empty if none do.
+    found : tuple of two Found, or None
+        How many held-out objects are found without a prompt, before and after; None if the
+        model has no maps of all objects, or there are fewer than five objects.
     """
 
     model: PromptableModel
@@ -53,6 +60,7 @@ class Learned:
     settings: LearningSettings
     seconds: float
     weights: Mapping[str, Tensor]
+    found: tuple[Found, Found] | None = None
 
     @property
     def is_better(self) -> bool:
@@ -66,7 +74,18 @@ class Learned:
             if self.is_better
             else "not better than before: label more objects, or give more minutes"
         )
-        return f"{format_table(self.before, self.after)}\n{verdict}"
+        scores = None
+        if self.found is not None:
+            before, after = self.found
+            scores = (before.title, before.score, after.score)
+        return f"{format_table(self.before, self.after, scores)}\n{verdict}"
+
+    def figures(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the figures before and after by name, the automatic one among them."""
+        before, after = self.before.to_dict(), self.after.to_dict()
+        if self.found is not None:
+            before[AUTOMATIC], after[AUTOMATIC] = (each.score for each in self.found)
+        return before, after
 
     def save(self, path: str | Path) -> None:
         """Write the learned weights, complete or not at all.
@@ -100,6 +119,7 @@ class Learned:
 
     def _metadata(self) -> dict[str, str]:
         """What the file says about itself."""
+        before, after = self.figures()
         return {
             "architecture": self.model.architecture,
             "name": self.model.name,
@@ -108,8 +128,8 @@ class Learned:
             "parent_id": self.parent.model_id,
             "settings": json.dumps(self.settings.to_dict()),
             "objects": json.dumps([[key.example, key.label] for key in self.objects]),
-            "before": json.dumps(self.before.to_dict()),
-            "after": json.dumps(self.after.to_dict()),
+            "before": json.dumps(before),
+            "after": json.dumps(after),
             "step": json.dumps(self.step),
         }
 

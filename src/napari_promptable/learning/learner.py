@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_promptable.learning.clocks import Clock
 from napari_promptable.learning.objective import (
     Weights,
     maps_loss,
@@ -29,8 +30,6 @@ CHECKED_BATCHES = 2
 PATIENCE = 6  # checks without progress that count as flat
 LEAST_PROGRESS = 0.005  # of the held-out loss, relative
 LAST_SHARE = 0.25  # of the time so far, that is left when the curve is flat
-
-Clock = Callable[[], float]
 
 
 class Schedule:

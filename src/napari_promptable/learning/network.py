@@ -17,6 +17,8 @@ from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.weights.loading import build_from_weights
 
 ENCODER = "image_encoder."
+_DECODER = ("prompt_encoder.", "mask_decoder.")
+_OF_EMBEDDINGS = "mask_decoder.conv_s"  # SAM 2's embeddings have gone through these layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,8 @@ class Parent:
     weights : dict of str to Tensor
         Its weights, without the image encoder's if that does not learn.
     trains_encoder : bool
-        Whether the image encoder learns.
+        Whether the image encoder learns. If not, all models made from this one share its
+        embeddings.
     """
 
     model: PromptableModel
@@ -38,13 +41,23 @@ class Parent:
     trains_encoder: bool
 
     def make_network(self) -> Sam:
-        """Make a network that learns: gradients on, batch statistics frozen."""
+        """Make a network that learns: gradients on, batch statistics frozen.
+
+        A network that sees whole planes has no such statistics, and SAM 2 shows all of its
+        masks in training mode only.
+        """
         copies = {name: weight.clone() for name, weight in self.weights.items()}
         encoder = None if self.trains_encoder else nn.Identity()
         network = build_from_weights(self.model.architecture, copies, encoder)
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name in self.weights)
-        return network
+            parameter.requires_grad_(self._learns(name))
+        return network.train(self.model.sam.tile_size is None)
+
+    def _learns(self, name: str) -> bool:
+        """Whether a weight may change."""
+        if self.model.sam.tile_size is not None:
+            return name in self.weights
+        return name.startswith(_DECODER) and not name.startswith(_OF_EMBEDDINGS)
 
     def between(self, learned: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
         """Weights a share of the way to the learned ones, rounded as they are stored."""
@@ -80,18 +93,19 @@ def open_parent(model: PromptableModel, part: TrainedPart) -> Parent:
     Raises
     ------
     LearningError
-        If the network is shown the whole image at once, as SAM's are, or the model's weights
-        are not at hand.
+        If the encoder of a large network is to learn, or the model's weights are not at hand.
     """
-    if model.sam.tile_size is None:
+    sees_whole_planes = model.sam.tile_size is None
+    if sees_whole_planes and part is TrainedPart.ALL:
         raise LearningError(
-            f"{model.name} cannot learn yet; choose tiny, or a model that learned from it"
+            f"the image encoder of {model.name} is too large to learn here; choose the part "
+            "'decoder', or 'auto'"
         )
     if model.read_weights is None:
         raise LearningError(
             f"the weights of {model.name} are not at hand; load it with load_model"
         )
-    trains_encoder = part is not TrainedPart.DECODER
+    trains_encoder = not sees_whole_planes and part is not TrainedPart.DECODER
     weights = model.read_weights()
     if not trains_encoder:
         weights = {n: w for n, w in weights.items() if not n.startswith(ENCODER)}

@@ -86,11 +86,14 @@ def run_job(folder: Path) -> dict[str, Any]:
     )
     if learned.is_better:
         learned.save(folder / WEIGHTS_NAME)
+    before, after = learned.figures()
     return {
         "name": learned.model.name,
         "is_better": learned.is_better,
-        "before": learned.before.to_dict(),
-        "after": learned.after.to_dict(),
+        "before": before,
+        "after": after,
+        "automatic": learned.found and learned.found[0].title,
+        "seconds": learned.seconds,
     }
 
 

@@ -90,10 +90,8 @@ class ViewSource:
 
     Parameters
     ----------
-    encoder : Sam
-        The network whose encoder is used.
     source : CropSource
-        Gives the crops that become views.
+        Gives the crops that become views, and has the network that encodes them.
     num_objects : int
         Number of objects; there are `VIEWS_PER_OBJECT` views of each.
     rng : numpy.random.Generator
@@ -104,7 +102,6 @@ class ViewSource:
 
     def __init__(
         self,
-        encoder: Sam,
         source: CropSource,
         num_objects: int,
         rng: np.random.Generator,
@@ -114,7 +111,7 @@ class ViewSource:
         while len(self._views) < max(VIEWS_AT_LEAST, VIEWS_PER_OBJECT * num_objects):
             crops = draw_crops(source.own, source.replay, source.replay_share, rng)
             with torch.no_grad():
-                embedding = encode_crops(encoder, *_stack(crops))
+                embedding = encode_crops(source.network, *_stack(crops))
             self._views += list(zip(crops, embedding, strict=True))
             check()
 

@@ -75,7 +75,9 @@ def load_model(
         prepare_for_inference(sam)
     if torch_device.type == "cpu":
         let_waiting_threads_sleep()
-    return PromptableModel(name, architecture, model_id, sam, partial(read_state_dict, path))
+    return PromptableModel(
+        name, architecture, model_id, sam, partial(read_state_dict, path, mmap=True)
+    )
 
 
 def _locate_weights(

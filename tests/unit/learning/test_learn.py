@@ -10,9 +10,11 @@ import safetensors.torch
 import torch
 
 from napari_promptable.errors import CancelledError, CheckpointError, LabelError, LearningError
+from napari_promptable.learning import clocks
 from napari_promptable.learning import learn as learn_module
 from napari_promptable.learning.examples import hold_out, read_examples
 from napari_promptable.learning.figures import Figures, ObjectFigures
+from napari_promptable.learning.found import measure_found
 from napari_promptable.learning.learn import choose_step, learn, name_learned
 from napari_promptable.learning.learned import Learned
 from napari_promptable.learning.learner import PATIENCE, Schedule, is_flat
@@ -74,6 +76,50 @@ def test_the_table_names_the_three_figures(learned) -> None:
     text = str(learned)
     for word in ("one click", "+ 1 correction", "exact box", "before", "after", "worst"):
         assert word in text
+
+
+def test_the_table_tells_how_many_objects_are_found_without_a_prompt(
+    learned, tiny_model
+) -> None:
+    before, after = learned.found
+    assert before.objects == after.objects == 2
+    assert before.false is None, "unlabelled objects may be there"
+    assert "found (IoU 0.5)" in str(learned)
+    examples = read_examples([make_disks(6)], True)
+    found = measure_found(tiny_model, examples, examples.objects[:2])
+    assert found is not None
+    assert found.false is not None
+    assert found.hits == 2
+    assert found.title == "automatic SA50"
+    assert found.score == 2 / (2 + found.false)
+
+
+def test_time_left_grows_on_a_busy_machine(tiny_model, monkeypatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(learn_module.time, "monotonic", lambda: 3.0 * next(ticks))
+    work = count(step=0.01)
+    seen = []
+
+    def stop(state) -> None:
+        seen.append(state.seconds_left)
+        raise CancelledError("stop")
+
+    with pytest.raises(CancelledError):
+        learn(
+            tiny_model, [make_disks(6)], LearningSettings(minutes=1), stop, clock=work.__next__
+        )
+    assert seen[0] == pytest.approx(4 * 60, rel=0.1)
+
+
+def test_the_clock_counts_work_but_does_not_wait_for_ever(monkeypatch) -> None:
+    work, wall = [0.0], [0.0]
+    monkeypatch.setattr(clocks.time, "process_time", lambda: work[0])
+    monkeypatch.setattr(clocks.time, "monotonic", lambda: wall[0])
+    clock = clocks.WorkClock()
+    work[0], wall[0] = 10.0, 11.0
+    assert clock() == 10
+    wall[0] = 100.0
+    assert clock() == 25
 
 
 def test_below_five_objects_each_is_held_out(tiny_model) -> None:
@@ -161,11 +207,12 @@ def test_a_model_without_weights_at_hand_cannot_learn(random_tiny_model) -> None
         learn(random_tiny_model, [make_disks(6)], FEW_STEPS)
 
 
-def test_a_network_that_sees_the_whole_image_cannot_learn(tiny_model) -> None:
+def test_an_encoder_that_sees_the_whole_image_does_not_learn(tiny_model) -> None:
     whole = copy.copy(tiny_model.sam)
     whole.tile_size = None
-    with pytest.raises(LearningError, match="choose tiny"):
-        learn(replace(tiny_model, sam=whole), [make_disks(6)], FEW_STEPS)
+    settings = replace(FEW_STEPS, part=TrainedPart.ALL)
+    with pytest.raises(LearningError, match="choose the part 'decoder'"):
+        learn(replace(tiny_model, sam=whole), [make_disks(6)], settings)
 
 
 # examples
