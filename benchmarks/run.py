@@ -36,7 +36,7 @@ CASES = (
     *(f"tiny {size}" for size in (256, 512, 1024, 2048)),
     "busy click",
 )
-"""Those of ViT-L and ViT-H take an hour and are measured when they are named."""
+"""ViT-L and ViT-H take an hour; they are measured only when they are named."""
 
 MEMORY = [
     (case, task)

@@ -4,7 +4,7 @@
 #     scripts/find_torch_index.sh PYTHON VERSION
 #
 # On Linux, PyPI's build brings gigabytes of CUDA. Where pip already knows a CPU build, and on
-# other systems, nothing is to be done. PyTorch's own index is asked once: pip would try it
+# other systems, no other index is needed. PyTorch's own index is asked once: pip would try it
 # again and again, for every package, where it cannot be reached.
 set -euo pipefail
 python=$1 version=$2

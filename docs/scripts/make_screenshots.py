@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 _SETTINGS = tempfile.TemporaryDirectory(prefix="napari-settings-")
-os.environ["NAPARI_CONFIG"] = str(Path(_SETTINGS.name) / "settings.yaml")  # nobody's own
+os.environ["NAPARI_CONFIG"] = str(Path(_SETTINGS.name) / "settings.yaml")  # not the user's
 
 import napari
 import numpy as np

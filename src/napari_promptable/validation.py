@@ -27,7 +27,7 @@ MaxArea = Annotated[
     PlainSerializer(lambda v: None if v == NO_LIMIT else v),
 ]
 
-# What is allowed, by pydantic's type of error; pydantic's own words speak to programmers.
+# Allowed values by pydantic's type of error; pydantic's own texts are for programmers.
 _ALLOWED = {
     "float_type": "a number",
     "greater_than": "more than {gt}",
@@ -127,7 +127,7 @@ class PlainSettings:
 
 
 def describe(error: ValidationError) -> str:
-    """Say which value is wrong first, what was given and what is allowed.
+    """Describe the first wrong value: its name, the value given, and the values allowed.
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """What people do at the wrong moment: deleting, renaming, closing, hurrying, cancelling."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,30 +10,25 @@ from napari_promptable.errors import CheckpointError
 pytestmark = pytest.mark.gui
 
 
-def hold(user, disks) -> None:
-    """Let the user wait for the answer to a click on the first disk."""
+def hold(open_widget: Callable, make_disks: Callable) -> tuple:
+    """A user who waits for the answer to a click on the first disk, and the disks."""
+    disks = make_disks()
+    user = open_widget(disks.image)
     user.model.predict_gate.clear()
     user.model.is_predicting.clear()
     user.click(user.world(*disks.centres[0]), wait=False)
     user.wait_for(user.model.is_predicting.is_set)
-
-
-@pytest.fixture
-def held_user(open_plugin, make_disks) -> tuple:
-    """A user of the window who waits for an answer, and the disks of the image."""
-    disks = make_disks()
-    user = open_plugin(disks.image)
-    hold(user, disks)
     return user, disks
 
 
 @pytest.fixture
+def held_user(open_plugin, make_disks) -> tuple:
+    return hold(open_plugin, make_disks)
+
+
+@pytest.fixture
 def held_desk(open_desk, make_disks) -> tuple:
-    """The same without a window."""
-    disks = make_disks()
-    desk = open_desk(disks.image)
-    hold(desk, disks)
-    return desk, disks
+    return hold(open_desk, make_disks)
 
 
 # layers
@@ -244,6 +241,7 @@ def test_closing_leaves_the_viewer_as_it_was(open_plugin, make_disks) -> None:
     own = user.viewer.layers["own"]
     user.choose("labels", "own")
     ours = {"C", "D", "H", "N", "S", "Shift+C", "T", "Y"}
+    ours |= {f"Ctrl+{digit}" for digit in range(10)}  # classes
     assert {str(key) for key in own.keymap} == ours, "M, P and undo stay napari's"
     user.choose("labels", "image objects")
     assert {str(key): action for key, action in own.keymap.items()} == {"C": keep}

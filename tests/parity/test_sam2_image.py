@@ -19,17 +19,10 @@ from napari_promptable.models.prompt_encoder import (
 )
 from napari_promptable.models.sam2.mask_decoder import replace_unstable
 from tests.parity.reference_sam2 import SMALL_LAYOUTS, make_image_predictor
+from tests.parity.test_predictor import SHAPES
 
 EMBEDDING_TOLERANCE = 1e-4
 LOGITS_TOLERANCE = 1e-3
-
-SHAPES = {
-    "square": (256, 256),
-    "wide": (150, 400),
-    "tall": (400, 150),
-    "tiny": (30, 40),
-    "large": (2000, 3000),
-}
 
 # Positions are (x, y) in units of the image's sides.
 POINTS = [(0.3, 0.4), (0.7, 0.35), (0.6, 0.9)]

@@ -52,9 +52,9 @@ class Change:
     Attributes
     ----------
     verb : Verb
-        What the user did.
+        The user's action.
     object_ids : tuple of int
-        To which objects.
+        The objects it concerned.
     patches : tuple of LabelPatch
         The pixels that changed.
     records_before, records_after : dict of (object id, Index) to ObjectOnSlice or None

@@ -113,8 +113,8 @@ class ObjectLabels:
     ) -> tuple[PackedMask, Counter[int]]:
         """Split a mask into pixels to write and pixels that other objects keep.
 
-        Where the others keep nine tenths or more, nothing is to be written: the rest would be
-        specks along their borders.
+        Where the others keep nine tenths or more, write nothing: the rest would be specks along
+        their borders.
 
         Returns
         -------

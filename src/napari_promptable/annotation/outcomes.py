@@ -36,9 +36,9 @@ class Outcome:
     Attributes
     ----------
     verb : Verb
-        What the user did.
+        The user's action.
     object_ids : tuple of int
-        To which objects; for a merge and a new id, the id that remains comes first.
+        The objects it concerned; for a merge and a new id, the id that remains comes first.
     num_pixels, num_slices : int
         Pixels of the labels that changed, and slices on which they lie. For edited prompts,
         slices whose prompts changed.

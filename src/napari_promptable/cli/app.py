@@ -82,7 +82,7 @@ def _refuse(problem: str) -> int:
 
 
 def _describe(error: typer.TyperException) -> str:
-    """Say what is wrong with a command line, and which help explains it."""
+    """Describe the mistake in a command line, and name the help that explains it."""
     problem = error.format_message().replace("Value error, ", "").rstrip(".")
     context = getattr(error, "ctx", None)
     command = _PROGRAM if context is None else context.command_path

@@ -26,7 +26,7 @@ class ProgressBar:
     Parameters
     ----------
     name : str
-        What is counted.
+        Unit that is counted, such as slices.
     heading : str
         Line to print above the bar, such as how the image was read.
     in_bytes : bool

@@ -208,7 +208,7 @@ def choose_seeding_model(model: Segmenter, seeds: Seeds) -> PromptableModel | No
     model : PromptableModel
         The one that answers.
     seeds : Seeds
-        What the user wants.
+        The user's choice.
 
     Returns
     -------

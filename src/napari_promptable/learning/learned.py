@@ -25,7 +25,7 @@ AUTOMATIC = "automatic"
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A model that learned, and what it was worth on objects that it did not learn from.
+    """A model that learned, and its gain on objects it did not learn from.
 
     Attributes
     ----------

@@ -238,7 +238,7 @@ def _is_inside(
 
 
 def _unite(answers: list[Prediction]) -> Prediction:
-    """One candidate: the union of the parts, no more certain than the least certain."""
+    """Return the union of the parts as one candidate, as certain as the least certain."""
     chosen = [(answer, answer.default) for answer in answers]
     return Prediction(
         np.logical_or.reduce([answer.mask(i) for answer, i in chosen])[None],

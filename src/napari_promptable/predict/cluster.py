@@ -333,8 +333,8 @@ def _errors_named() -> Iterator[None]:
         ) from error
     except (OSError, concurrent.futures.CancelledError) as error:
         raise ClusterError(
-            f"the connection to the scheduler was lost ({error}); start it again, and run "
-            "this again: what is encoded stays"
+            f"the connection to the scheduler was lost ({error}); start the scheduler and run "
+            "this again: finished slices are kept"
         ) from error
     except (ImportError, RuntimeError) as error:
         raise ClusterError(

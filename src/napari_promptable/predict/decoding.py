@@ -28,7 +28,7 @@ class FrameMasks:
     Attributes
     ----------
     prompts : FramePrompts
-        What they answer.
+        The prompts that these masks answer.
     logits : Tensor of float32, shape (4, h, w)
         Unthresholded masks at the decoder's resolution.
     predicted_iou : Tensor of float32, shape (4,)

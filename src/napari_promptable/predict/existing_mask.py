@@ -19,7 +19,7 @@ _ABSENT_LOGIT = -10.0  # as sure as the logits of `mask_to_logits`
 
 
 def keep_mask(mask: BoolArray, embedding: ImageEmbedding) -> Prediction:
-    """One candidate, a mask that is to be corrected."""
+    """Return an existing mask, to be corrected by clicks, as the only candidate."""
     if mask.shape != embedding.original_size:
         raise PromptError(
             f"the mask prompt has shape {mask.shape}, the image {embedding.original_size}; "

@@ -127,7 +127,7 @@ def explain_prompts(
 
 
 class _Listener:
-    """A segmenter that remembers what it was asked last."""
+    """A segmenter that records its latest question."""
 
     carries_masks = False
 

@@ -1,6 +1,6 @@
 """Follow objects from plane to plane by the memory of SAM 2.
 
-Nothing is kept between calls: what is remembered of an object is a value.
+Nothing is kept between calls: the memory of an object is a value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from napari_promptable.predict.prediction import Prediction, describe_absence
 
 @dataclass(frozen=True, eq=False)
 class Trail:
-    """What is remembered of an object on its way from a prompted plane.
+    """Memory of an object on its way from a prompted plane.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def follow_trails(
     Returns
     -------
     list of (Prediction, Trail)
-        One candidate per object, and what is remembered now.
+        One candidate per object, and its memory including this plane.
     """
     features = _features(sam, embedding)
     found: dict[int, TrackedObject] = {}

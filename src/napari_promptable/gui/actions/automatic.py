@@ -95,7 +95,7 @@ class AutomaticActions:
         return None
 
     def _finish(self, run: AutomaticRun) -> None:
-        """Show what was found, for the user to decide."""
+        """Show the objects found, for the user to decide."""
         self._results = run.results
         if run.settings is not None:
             self._panel.set_settings(run.settings)
@@ -108,7 +108,7 @@ class AutomaticActions:
             self._performer.failed.emit(error)
 
     def forget(self) -> None:
-        """Drop the search and what it found: another job has begun."""
+        """Drop the search and its results: another job has begun."""
         self._scheduler.automatic.drop()
         self._results = {}
         self._panel.set_found(None)

@@ -11,7 +11,7 @@ from napari_promptable.gui.layers.canvas import Place
 
 
 class CheckActions:
-    """Applies a key to the result that is to be checked.
+    """Applies a key to the result that waits for a check.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from napari_promptable.gui.panels.learning import LearningWindow
 from napari_promptable.gui.work.learning import Example, Learning
 from napari_promptable.planes import Channel, Index
 
-_FEWEST = 2  # objects: one to learn from, one to see what it was worth
+_FEWEST = 2  # objects: one to learn from, one to measure the gain
 
 
 class LearningActions:

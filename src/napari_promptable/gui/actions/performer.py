@@ -32,7 +32,7 @@ class Performer:
     noted : psygnal.Signal
         Emits a sentence for the user, empty when the last one no longer holds.
     failed : psygnal.Signal
-        Emits the error of what the user tried.
+        Emits the error of an action of the user.
     """
 
     acted = Signal()

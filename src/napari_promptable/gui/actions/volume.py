@@ -150,7 +150,7 @@ class VolumeActions:
     ) -> dict[int, Collection[int]] | None:
         """Slices whose prompts changed since the last propagation of just these objects.
 
-        None where everything is to be done: it was another propagation, or none.
+        None if all slices must be computed: there was no propagation, or another one.
         """
         details = _details(line, settings)
         for change in reversed(session.history.changes):

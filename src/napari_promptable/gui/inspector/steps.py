@@ -19,7 +19,7 @@ _PLACES = {
     "tokens → image": (2, "→ image"),
     "image → tokens": (3, "image →"),
 }
-"""Column and text of a step; what is left out are the tokens."""
+"""Column and text of a step; the side that its text leaves out is the tokens."""
 
 
 class StepDiagram(QWidget):

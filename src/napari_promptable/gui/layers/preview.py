@@ -21,7 +21,7 @@ from napari_promptable.planes import Index, PlaneAxes
 
 PREVIEW_NAME = "preview"
 FILL, LIGHT, DARK = 1, 2, 3
-"""What is drawn of an object; the layer's data are 1 in it and 0 outside."""
+"""How an object is drawn; the layer's data are 1 in it and 0 outside."""
 
 _LINE_PX = 1.5  # of each line, on the screen
 _COLORS = [

@@ -122,7 +122,7 @@ class AutomaticPanel(QWidget):
         return AutomaticSettings(**values)
 
     def set_found(self, text: str | None) -> None:
-        """Say what was found, or that nothing is there to decide on."""
+        """Say how many objects were found, or that there is nothing to decide on."""
         self._count.setText(text or "Existing labels stay as they are.")
         self._commit.setEnabled(text is not None)
         self._discard.setEnabled(text is not None)

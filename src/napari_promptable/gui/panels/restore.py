@@ -29,7 +29,7 @@ class RestorePanel(QWidget):
 
     @property
     def text(self) -> str:
-        """What is offered, in words."""
+        """The text of the offer."""
         return str(self._text.text())
 
     def offer(self, text: str) -> None:

@@ -24,7 +24,7 @@ class Recovery:
     Attributes
     ----------
     failed : psygnal.Signal
-        Emits the error of what the user tried.
+        Emits the error of an action of the user.
     noted : psygnal.Signal
         Emits a sentence for the user.
     """

@@ -19,7 +19,7 @@ class Run(Protocol):
     is_done: bool
 
     def step(self, encoder: PlaneEncoder, control: TaskControl) -> Any:
-        """Work for a moment, in a thread; returns what was found in it."""
+        """Work for a moment, in a thread, and return the findings."""
         ...
 
 

@@ -1,7 +1,7 @@
 """How SAM 2's image encoder is computed on a CPU: trunk and neck prepared for inference.
 
-It computes the same as `napari_promptable.models.sam2.hiera` and its neck, and a test
-compares both. What is different:
+It gives the same result as `napari_promptable.models.sam2.hiera` and its neck; a test compares
+them. It differs in this:
 
 - Stages one and two, and the first block of the third, attend inside the same windows in
   pixels, though their grids differ. So a few windows at a time go through all these blocks and
@@ -145,7 +145,7 @@ def _pool(x: Tensor) -> Tensor:
 
 
 Emit = Callable[[int, Tensor, Tensor], None]
-"""Takes a stage that has ended, the cells of its grid, and what it ends with there."""
+"""Receives the number of a finished stage, cells of its grid, and their features."""
 
 
 class WindowRun(nn.Module):

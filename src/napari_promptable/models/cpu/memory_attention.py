@@ -1,7 +1,7 @@
 """How SAM 2's memory attention is computed on a CPU: `RotaryAttention` prepared for inference.
 
 A memory has seven times as many cells as the image embedding, so nearly all time goes into
-attention. What is different from the plain form:
+attention. It differs from the plain form:
 
 - Values are projected after the weighted sum: a memory has 64 channels, its projection 256. The
   weights add up to 1, so that the bias stays. The output's projection is in the same product.

@@ -1,14 +1,14 @@
 """The vision transformer, `ViTEncoder`, prepared for inference on a CPU.
 
-It computes the same as `napari_promptable.models.vit`, and a test compares both. What is
-different:
+It gives the same result as `napari_promptable.models.vit`; a test compares them. It differs in
+this:
 
 - A few windows at a time go through all blocks up to the next that attends to the whole grid,
   so that what they hold stays in the cache. There is no padding: a window that sticks out of
   the grid has padding among its keys, whose key and value are the layer's bias; they are
   filled in, not computed.
 - In global attention, scores are made for a few rows of queries at a time and turned into
-  weights in place; what is done token by token is done on some tokens at a time.
+  weights in place; operations on single tokens take some tokens at a time.
 - Linear layers are packed, and take the activation or the sum that follows into the product.
 - Threads share out windows, heads or tokens, so that none waits for another within a layer.
 - Work memory is kept from call to call, each thread having its own.
@@ -38,7 +38,7 @@ def group_windows(grid_size: int, window_size: int, most_tokens: int) -> list[Te
     grid_size, window_size : int
         Rows and columns of both, in cells.
     most_tokens : int
-        A group has no more cells, unless one window has.
+        Largest number of cells in a group; a single window may have more.
 
     Returns
     -------

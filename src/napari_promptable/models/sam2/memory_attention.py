@@ -104,7 +104,7 @@ class MemoryAttentionLayer(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """Condition an image embedding on what is remembered of an object.
+    """Condition an image embedding on the memory of an object.
 
     Parameters
     ----------

@@ -42,20 +42,20 @@ class ObjectMemory:
     Attributes
     ----------
     prompted : mapping of int to FrameMemory
-        By frame: those on which the user prompted the object.
+        By frame, where the user prompted the object.
     followed : mapping of int to FrameMemory
-        By frame: those on which the model found the object by itself.
+        By frame, where the model found the object without prompts.
 
     Notes
     -----
-    The value is bounded: `with_followed` drops what no frame that comes next looks at.
+    The value is bounded: `with_followed` drops memories that no later frame will use.
     """
 
     prompted: Mapping[int, FrameMemory] = field(default_factory=dict)
     followed: Mapping[int, FrameMemory] = field(default_factory=dict)
 
     def with_prompted(self, frame: int, memory: FrameMemory) -> ObjectMemory:
-        """Add a prompted frame; what was found there before is forgotten."""
+        """Add a prompted frame, in place of a mask that the model found there."""
         followed = {t: old for t, old in self.followed.items() if t != frame}
         return ObjectMemory({**self.prompted, frame: memory}, followed)
 

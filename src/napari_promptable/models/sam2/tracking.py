@@ -58,7 +58,7 @@ class FramePrompts:
     points_xy : Tensor of float32, shape (P, 2)
         Clicks and box corners.
     point_labels : Tensor of int, shape (P,)
-        What they are, see `napari_promptable.models.prompt_encoder`; no padding.
+        Codes of `napari_promptable.models.prompt_encoder`; no padding.
     logits : Tensor of float32, shape (h, w), or None
         Earlier answer that the prompts correct.
     """
@@ -78,7 +78,7 @@ def follow_object(
     *,
     is_backward: bool = False,
 ) -> TrackedObject:
-    """Find an object on a frame by what is remembered of it.
+    """Find an object on a frame from its memory.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def prompt_object(
     prompts : FramePrompts
         At least one click or box.
     correction : Recollection, optional
-        What is remembered of the object, if the prompts correct a frame that was followed; by
-        default the prompts alone count.
+        Memory of the object, if the prompts correct a frame that was followed; by default the
+        prompts alone count.
 
     Returns
     -------
