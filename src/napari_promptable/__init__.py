@@ -92,8 +92,9 @@ _MODULES = {
     "learning.learn": ("learn",),
     "learning.learned": ("Learned",),
     "learning.settings": ("LearningSettings",),
+    "predict.encoder_attention": ("explain_encoder",),
     "predict.explain": ("explain",),
-    "predict.explanation": ("Explanation",),
+    "predict.explanation": ("EncoderAttention", "Explanation"),
     "predict.load_model": ("load_model",),
     "predict.prediction": ("Prediction",),
     "predict.predictor": (

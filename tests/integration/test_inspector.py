@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider, QWidget
 
-from napari_promptable import PromptSet, encode_image, explain
+from napari_promptable import PromptSet, encode_image, explain, explain_encoder
+from napari_promptable.models.sam import build_vit_sam
+from napari_promptable.predict.predictor import PromptableModel
 
 pytestmark = pytest.mark.gui
 
@@ -177,3 +180,38 @@ def test_the_segmentation_widget_may_close_first(desk: Desk) -> None:
     desk.controller.close()
     assert "attention" not in desk.viewer.layers
     assert "Open “Promptable segmentation”" in desk.find(QLabel, "inspector_status").text()
+
+
+def test_models_without_global_attention_say_so(desk: Desk) -> None:
+    desk.find(QPushButton, "encoder_attention").click()
+    text = desk.find(QLabel, "encoder_text")
+    assert text.text().startswith("Click an object first")
+    desk.click(CLICK)
+    assert not text.isVisible()
+    desk.find(QPushButton, "encoder_attention").click()
+    desk.qtbot.waitUntil(lambda: "ViT-B" in text.text(), timeout=_TIMEOUT_MS)
+    assert not desk.find(QComboBox, "encoder_block").isVisible()
+
+
+def test_the_encoder_shows_what_the_cell_of_the_click_attends_to(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.click(CLICK)
+    sam = build_vit_sam(32, 4, 2, [1, 3], image_size=256).eval().requires_grad_(False)
+    model = PromptableModel("vit", "any", "vit", sam)
+    encoder = replace(desk.controller.scheduler.encoder(), model=model)
+    monkeypatch.setattr(desk.controller.scheduler, "encoder", lambda: encoder)
+    desk.find(QPushButton, "encoder_attention").click()
+    block = desk.find(QComboBox, "encoder_block")
+    desk.qtbot.waitUntil(block.isVisible, timeout=_TIMEOUT_MS)
+    found = explain_encoder(model, desk.image.data, CLICK)
+    layer = desk.viewer.layers["attention"]
+    assert [block.itemText(i) for i in range(block.count())] == ["block 2", "block 4"]
+    np.testing.assert_allclose(layer.data, found.weights[1].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(layer.scale, found.cell_size_yx)
+    desk.choose("encoder_block", "block 2")
+    desk.choose("encoder_head", "2")
+    np.testing.assert_allclose(layer.data, found.weights[0, 1], atol=1e-6)
+    desk.choose_step(2)
+    assert not block.isVisible()
+    assert layer.data.shape != found.weights.shape[2:]

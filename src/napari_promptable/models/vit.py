@@ -40,12 +40,26 @@ class GridAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, grid_size, grid_size, C) to the same shape."""
-        n, rows, columns, _ = x.shape
-        qkv = self.qkv(x).reshape(n, rows * columns, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, heads, rows × columns, D)
+        q, k, v = self._project(x)
+        rows, columns = x.shape[1:3]
         bias = self._position_bias(q, rows, columns)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+
+    def _project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values, each (N, heads, rows × columns, D)."""
+        qkv = self.qkv(x).reshape(len(x), x.shape[1] * x.shape[2], 3, self.num_heads, -1)
+        return qkv.permute(2, 0, 3, 1, 4)  # type: ignore[no-any-return]
+
+    def weights_of(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Weights of one cell's query, (N, heads, rows, columns), as in `forward` on `x`."""
+        q, k, _ = self._project(x)
+        rows, columns = x.shape[1:3]
+        chosen = slice(row * columns + column, row * columns + column + 1)
+        scores = q[:, :, chosen] @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+        scores += self._position_bias(q, rows, columns)[:, :, chosen]
+        weights: Tensor = scores.softmax(-1).unflatten(-1, (rows, columns))[:, :, 0]
+        return weights
 
     def _position_bias(self, q: Tensor, rows: int, columns: int) -> Tensor:
         """How each query likes each key's row and column offset, (N, heads, queries, keys)."""

@@ -1,4 +1,4 @@
-"""What the mask decoder computed on the way to an answer (numpy only)."""
+"""What mask decoder and image encoder computed on the way to an answer (numpy only)."""
 
 from __future__ import annotations
 
@@ -107,6 +107,31 @@ class Explanation:
         row, column = np.floor(cell + 0.5).astype(int).tolist()
         rows, columns = self.grid
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderAttention:
+    """What one cell attends to in the blocks that see the whole image.
+
+    Attributes
+    ----------
+    cell : (int, int)
+        Row and column of the cell.
+    blocks : tuple of int
+        Numbers of the blocks, from 0; the blocks between them attend inside windows.
+    weights : ndarray of float32, shape (blocks, heads, rows, columns)
+        Weight that the cell gives to each cell, 0 to 1; the sum over all cells is 1. The image
+        lies at the top left; the rest of the square is padding.
+    cell_origin_yx, cell_size_yx : ndarray of float64, shape (2,)
+        The centre of cell (row, column) lies at origin + size * (row, column) in pixels of the
+        image.
+    """
+
+    cell: tuple[int, int]
+    blocks: tuple[int, ...]
+    weights: FloatArray
+    cell_origin_yx: FloatArray
+    cell_size_yx: FloatArray
 
 
 def mean_over_heads(step: AttentionStep, head: int | None = None) -> FloatArray:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_promptable.gui.inspector.source import Explained
+from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.ownership import note_shown_by_us
+from napari_promptable.planes import Index
 from napari_promptable.predict.explanation import FloatArray
 
 LAYER_NAME = "attention"
 _GAMMA = 0.5  # so that weak attention can be seen beside the brightest cell
+
+
+class Cells(Protocol):
+    """Where the cells of a map lie, see `Explanation`."""
+
+    @property
+    def cell_origin_yx(self) -> FloatArray:
+        """Centre of the first cell."""
+        ...
+
+    @property
+    def cell_size_yx(self) -> FloatArray:
+        """Distance between cells."""
+        ...
 
 
 class HeatMap:
@@ -33,16 +50,16 @@ class HeatMap:
         self._viewer = viewer
         self.layer: Image | None = None
 
-    def show(self, weights: FloatArray, explained: Explained) -> None:
-        """Show weights of cells, (rows, columns), where the cells are."""
-        image, planes = explained.job.image, explained.job.planes
+    def show(self, weights: FloatArray, cells: Cells, job: AnnotationJob, index: Index) -> None:
+        """Show weights of cells, (rows, columns), where they are on a plane of the job."""
+        image, planes = job.image, job.planes
         shape, scale, translate = [1] * image.ndim, np.ones(image.ndim), np.zeros(image.ndim)
-        for axis, position in zip(planes.other_axes, explained.index, strict=True):
+        for axis, position in zip(planes.other_axes, index, strict=True):
             translate[axis] = position
         for i, axis in enumerate(planes.axes):
             shape[axis] = weights.shape[i]
-            scale[axis] = explained.explanation.cell_size_yx[i]
-            translate[axis] = explained.explanation.cell_origin_yx[i]
+            scale[axis] = cells.cell_size_yx[i]
+            translate[axis] = cells.cell_origin_yx[i]
         data = np.ascontiguousarray(weights, np.float32).reshape(shape)
         layer = self._layer_on(image, data)
         layer.data, layer.scale, layer.translate = data, scale, translate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
@@ -13,11 +14,14 @@ from napari_promptable.gui.inspector.panel import InspectorPanel
 from napari_promptable.gui.inspector.source import Explained, ExplanationSource
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.canvas import PointerWatch
+from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.gui.work.worker import Worker
+from napari_promptable.predict.explanation import EncoderAttention
 
 _CLOSED = (
     "Open “Promptable segmentation” and this window again: it shows that widget's answers."
 )
+_NO_CLICK = "Click an object first: you then see what the cell of that click attends to."
 
 
 class Inspector:
@@ -46,6 +50,8 @@ class Inspector:
         self._source.failed.connect(self._show_problem)
         self._pointer.rested.connect(self._point)
         self.panel.changed.connect(self._show_map)
+        self.panel.encoder.requested.connect(self._ask_encoder)
+        self.panel.encoder.changed.connect(self._show_map)
         self._wakers = (scheduler.stopped, workspace.plane_changed, controller.performer.acted)
         for signal in self._wakers:
             signal.connect(self.wake)
@@ -113,11 +119,41 @@ class Inspector:
         self.heat_map.hide()
 
     def _show_map(self) -> None:
-        weights = self.panel.token_map()
-        if self._shown is None or weights is None:
+        shown, encoder = self._shown, self.panel.encoder
+        from_encoder = encoder.current_map()
+        weights = self.panel.token_map() if from_encoder is None else from_encoder
+        if shown is None or weights is None:
             self.heat_map.hide()
         else:
-            self.heat_map.show(weights, self._shown)
+            cells = encoder.attention or shown.explanation
+            self.heat_map.show(weights, cells, shown.job, shown.index)
+
+    def _ask_encoder(self) -> None:
+        """Encode the plane once more, in a thread, and record the latest click's cell."""
+        shown, encoder = self._shown, self._controller.scheduler.encoder()
+        prompts = None if shown is None else shown.job.session.prompts.of_current
+        asked = None if shown is None or prompts is None else prompts.get(shown.index)
+        if shown is None or encoder is None or asked is None or not len(asked.points_yx):
+            self.panel.encoder.say(_NO_CLICK)
+            return
+        position, planes, model = asked.points_yx[-1], encoder.planes, encoder.model
+
+        def explain() -> EncoderAttention:
+            from napari_promptable.predict.encoder_attention import explain_encoder
+
+            return explain_encoder(model, planes.read(shown.index), position)
+
+        call_in_thread(explain, partial(self._show_encoder, shown), self._show_encoder_problem)
+
+    def _show_encoder(self, asked: Explained, attention: EncoderAttention) -> None:
+        if not self._is_closed and asked is self._shown:
+            self.panel.encoder.show_attention(attention)
+
+    def _show_encoder_problem(self, error: Exception) -> None:
+        if not isinstance(error, PromptableError):
+            raise error
+        if not self._is_closed:
+            self.panel.encoder.say(str(error))
 
     def _point(self, index: Any, position_yx: Any) -> None:
         if self._shown is not None and index == self._shown.index:

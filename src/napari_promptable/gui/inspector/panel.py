@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider, QWidget
 
+from napari_promptable.gui.inspector.encoder_part import EncoderPart
 from napari_promptable.gui.inspector.pictures import MaskRow, TokenMatrix
 from napari_promptable.gui.inspector.steps import StepDiagram
 from napari_promptable.gui.panels.controls import STYLE, column_in, name_widget, row_of
@@ -41,6 +42,7 @@ class InspectorPanel(QWidget):
         self.matrix = TokenMatrix()
         self.pointer = name_widget(QLabel(), "pointer", "What meets under the pointer")
         self.pointer.setWordWrap(True)
+        self.encoder = EncoderPart()
         self.masks = MaskRow()
         self.block = name_widget(
             QSlider(Qt.Orientation.Horizontal), "block", "End the decoder after so many blocks"
@@ -67,6 +69,7 @@ class InspectorPanel(QWidget):
         layout.addWidget(self.on_image)
         layout.addWidget(self.pointer)
         layout.addWidget(self.matrix)
+        layout.addWidget(self.encoder)
         self.block_title.setWordWrap(True)
         layout.addWidget(self.block_title)
         layout.addWidget(self.block)
@@ -78,6 +81,7 @@ class InspectorPanel(QWidget):
     def set_explanation(self, explanation: Explanation | None) -> None:
         """Show another explanation; the chosen step, token and head stay where possible."""
         self._explanation = explanation
+        self.encoder.clear()
         for widget in (self.diagram, self.token, self.head, self.block, self.masks):
             widget.setEnabled(explanation is not None)
         if explanation is None:
@@ -143,6 +147,7 @@ class InspectorPanel(QWidget):
         self.pointer.setText(f"Cell {cell[0]}, {cell[1]} {verb}: {named}")
 
     def _choose(self, _choice: object = None) -> None:
+        self.encoder.clear()
         self._show_step()
         self.changed.emit()
 

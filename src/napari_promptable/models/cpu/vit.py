@@ -189,6 +189,16 @@ class GlobalBlockPlan(BlockPlan):
         share_out(finish, parts)
         return x
 
+    def weights_of(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Weights of one cell's query, (heads, side, side), as in `forward` on `x`."""
+        q, k, _ = self._project(x).unbind(1)
+        chosen = q[row * self.side + column]
+        scores = torch.einsum("hd,thd->ht", chosen, k).unflatten(1, (self.side, self.side))
+        scores += (chosen @ self.by_row[row].T)[:, :, None]
+        scores += (chosen @ self.by_column[column].T)[:, None, :]
+        weights: Tensor = scores.flatten(1).softmax(-1).view_as(scores)
+        return weights
+
     def _attend(self, head: tuple[Tensor, Tensor]) -> None:
         """Let a head attend, (3, tokens, D) → (tokens, D), some rows of queries at a time."""
         (q, k, v), attended = head
