@@ -15,11 +15,13 @@ from napari_promptable.annotation.records import (
     Origin,
     confirmed_planes,
 )
+from napari_promptable.gui.actions import learning
 from napari_promptable.learning.process import WEIGHTS_NAME, write_job
 
 pytestmark = pytest.mark.gui
 
 CENTRES = [(20, 20), (20, 60), (40, 20), (40, 60), (55, 40)]
+FREE_CENTRES = [(8, 40), (60, 72)]  # of disks that are not committed at first
 STATE = {"phase": "learning", "step": 3, "seconds_left": 75.0, "curve": [[0, 2], [9, 1]]}
 FIGURES = {"click": 0.5, "corrected": 0.6, "box": 0.7}
 
@@ -45,7 +47,7 @@ class FakeProcess:
 @pytest.fixture
 def user(open_desk, make_disks):
     """A person who has committed five disks."""
-    user = open_desk(make_disks((70, 80), CENTRES).image)
+    user = open_desk(make_disks((70, 80), CENTRES + FREE_CENTRES).image)
     for centre in CENTRES:
         user.click(centre)
         user.press("C")
@@ -96,6 +98,67 @@ def test_learning_can_be_cancelled(user, process, monkeypatch) -> None:
     assert not user.widget.controller.panel.learning.isVisible()
 
 
+def test_objects_of_all_images_with_these_labels_are_learned_from(
+    user, process, make_disks
+) -> None:
+    other = user.viewer.add_image(make_disks((70, 80), CENTRES).image.max() - user.image.data)
+    other.name = "inverse"
+    labels = user.session
+    user.choose("image", "inverse")
+    user.choose("labels", "image objects")
+    assert user.session is labels
+    user.click((5, 5))
+    user.press("C")
+    user.push("learn")
+    [(_, examples, _)] = process.started
+    assert len(examples) == 2
+    seen = {int(labels.max()): images for images, labels in examples}
+    np.testing.assert_array_equal(seen[5][0], user.viewer.layers["image"].data)
+    np.testing.assert_array_equal(seen[6][0], other.data)
+
+
+def test_a_complete_field_is_learned_from_with_all_its_labels(user, process) -> None:
+    user.viewer.layers["image objects"].data[0:3, 0:3] = 99
+    user.push("learn")
+    user.control("field_complete").click()
+    user.push("learn")
+    (_, [(_, sparse)], _), (_, [(_, complete)], _) = process.started
+    assert 99 not in sparse
+    assert 99 in complete
+    assert process.learning.settings == {"is_complete": True}
+
+
+def test_it_keeps_learning_after_every_ten_objects(user, process, monkeypatch) -> None:
+    monkeypatch.setattr(learning, "_EVERY", 6)
+    user.control("keep_learning").click()
+    assert not process.started, "there are five objects"
+    user.click(FREE_CENTRES[0])
+    user.press("C")
+    user.wait_for(lambda: len(process.started) == 1)
+    window = user.widget.controller.panel.learning
+    assert not window.isVisible(), "the user did not ask for it"
+    process.finish(is_better=False)
+    assert not window.isVisible()
+    monkeypatch.setattr(learning, "_EVERY", 1)
+    user.click(FREE_CENTRES[1])
+    user.press("C")
+    user.wait_for(lambda: len(process.started) == 2)
+    process.finish(is_better=True)
+    assert window.isVisible(), "the user decides"
+
+
+def test_the_table_tells_how_many_objects_are_found(user, process) -> None:
+    user.push("learn")
+    result = {"name": "a", "is_better": True, "automatic": "found (IoU 0.5)"}
+    before, after = FIGURES | {"automatic": 0.25}, FIGURES | {"automatic": 0.75}
+    process.path.touch()
+    process.learning.finished.emit(result | {"before": before, "after": after})
+    text = user.control("learn_text").text()
+    assert "found (IoU 0.5)" in text
+    assert "0.25" in text
+    assert "0.75" in text
+
+
 def test_one_object_is_too_few(open_desk, make_disks) -> None:
     user = open_desk(make_disks().image)
     user.click((20, 24))
@@ -132,7 +195,8 @@ def test_the_process_reports_and_writes(qtbot, tmp_path) -> None:
         learning.start("tiny", [(100 * (labels > 0).astype(np.uint8), labels)], "disks")
         assert learning.is_running
     assert {state["phase"] for state in states} >= {"measuring before", "learning"}
-    assert result.args[0]["before"].keys() == FIGURES.keys()
+    assert result.args[0]["before"].keys() == FIGURES.keys() | {"automatic"}
+    assert result.args[0]["automatic"] == "found (IoU 0.5)"
     assert not learning.is_running
     learning.forget()
 

@@ -136,6 +136,7 @@ class PromptController:
             panel.learning,
             lambda: self.choices.models.name,
             self.autosave.folder_of,
+            lambda: scheduler.is_busy,
         )
         self._connect_choices()
         self._connect_current_object()
@@ -314,6 +315,7 @@ class PromptController:
         scheduler.started.connect(self.display.show_work)
         scheduler.progressed.connect(self.panel.status.set_progress)
         scheduler.stopped.connect(self.display.show_idle)
+        scheduler.stopped.connect(self.learning_actions.learn_if_due)
         scheduler.failed.connect(self.display.show_error)
         self._pointer.rested.connect(scheduler.in_view.expect_click)
         self._pointer.rested.connect(scheduler.wake)
@@ -354,6 +356,7 @@ class PromptController:
             (session.answers.changed, display.refresh),
             (session.labels.changed, display.show_labels),
             (session.history.changed, display.refresh),
+            (session.history.changed, self.learning_actions.learn_if_due),
             (job.watch.due, self.scheduler.scan_soon),
             (job.watch.changed, live.update_answer),
             (job.watch.changed, display.refresh),

@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions.messages import describe_left, describe_shared
 from napari_promptable.gui.actions.models import ModelActions
+from napari_promptable.gui.layers.lessons import IMAGE
 from napari_promptable.gui.layers.ownership import images_sharing, is_shown_by_us
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.choices import ChoicePanel, Choices
@@ -197,11 +198,12 @@ class ChoiceActions:
         self.applied.emit()
 
     def note_details(self) -> None:
-        """Have the session note model and channel with each change of the labels."""
-        session = self._workspace.session
-        if session is not None:
+        """Have the session note image, model and channel with each change of the labels."""
+        job = self._workspace.job
+        if job is not None:
             channel = self._panel.value("channel")
-            session.details = {
+            job.session.details = {
+                IMAGE: job.image.name,
                 "model": self.models.name,
                 "channel": None if channel is None else channel.to_plain(),
             }

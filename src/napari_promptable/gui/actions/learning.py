@@ -7,20 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
-import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
-from napari_promptable.annotation.records import confirmed_planes
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import CheckpointError, LearningError, PromptableError
+from napari_promptable.gui.layers.annotation_job import AnnotationJob
+from napari_promptable.gui.layers.lessons import collect_examples, count_confirmed
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.learning import LearningWindow
-from napari_promptable.gui.work.learning import Example, Learning
-from napari_promptable.planes import Channel, Index
+from napari_promptable.gui.work.learning import Learning
+
+IS_COMPLETE = "is_complete"
+"""Name of the setting for images whose objects all have labels."""
 
 _FEWEST = 2  # objects: one to learn from, one to measure the gain
+_EVERY = 10  # new objects, after which learning starts again
 
 
 class LearningActions:
@@ -38,6 +41,8 @@ class LearningActions:
         Returns the name or path of the model in use.
     folder_of : callable
         Returns the folder of a session.
+    is_busy : callable
+        Whether the user waits for other work.
 
     Attributes
     ----------
@@ -60,16 +65,22 @@ class LearningActions:
         window: LearningWindow,
         model_name: Callable[[], str],
         folder_of: Callable[[SegmentationSession], Path],
+        is_busy: Callable[[], bool],
     ) -> None:
         self._workspace, self._learning, self._window = workspace, learning, window
         self._model_name, self._folder_of = model_name, folder_of
+        self._is_busy = is_busy
         self._session: SegmentationSession | None = None
+        self._learned_from: WeakKeyDictionary[SegmentationSession, int] = WeakKeyDictionary()
+        self._keeps = self._is_quiet = False
         learning.progressed.connect(self._show_progress)
         learning.finished.connect(self._show_result)
         learning.failed.connect(self._fail)
         window.cancel_requested.connect(self.cancel)
         window.use_requested.connect(self.use)
         window.discard_requested.connect(self.discard)
+        window.complete_chosen.connect(self.choose_complete)
+        window.keep_chosen.connect(self.keep_learning)
 
     def close(self) -> None:
         """End a running process."""
@@ -82,10 +93,7 @@ class LearningActions:
         if job is None:
             self.noted.emit("Open an image and commit some objects; then learn from them.")
             return
-        session = self._session = job.session
-        channel = session.details.get("channel")
-        planes = confirmed_planes(session.records)
-        count = len({object_id for ids in planes.values() for object_id in ids})
+        count = count_confirmed(job)
         if count < _FEWEST:
             self._fail(
                 LearningError(
@@ -93,33 +101,46 @@ class LearningActions:
                     f"{'is 1' if count == 1 else f'are {count}'}. Commit more, then learn."
                 )
             )
-            return
+        elif self._start(job):
+            self._is_quiet = False
+            self._window.begin(f"Learning from {count} objects of {job.image.name}…")
+
+    def _start(self, job: AnnotationJob) -> bool:
+        """Start the process; returns whether it was started."""
+        self._session = job.session
+        # Before anything can fail: what failed is not tried again until there are more objects.
+        self._learned_from[job.session] = count_confirmed(job)
+        is_complete = bool(self._learning.settings.get(IS_COMPLETE, False))
         try:
-            examples = self._collect(planes, channel)
+            examples = collect_examples(job, is_complete=is_complete)
             self._learning.start(self._model_name(), examples, job.image.name)
         except PromptableError as error:
             self._fail(error)
-            return
-        self._window.begin(f"Learning from {count} objects of {job.image.name}…")
+            return False
+        return True
 
-    def _collect(self, planes: dict[Index, set[int]], channel: Any) -> list[Example]:
-        """Read the planes, and the labels of confirmed objects on them."""
+    # without being asked
+
+    def keep_learning(self, keeps: bool) -> None:
+        """Learn after each tenth confirmed object, or only when asked."""
+        self._keeps = keeps
+        self.learn_if_due()
+
+    def choose_complete(self, is_complete: bool) -> None:
+        """Take what is not labelled for background, or for unknown; learning starts again."""
+        self._learning.settings[IS_COMPLETE] = is_complete
+        if self._learning.is_running:
+            self.learn()
+
+    def learn_if_due(self) -> None:
+        """Start learning quietly if there are ten more objects, and nothing else runs."""
         job = self._workspace.job
-        assert job is not None
-        source = job.source(Channel.from_plain(channel))
-        labels = job.labels_layer.data
-        pixels: list[npt.NDArray[np.generic]] = []
-        masks: list[npt.NDArray[np.integer[Any]]] = []
-        last: Index | None = None
-        for index, ids in sorted(planes.items()):
-            plane = np.asarray(labels[job.planes.region(index)])
-            if last is not None and not _are_neighbours(last, index):
-                pixels.append(np.zeros_like(pixels[-1]))  # keeps masks from being carried over
-                masks.append(np.zeros_like(plane))
-            pixels.append(np.asarray(source.read(index)))
-            masks.append(np.where(np.isin(plane, list(ids)), plane, 0))
-            last = index
-        return [(np.stack(pixels), np.stack(masks))]
+        if job is None or not self._keeps or self._learning.is_running or self._is_busy():
+            return
+        if self._window.isVisible():  # the user decides on an earlier result
+            return
+        if count_confirmed(job) >= self._learned_from.get(job.session, 0) + _EVERY:
+            self._is_quiet = self._start(job)
 
     def cancel(self) -> None:
         """Stop learning; nothing changes."""
@@ -162,16 +183,18 @@ class LearningActions:
         self._window.set_progress(state["phase"], state["seconds_left"], state["curve"])
 
     def _show_result(self, result: dict[str, Any]) -> None:
+        is_quiet, self._is_quiet = self._is_quiet, False
+        if is_quiet and not result["is_better"]:
+            self._learning.forget()
+            return
         self._window.show_result(
-            result["before"], result["after"], is_better=result["is_better"]
+            result["before"],
+            result["after"],
+            is_better=result["is_better"],
+            automatic=result.get("automatic"),
         )
 
     def _fail(self, error: PromptableError) -> None:
         self._learning.forget()
         self._window.hide()
         self.failed.emit(error)
-
-
-def _are_neighbours(first: Index, second: Index) -> bool:
-    """Whether one plane follows the other along one axis."""
-    return sum(abs(a - b) for a, b in zip(first, second, strict=True)) == 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QCloseEvent, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QDialog, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QDialog, QHBoxLayout, QLabel, QWidget
 
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
@@ -56,6 +56,8 @@ class LearningWindow(QDialog):
     cancel_requested = Signal()
     use_requested = Signal()
     discard_requested = Signal()
+    complete_chosen = Signal(bool)
+    keep_chosen = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,6 +78,24 @@ class LearningWindow(QDialog):
         layout.addWidget(self._text)
         layout.addWidget(self._curve)
         layout.addLayout(row_of(self._cancel, self._use, self._discard))
+        layout.addLayout(self._make_choices())
+
+    def _make_choices(self) -> QHBoxLayout:
+        self._complete = name_widget(
+            QCheckBox("This field is complete"),
+            "field_complete",
+            "Every object of the slices you worked on has a label, so the rest is background; "
+            "off: what has no label is unknown. Learning starts again",
+        )
+        self._complete.clicked.connect(self.complete_chosen)
+        self._keep = name_widget(
+            QCheckBox("Keep learning"),
+            "keep_learning",
+            "Learn again after every ten objects, while nothing else runs; you decide whether "
+            "to use the model",
+        )
+        self._keep.clicked.connect(self.keep_chosen)
+        return row_of(self._complete, self._keep)
 
     def begin(self, text: str) -> None:
         """Show that learning has begun."""
@@ -92,13 +112,29 @@ class LearningWindow(QDialog):
         self._curve.set_points(curve)
 
     def show_result(
-        self, before: dict[str, float], after: dict[str, float], *, is_better: bool
+        self,
+        before: dict[str, float],
+        after: dict[str, float],
+        *,
+        is_better: bool,
+        automatic: str | None = None,
     ) -> None:
-        """Show the table of figures on held-out objects."""
+        """Show the table of figures on held-out objects.
+
+        Parameters
+        ----------
+        before, after : dict of str to float
+            By name.
+        is_better : bool
+            Whether the learned model can be used.
+        automatic : str, optional
+            Title of the figure for objects found without a prompt, if there is one.
+        """
+        columns = _COLUMNS if automatic is None else (*_COLUMNS, ("automatic", automatic))
         rows = "".join(
             f"<tr><td>{title}&nbsp;&nbsp;</td><td>{before[name]:.2f}&nbsp;&nbsp;</td>"
             f"<td>{after[name]:.2f}</td></tr>"
-            for name, title in _COLUMNS
+            for name, title in columns
         )
         verdict = (
             "The learned model is better."
@@ -106,6 +142,7 @@ class LearningWindow(QDialog):
             else "Not better than before: commit more objects, then learn again."
         )
         table = f"<table><tr><td></td><td>before</td><td>after</td></tr>{rows}</table>"
+        self.show()
         self._show(
             f"Overlap with objects it did not learn from (1 is perfect):{table}{verdict}",
             is_running=False,
