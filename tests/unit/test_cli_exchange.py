@@ -68,7 +68,7 @@ def test_the_export_says_what_is_lost(labels_path: Path, tmp_path: Path, capsys)
 def test_a_movie_becomes_tracks(labels_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "01_res"
     assert run("export", labels_path, "-o", folder, "--axes", "TYX") == cli.DONE
-    assert (folder / "man_track.txt").read_text() == "6 0 2 0\n9 1 1 0\n"
+    assert (folder / "res_track.txt").read_text() == "6 0 2 0\n9 1 1 0\n"
 
 
 def test_sizes_and_intensities_become_a_table(

@@ -1,9 +1,10 @@
 """The folder layout of the Cell Tracking Challenge: label frames and a table of tracks.
 
-Source: "Naming and file content conventions", celltrackingchallenge.net. The frames are
-`maskTTT.tif` with 16 bits, `man_track.txt` has a line "L B E P" for each track: label, first
-and last frame, parent (0 for none). A track has no gaps there: an object that is missing for a
-while becomes several tracks, each the parent of the next.
+Source: "Naming and file content conventions", celltrackingchallenge.net. Results are frames
+`maskTTT.tif` with 16 bits and `res_track.txt`, with a line "L B E P" for each track: label,
+first and last frame, parent (0 for none). A reference, `01_GT`, holds the same in its folder
+`TRA`, as `man_trackTTT.tif` and `man_track.txt`. A track has no gaps there: an object that is
+missing for a while becomes several tracks, each the parent of the next.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from napari_promptable.files.formats.tracks import find_detections, require_time
 from napari_promptable.files.writing import complete_folder
 from napari_promptable.planes import to_ranges
 
-_TRACKS_FILE = "man_track.txt"
+_RESULT, _REFERENCE = ("mask", "res_track.txt"), ("man_track", "man_track.txt")
+"""Beginning of the frames' names, and the table of tracks."""
+
+_REFERENCE_SUFFIX, _REFERENCE_FOLDER = "_gt", "TRA"
 _MAX_ID = np.iinfo(np.uint16).max
 
 
@@ -44,7 +48,7 @@ def write_ctc(path: Path, objects: LabelledObjects) -> None:
     Parameters
     ----------
     path : Path
-        Folder to make.
+        Folder to make; a reference if its name ends in "_GT", or else a result.
     objects : LabelledObjects
         Labels of a time series, TYX or TZYX.
 
@@ -63,12 +67,18 @@ def write_ctc(path: Path, objects: LabelledObjects) -> None:
             f"{max(track.label for track in tracks)}; export to GEFF or TIFF"
         )
     digits = max(3, len(str(objects.labels.shape[0] - 1)))
-    with complete_folder(path, ImageFormatError) as folder:
+    is_reference = path.name.lower().endswith(_REFERENCE_SUFFIX)
+    frames, table = _REFERENCE if is_reference else _RESULT
+    with complete_folder(path, ImageFormatError) as made:
+        folder = made / _REFERENCE_FOLDER if is_reference else made
+        folder.mkdir(exist_ok=True)
         for time in range(objects.labels.shape[0]):
             frame = _relabel(np.asarray(objects.labels[time]), time, tracks)
-            tifffile.imwrite(folder / f"mask{time:0{digits}}.tif", frame, compression="zlib")
+            tifffile.imwrite(
+                folder / f"{frames}{time:0{digits}}.tif", frame, compression="zlib"
+            )
         lines = (f"{t.label} {t.first} {t.last} {t.parent}\n" for t in tracks)
-        (folder / _TRACKS_FILE).write_text("".join(lines), encoding="ascii")
+        (folder / table).write_text("".join(lines), encoding="ascii")
 
 
 def _find_tracks(objects: LabelledObjects) -> Iterator[_Track]:
@@ -100,7 +110,7 @@ def read_ctc(path: Path) -> LabelledObjects:
     Parameters
     ----------
     path : Path
-        Folder with mask*.tif or man_track*.tif, and man_track.txt if there is one.
+        Folder of a result or a reference, with or without a table of tracks.
 
     Returns
     -------
@@ -114,14 +124,16 @@ def read_ctc(path: Path) -> LabelledObjects:
     """
     import tifffile
 
+    nested = path / _REFERENCE_FOLDER
+    path = nested if nested.is_dir() else path
     files = sorted(path.glob("mask*.tif")) or sorted(path.glob("man_track*.tif"))
     if not files:
         raise ImageFormatError(
             f"{path} has no frames mask000.tif, mask001.tif, … as CTC names them"
         )
     labels = np.stack([tifffile.imread(file) for file in files]).astype(np.uint32)
-    table = path / _TRACKS_FILE
-    if table.exists():
+    tables = [path / name for _, name in (_RESULT, _REFERENCE) if (path / name).exists()]
+    for table in tables[:1]:
         for label, whole in _joined(table).items():
             labels[labels == label] = whole
     return LabelledObjects(labels, "TYX" if labels.ndim == 3 else "TZYX")

@@ -6,9 +6,12 @@ import json
 import zipfile
 from pathlib import Path
 
+import geff
+import jsonschema
 import numpy as np
 import pytest
 import roifile
+from geff.validate.structure import validate_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -178,6 +181,103 @@ def test_geojson_has_what_qupath_needs(
     assert nucleus["properties"]["measurements"]["Predicted IoU"] == 0.875
 
 
+_POSITION = {
+    "type": "array",
+    "minItems": 2,
+    "maxItems": 3,
+    "prefixItems": [{"type": "number"}, {"type": "number"}],
+}
+_RING = {"type": "array", "minItems": 4, "items": _POSITION}
+_POLYGON = {"type": "array", "minItems": 1, "items": _RING}
+_PLANE = {
+    "type": "object",
+    "properties": {axis: {"type": "integer"} for axis in "czt"},
+    "required": ["c", "z", "t"],
+    "additionalProperties": False,
+}
+QUPATH_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "FeatureCollection"},
+        "features": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"const": "Feature"},
+                    "id": {"type": "string", "format": "uuid"},
+                    "geometry": {
+                        "type": "object",
+                        "properties": {"plane": _PLANE},
+                        "required": ["type", "coordinates"],
+                        "oneOf": [
+                            {
+                                "properties": {
+                                    "type": {"const": "Polygon"},
+                                    "coordinates": _POLYGON,
+                                }
+                            },
+                            {
+                                "properties": {
+                                    "type": {"const": "MultiPolygon"},
+                                    "coordinates": {"type": "array", "items": _POLYGON},
+                                }
+                            },
+                        ],
+                    },
+                    "properties": {
+                        "type": "object",
+                        "properties": {
+                            "objectType": {"enum": ["annotation", "detection", "cell", "tile"]},
+                            "name": {"type": "string"},
+                            "classification": {
+                                "type": "object",
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "color": {
+                                        "type": "array",
+                                        "minItems": 3,
+                                        "maxItems": 3,
+                                        "items": {
+                                            "type": "integer",
+                                            "minimum": 0,
+                                            "maximum": 255,
+                                        },
+                                    },
+                                },
+                                "required": ["name"],
+                            },
+                            "measurements": {
+                                "type": "object",
+                                "additionalProperties": {"type": "number"},
+                            },
+                        },
+                        "required": ["objectType"],
+                    },
+                },
+                "required": ["type", "id", "geometry", "properties"],
+            },
+        },
+    },
+    "required": ["type", "features"],
+}
+"""What QuPath's GsonTools read of GeoJSON (RFC 7946), as its PathObjectTypeAdapters have it."""
+
+
+def test_geojson_fits_qupath_s_schema(ring_and_pieces: LabelledObjects, tmp_path: Path) -> None:
+    path = tmp_path / "labels.geojson"
+    write_geojson(path, ring_and_pieces)
+    content = json.loads(path.read_text())
+    checks = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    jsonschema.validate(content, QUPATH_SCHEMA, format_checker=checks)
+    for feature in content["features"]:
+        geometry = feature["geometry"]
+        rings = geometry["coordinates"]
+        if geometry["type"] == "MultiPolygon":
+            rings = [ring for polygon in rings for ring in polygon]
+        assert all(ring[0] == ring[-1] for ring in rings), "rings are closed"
+
+
 def test_geojson_without_properties_is_numbered(tmp_path: Path) -> None:
     path = tmp_path / "other.geojson"
     square = {"type": "Polygon", "coordinates": [[[2, 1], [5, 1], [5, 4], [2, 4], [2, 1]]]}
@@ -219,9 +319,40 @@ def tracks() -> LabelledObjects:
 def test_ctc_has_no_gaps_in_a_track(tracks: LabelledObjects, tmp_path: Path) -> None:
     folder = tmp_path / "01_res"
     write_ctc(folder, tracks)
-    assert (folder / "man_track.txt").read_text() == "1 0 4 0\n2 0 1 0\n3 3 4 2\n"
+    assert (folder / "res_track.txt").read_text() == "1 0 4 0\n2 0 1 0\n3 3 4 2\n"
     assert len(list(folder.glob("mask*.tif"))) == 5
     np.testing.assert_array_equal(read_ctc(folder).labels, tracks.labels)
+
+
+def test_a_ctc_reference_has_names_of_its_own(tracks: LabelledObjects, tmp_path: Path) -> None:
+    folder = tmp_path / "01_GT"
+    write_ctc(folder, tracks)
+    assert (folder / "TRA/man_track.txt").read_text() == "1 0 4 0\n2 0 1 0\n3 3 4 2\n"
+    assert len(list((folder / "TRA").glob("man_track*.tif"))) == 5
+    np.testing.assert_array_equal(read_ctc(folder).labels, tracks.labels)
+    np.testing.assert_array_equal(read_ctc(folder / "TRA").labels, tracks.labels)
+
+
+def test_ctc_folders_of_earlier_versions_are_read(
+    tracks: LabelledObjects, tmp_path: Path
+) -> None:
+    folder = tmp_path / "01_res"
+    write_ctc(folder, tracks)
+    (folder / "res_track.txt").rename(folder / "man_track.txt")
+    np.testing.assert_array_equal(read_ctc(folder).labels, tracks.labels)
+
+
+def test_the_challenge_s_own_checks_pass(tracks: LabelledObjects, tmp_path: Path) -> None:
+    """py-ctcmetrics takes the result for valid, and compares it with the reference."""
+    from ctc_metrics.scripts.evaluate import evaluate_sequence
+    from ctc_metrics.scripts.validate import validate_sequence
+
+    result, reference = tmp_path / "01_RES", tmp_path / "01_GT"
+    write_ctc(result, tracks)
+    write_ctc(reference, tracks)
+    assert validate_sequence(str(result), threads=1)["Valid"] == 1
+    scores = evaluate_sequence(str(result), str(reference), ["TRA", "DET"], threads=1)
+    assert (scores["TRA"], scores["DET"]) == (1, 1)
 
 
 def test_ctc_refuses_ids_that_do_not_fit(tmp_path: Path) -> None:
@@ -242,6 +373,10 @@ def test_geff_has_a_node_for_each_frame(tracks: LabelledObjects, tmp_path: Path)
     write_geff(path, tracks)
     nodes = read_geff(path)
     assert len(nodes) == 9
+    validate_structure(path)
+    graph, metadata = geff.read(path)
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (9, 7)
+    assert [axis.name for axis in metadata.axes] == ["t", "y", "x"]
     [last] = [n for n in nodes if n["t"] == 120.0 and n["object_id"] == 1]
     assert (last["y"], last["x"], last["area"]) == (1.0, 2.5, 9)
 
