@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -124,18 +123,15 @@ def _warm_napari() -> None:
     make_first_layers()
 
 
-@pytest.fixture(scope="session")
-def _spared_modules() -> set[str]:
-    return set()
-
-
 @pytest.fixture(autouse=True)
-def _spare_modules(_spared_modules: set[str]) -> None:
-    """Keep all modules out of garbage collection, which napari runs for each layer it drops."""
-    if new := sys.modules.keys() - _spared_modules:
-        gc.collect()
-        gc.freeze()
-        _spared_modules |= new
+def _spare_survivors() -> None:
+    """Keep modules, and all that earlier tests left, out of garbage collection.
+
+    napari collects garbage for each layer that it drops, which takes a third of a second among
+    all modules that are imported by then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
