@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_promptable.fields import Field, draw_in
 from napari_promptable.masks import PackedMask
 from napari_promptable.prompts import PlanePrompts
@@ -24,6 +27,16 @@ def in_field(prompts: PlanePrompts) -> PlanePrompts:
         polygons_yx=tuple(map(move, prompts.polygons_yx)),
         strokes_yx=tuple(map(move, prompts.strokes_yx)),
     )
+
+
+def extent_of(prompts: PlanePrompts) -> npt.NDArray[np.floating] | None:
+    """Find the box, (top, left, bottom, right), around prompts; None without any position."""
+    boxes = list(prompts.boxes_yxyx.reshape(-1, 2, 2))
+    groups = [prompts.points_yx, *boxes, *prompts.polygons_yx, *prompts.strokes_yx]
+    positions = np.concatenate(groups)
+    if len(positions) == 0:
+        return None
+    return np.concatenate([positions.min(axis=0), positions.max(axis=0)])
 
 
 def with_field(

@@ -76,6 +76,12 @@ class Field:
         moved: FloatArray = edges / self.step - 0.5
         return moved
 
+    def to_plane(self, positions_yx: FloatArray) -> FloatArray:
+        """Undo `to_field`."""
+        edges = (np.asarray(positions_yx, np.float64) + 0.5) * self.step
+        moved: FloatArray = edges - 0.5 + np.array([self.top, self.left])
+        return moved
+
     def place(self, mask: BoolArray, plane_shape: tuple[int, int]) -> PackedMask:
         """Take a mask, ndarray of bool in pixels of the field, to its plane.
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_promptable.fields import Field
 from napari_promptable.plane_source import PlaneSource
 
 pytestmark = pytest.mark.gui
@@ -17,9 +18,9 @@ def reads(monkeypatch) -> list:
     planes = []
     read = PlaneSource.read
 
-    def note(source: PlaneSource, index: tuple) -> np.ndarray:
+    def note(source: PlaneSource, index: tuple, field: Field | None = None) -> np.ndarray:
         planes.append(index)
-        return read(source, index)
+        return read(source, index, field)
 
     monkeypatch.setattr(PlaneSource, "read", note)
     return planes

@@ -14,6 +14,7 @@ from napari_promptable.gui.actions.checking import CheckActions
 from napari_promptable.gui.actions.choosing import ChoiceActions, Offers
 from napari_promptable.gui.actions.classes import CLASS_KEYS, ClassActions
 from napari_promptable.gui.actions.doubtful import DoubtfulObjects
+from napari_promptable.gui.actions.fields import FieldActions
 from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.learning import LearningActions
 from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
@@ -79,6 +80,8 @@ class PromptController:
         Verbs for checking results.
     display : Display
         Shows the state.
+    field_actions : FieldActions
+        Shows the model what is in view.
     learning_actions : LearningActions
         Verbs for better weights.
     autosave : Autosave
@@ -108,8 +111,8 @@ class PromptController:
         self.performer = performer = Performer(workspace, scheduler)
         self.actions = PromptActions(workspace, scheduler, performer)
         self.candidate_actions = CandidateActions(workspace, scheduler.live, performer)
-        self.object_actions = ObjectActions(workspace, performer)
         self.class_actions = ClassActions(workspace, performer, lambda: panel.objects.selected)
+        self.object_actions = ObjectActions(workspace, performer, scheduler.fields)
         self.file_actions = FileActions(workspace, performer)
         self.sources = SourceActions(
             self._viewer, workspace, performer, self.actions, panel.files.sources
@@ -130,6 +133,7 @@ class PromptController:
         )
         self.autosave = Autosave(workspace, lambda: self.choices.models.name)
         self.recovery = Recovery(self.autosave, panel.restore)
+        self.field_actions = FieldActions(self._viewer, workspace, scheduler, panel)
         self.learning_actions = LearningActions(
             workspace,
             Learning(),
@@ -198,6 +202,7 @@ class PromptController:
         DROPS.dropped.disconnect(self.file_actions.load_prompts)
         self.display.close()
         self.learning_actions.close()
+        self.field_actions.close()
         self.scheduler.close()
         self.choices.close()
         self.sources.close()
@@ -382,6 +387,7 @@ class PromptController:
         self.object_view.follow(self.workspace.session)
         self.volume_actions.follow_session()
         self.automatic.forget()
+        self.field_actions.follow()
         if job is not None:
             self.object_actions.set_policy(self.panel.objects.policy)
             self.display.show_object(job.session.prompts.current_object)
@@ -390,4 +396,4 @@ class PromptController:
     def _follow_plane(self) -> None:
         self.display.show_plane()
         self.automatic.show()
-        self.scheduler.wake()
+        self.field_actions.follow()

@@ -13,6 +13,7 @@ from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.fields import Fields
 from napari_promptable.planes import Index
 
 
@@ -25,10 +26,12 @@ class ObjectActions:
         Holds the annotation job.
     performer : Performer
         Performs the verbs.
+    fields : Fields
+        Chooses the part of a plane in which an object is corrected.
     """
 
-    def __init__(self, workspace: Workspace, performer: Performer) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace, performer: Performer, fields: Fields) -> None:
+        self._workspace, self._fields = workspace, fields
         self._performer = performer
 
     @property
@@ -59,7 +62,8 @@ class ObjectActions:
         index = self._workspace.visible_index()
         if index is None:
             return
-        self._performer.perform(self._session.refine_object, object_id, index)
+        field = self._fields.for_object(object_id, index)
+        self._performer.perform(self._session.refine_object, object_id, index, field)
         if self._session.prompts.current_object == object_id:
             self._performer.noted.emit(messages.describe_refined(object_id))
 

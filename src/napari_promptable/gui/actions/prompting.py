@@ -137,7 +137,7 @@ class PromptActions:
                 self._performer.perform_and_note(session.commit_answers, answers)
                 then()
 
-        self._scheduler.requests.add(questions, deliver)
+        self._scheduler.requests.add(self._scheduler.fields.for_questions(questions), deliver)
         self._scheduler.demand()
 
     def cancel(self) -> None:

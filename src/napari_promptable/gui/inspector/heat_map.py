@@ -9,6 +9,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_promptable.fields import Field
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.ownership import note_shown_by_us
 from napari_promptable.planes import Index
@@ -50,16 +51,25 @@ class HeatMap:
         self._viewer = viewer
         self.layer: Image | None = None
 
-    def show(self, weights: FloatArray, cells: Cells, job: AnnotationJob, index: Index) -> None:
-        """Show weights of cells, (rows, columns), where they are on a plane of the job."""
+    def show(
+        self,
+        weights: FloatArray,
+        cells: Cells,
+        job: AnnotationJob,
+        index: Index,
+        field: Field | None = None,
+    ) -> None:
+        """Show weights of cells, (rows, columns), where they are on a plane or in a field."""
         image, planes = job.image, job.planes
         shape, scale, translate = [1] * image.ndim, np.ones(image.ndim), np.zeros(image.ndim)
         for axis, position in zip(planes.other_axes, index, strict=True):
             translate[axis] = position
+        field = field or Field(0, 0, *planes.plane_shape)
+        origin = field.to_plane(np.array(cells.cell_origin_yx))
         for i, axis in enumerate(planes.axes):
             shape[axis] = weights.shape[i]
-            scale[axis] = cells.cell_size_yx[i]
-            translate[axis] = cells.cell_origin_yx[i]
+            scale[axis] = field.step * cells.cell_size_yx[i]
+            translate[axis] = origin[i]
         data = np.ascontiguousarray(weights, np.float32).reshape(shape)
         layer = self._layer_on(image, data)
         layer.data, layer.scale, layer.translate = data, scale, translate

@@ -8,6 +8,7 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_promptable.errors import PromptableError
+from napari_promptable.field_prompts import in_field
 from napari_promptable.gui.controller import PromptController
 from napari_promptable.gui.inspector.heat_map import HeatMap
 from napari_promptable.gui.inspector.panel import InspectorPanel
@@ -126,7 +127,7 @@ class Inspector:
             self.heat_map.hide()
         else:
             cells = encoder.attention or shown.explanation
-            self.heat_map.show(weights, cells, shown.job, shown.index)
+            self.heat_map.show(weights, cells, shown.job, shown.index, shown.field)
 
     def _ask_encoder(self) -> None:
         """Encode the plane once more, in a thread, and record the latest click's cell."""
@@ -136,12 +137,12 @@ class Inspector:
         if shown is None or encoder is None or asked is None or not len(asked.points_yx):
             self.panel.encoder.say(_NO_CLICK)
             return
-        position, planes, model = asked.points_yx[-1], encoder.planes, encoder.model
+        position, planes, model = in_field(asked).points_yx[-1], encoder.planes, encoder.model
 
         def explain() -> EncoderAttention:
             from napari_promptable.predict.encoder_attention import explain_encoder
 
-            return explain_encoder(model, planes.read(shown.index), position)
+            return explain_encoder(model, planes.read(shown.index, asked.field), position)
 
         call_in_thread(explain, partial(self._show_encoder, shown), self._show_encoder_problem)
 
@@ -157,4 +158,5 @@ class Inspector:
 
     def _point(self, index: Any, position_yx: Any) -> None:
         if self._shown is not None and index == self._shown.index:
-            self.panel.point_at(position_yx)
+            field = self._shown.field
+            self.panel.point_at(position_yx if field is None else field.to_field(position_yx))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from psygnal import Signal
 
 from napari_promptable.errors import PromptableError
+from napari_promptable.field_prompts import in_field
+from napari_promptable.fields import Field
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import PlaneEncoder
@@ -29,11 +31,14 @@ class Explained:
         Whose image was asked about.
     index : Index
         The plane.
+    field : Field or None
+        The part of the plane that the model was shown; None is the whole plane.
     """
 
     explanation: Explanation
     job: AnnotationJob
     index: Index
+    field: Field | None = None
 
 
 class ExplanationSource:
@@ -101,9 +106,9 @@ class ExplanationSource:
         def explain(control: TaskControl) -> Explained:
             from napari_promptable.predict.explain import explain_prompts  # imports torch
 
-            embedding = encoder.embed(index, control)
-            found = explain_prompts(encoder.model, embedding, prompts)
-            return Explained(found, job, index)
+            embedding = encoder.embed(index, control, prompts.field)
+            found = explain_prompts(encoder.model, embedding, in_field(prompts))
+            return Explained(found, job, index, prompts.field)
 
         def failed(error: PromptableError) -> None:
             self.failed.emit(error)

@@ -17,7 +17,7 @@ from napari_promptable.gui.layers.labels_watch import LabelsWatch, Looks, look_a
 from napari_promptable.gui.layers.layer_labels import LayerLabels, highest_id, is_in_memory
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.masks import PackedMask
-from napari_promptable.plane_source import PlaneSource
+from napari_promptable.plane_source import PlaneSource, levels_by_step
 from napari_promptable.planes import Channel, Index, PlaneAxes
 
 _LABELS_KEYS = ("M", "P", "X", "Control-Z", "Control-Shift-Z")
@@ -86,8 +86,10 @@ class AnnotationJob:
         return self.layers.planes
 
     def source(self, channel: Channel | None) -> PlaneSource:
-        """Return a reader of the image's planes at full resolution."""
-        return PlaneSource(full_resolution(self.image), self.planes, channel)
+        """Return a reader of the image's planes."""
+        image = self.image
+        levels = levels_by_step(list(image.data), self.planes.axes) if image.multiscale else {}
+        return PlaneSource(full_resolution(image), self.planes, channel, levels)
 
     def channels(self) -> list[tuple[str, Channel | None]]:
         """Name the channels that the model can be shown."""

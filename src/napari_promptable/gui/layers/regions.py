@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
@@ -12,6 +13,28 @@ from napari_promptable.masks import (
     polygon_to_mask,
 )
 from napari_promptable.planes import PlaneAxes
+
+
+def visible_extent(image: Image, planes: PlaneAxes) -> npt.NDArray[np.floating]:
+    """Return the first and last row and column of the plane that the canvas shows.
+
+    Parameters
+    ----------
+    image : Image
+        In view; napari keeps its corners in the pixels of the level that it shows.
+    planes : PlaneAxes
+        Its planes.
+
+    Returns
+    -------
+    ndarray of float, shape (4,)
+        (top, left, bottom, right), within the plane.
+    """
+    corners = np.array(image.corner_pixels, float)[:, list(planes.axes)]
+    if image.multiscale:
+        corners *= np.array(image.downsample_factors)[image.data_level, list(planes.axes)]
+    extent: npt.NDArray[np.floating] = np.clip(corners, 0, np.array(planes.plane_shape) - 1)
+    return extent.ravel()
 
 
 def visible_region(image: Image, planes: PlaneAxes) -> BoolArray:
@@ -27,14 +50,11 @@ def visible_region(image: Image, planes: PlaneAxes) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (H, W)
-        A box; napari keeps its corners in the pixels of the level that it shows.
+        A box.
     """
-    corners = np.array(image.corner_pixels, float)[:, list(planes.axes)]
-    if image.multiscale:
-        corners *= np.array(image.downsample_factors)[image.data_level, list(planes.axes)]
-    (top, left), (bottom, right) = corners.astype(int)
+    top, left, bottom, right = visible_extent(image, planes).astype(int)
     region = np.zeros(planes.plane_shape, bool)
-    region[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
+    region[top : bottom + 1, left : right + 1] = True
     return region
 
 

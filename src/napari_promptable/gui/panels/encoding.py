@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
@@ -14,6 +14,7 @@ class EncodingPanel(QWidget):
     encode_all_requested = Signal()
     keep_changed = Signal(bool)
     scheduler_changed = Signal(str)
+    whole_plane_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -31,17 +32,24 @@ class EncodingPanel(QWidget):
         )
         self._keep.toggled.connect(self.keep_changed)
         layout.addLayout(row_of(encode, self._keep))
+        whole = name_widget(
+            QCheckBox("Whole plane"),
+            "whole_plane",
+            "Always show the model the whole plane. Otherwise it sees what you have zoomed in "
+            "to, so that small objects are as large as it expects",
+        )
+        whole.toggled.connect(self.whole_plane_changed)
         self._scheduler = name_widget(
             QLineEdit(),
             "scheduler",
             "Address of a dask.distributed scheduler whose workers encode. Clear the field to "
             "encode on this computer",
         )
-        self._scheduler.setPlaceholderText("tcp://address:8786")
+        self._scheduler.setPlaceholderText("scheduler: tcp://address:8786")
         self._scheduler.editingFinished.connect(
             lambda: self.scheduler_changed.emit(self._scheduler.text().strip())
         )
-        layout.addLayout(row_of(QLabel("Scheduler"), self._scheduler))
+        layout.addLayout(row_of(whole, self._scheduler))
 
     def set_kept(self, is_kept: bool) -> None:
         """Show whether embeddings are kept on disk; emits `keep_changed`."""

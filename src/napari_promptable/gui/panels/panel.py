@@ -57,6 +57,7 @@ class Panel(QWidget):
         self.objects.count_changed.connect(self._show_count)
         self.learning = LearningWindow(self)
         self.encoding = EncodingPanel()
+        self._encoding_section = Section("Encoding", "encoding_fold", self.encoding)
         self.status = StatusPanel()
         layout = column_in(self)
         layout.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
@@ -76,7 +77,7 @@ class Panel(QWidget):
             self.files,
             self._volume_section,
             self._objects_section,
-            Section("Encoding", "encoding_fold", self.encoding),
+            self._encoding_section,
         ):
             layout.addWidget(part)
         layout.addStretch()
@@ -100,6 +101,10 @@ class Panel(QWidget):
         self.automatic.set_stack(is_stack)
         self._volume_section.setVisible(is_stack)
         self._volume_section.set_open(is_stack)
+
+    def show_field(self, text: str) -> None:
+        """Say what the model is shown."""
+        self._encoding_section.set_title(f"Encoding: {text}" if text else "Encoding")
 
     def _show_count(self, count: int) -> None:
         self._objects_section.set_title(f"Objects ({count})" if count else "Objects")

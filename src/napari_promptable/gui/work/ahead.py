@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.fields import Field
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import Encoding
 from napari_promptable.gui.work.live import Live
@@ -44,9 +45,10 @@ class PlaneInView:
         if not self._live.is_live:
             return None
         index = self._workspace.visible_index()
-        if index is None or index in self._encoding.encoded:
+        field = self._encoding.fields.in_view()
+        if index is None or (index, field) in self._encoding.encoded:
             return self._expected_task()
-        return self._encoding.task(index)
+        return self._encoding.task(index, field)
 
     def _expected_task(self) -> Task | None:
         """Return the task that encodes the parts of a plane that the expected click needs."""
@@ -55,9 +57,13 @@ class PlaneInView:
         if expected is None or encoder is None or not encoder.model.looks_closer:
             return None
         index, prompts = expected
-        model, embedding = encoder.model, encoder.known(index)
+        model, field = encoder.model, self._encoding.fields.in_view()
+        embedding = encoder.known(index, field)
         if embedding is None:
             return None
+
+        if field is not None:
+            prompts = replace(prompts, points_yx=field.to_field(prompts.points_yx))
 
         def look_closer(_control: TaskControl) -> None:
             model.look_closer(embedding, prompts)
@@ -82,9 +88,10 @@ class PlanesNearby:
         job, visible = self._workspace.job, self._workspace.visible_index()
         if not self._live.is_live or job is None or visible is None:
             return None
+        field = self._encoding.fields.in_view()
         for index in job.planes.neighbours(visible):
-            if index not in self._encoding.encoded:
-                return self._encoding.task(index)
+            if (index, field) not in self._encoding.encoded:
+                return self._encoding.task(index, field)
         return None
 
 
@@ -100,6 +107,7 @@ class AllPlanes:
     def __init__(self, workspace: Workspace, encoding: Encoding) -> None:
         self._workspace, self._encoding = workspace, encoding
         self._waiting: list[Index] = []
+        self._field: Field | None = None
         self._total, self._started_s = 0, 0.0
 
     @property
@@ -113,7 +121,8 @@ class AllPlanes:
         if job is None or visible is None:
             return
         planes = sorted(job.planes.indices(), key=lambda index: _distance(index, visible))
-        self._waiting = [index for index in planes if index not in self._encoding.encoded]
+        known, self._field = self._encoding.encoded, self._encoding.fields.whole()
+        self._waiting = [index for index in planes if (index, self._field) not in known]
         self._total, self._started_s = len(self._waiting), time.monotonic()
 
     def cancel(self) -> None:
@@ -122,7 +131,7 @@ class AllPlanes:
 
     def next_task(self) -> Task | None:
         """Return the task that encodes the next plane."""
-        task = self._encoding.task(self._waiting[0]) if self._waiting else None
+        task = self._encoding.task(self._waiting[0], self._field) if self._waiting else None
         if task is None:
             return None
         total, done = self._total, self._total - len(self._waiting)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_promptable.annotation.patches import LabelsArray
-from napari_promptable.errors import CancelledError
+from napari_promptable.errors import CancelledError, PromptError
 from napari_promptable.gui.work.encoding import PlaneEncoder
 from napari_promptable.gui.work.steps import STEP_S
 from napari_promptable.gui.work.worker import TaskControl
@@ -21,6 +21,7 @@ from napari_promptable.transforms import to_rgb8
 if TYPE_CHECKING:  # imports torch
     from napari_promptable.instances.automatic import AutomaticResult
 
+_MAX_PIXELS = 2**28  # of a plane that is read as a whole
 _STEPS_PER_PLANE = 1000  # of progress
 
 
@@ -84,6 +85,7 @@ class AutomaticRun:
         from napari_promptable.instances.place import check_place
 
         self.settings = default_settings(encoder.model, **self._changes)
+        check_size(encoder.planes.planes.plane_shape)
         for number, index in enumerate(self._indices):
             rgb = to_rgb8(encoder.planes.read(index))
             existing = np.array(self._labels[encoder.planes.planes.region(index)])
@@ -105,3 +107,13 @@ class AutomaticRun:
             raise CancelledError("the search for objects was cancelled")
         total = _STEPS_PER_PLANE * len(self._indices)
         self._control.report(round(_STEPS_PER_PLANE * num_planes), total)
+
+
+def check_size(plane_shape: tuple[int, int]) -> None:
+    """Raise PromptError for a plane that is too large to be searched as a whole."""
+    height, width = plane_shape
+    if height * width > _MAX_PIXELS:
+        raise PromptError(
+            f"this slice has {height:,} × {width:,} pixels; finding all objects needs one of "
+            f"{_MAX_PIXELS:,} pixels at most: crop a part to an image layer of its own"
+        )

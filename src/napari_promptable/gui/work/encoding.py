@@ -9,7 +9,9 @@ from uuid import UUID
 from weakref import WeakSet
 
 from napari_promptable.errors import PromptableError
+from napari_promptable.fields import Field
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.fields import Fields
 from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.worker import Task, TaskControl
 from napari_promptable.plane_source import PlaneSource
@@ -54,21 +56,22 @@ class Embedder:
         source: PlaneSource,
         index: Index,
         control: TaskControl,
+        field: Field | None = None,
     ) -> ImageEmbedding:
-        """Return a plane's embedding, from memory or disk if it is there.
+        """Return the embedding of a plane or a field, from memory or disk if it is there.
 
         Pixels in memory are compared each time, because they may change in place. Lazy arrays
         are read once, until `forget_names`.
         """
-        known = self.known(model, image_id, source, index) if source.is_lazy else None
+        known = self.known(model, image_id, source, index, field) if source.is_lazy else None
         if known is not None:
             return known
         self._open_store()
         embedding = self._cache.embed(
             self._encoder(model),
             model.model_id,
-            source.read(index),
-            name=_name(model, image_id, source, index),
+            source.read(index, field),
+            name=_name(model, image_id, source, index, field),
             is_cancelled=control.is_cancelled,
         )
         self._by_image.setdefault(image_id, WeakSet()).add(embedding)
@@ -82,10 +85,15 @@ class Embedder:
         self._cache.drop(embeddings)
 
     def known(
-        self, model: PromptableModel, image_id: UUID, source: PlaneSource, index: Index
+        self,
+        model: PromptableModel,
+        image_id: UUID,
+        source: PlaneSource,
+        index: Index,
+        field: Field | None = None,
     ) -> ImageEmbedding | None:
-        """Return a plane's embedding without reading the plane, if possible."""
-        return self._cache.find_named(_name(model, image_id, source, index))
+        """Return a plane's embedding, or a field's, without reading it, if possible."""
+        return self._cache.find_named(_name(model, image_id, source, index, field))
 
     def forget_names(self) -> None:
         """Read all planes again when they are needed: their pixels may have changed."""
@@ -123,10 +131,14 @@ class Embedder:
 
 
 def _name(
-    model: PromptableModel, image_id: UUID, source: PlaneSource, index: Index
+    model: PromptableModel,
+    image_id: UUID,
+    source: PlaneSource,
+    index: Index,
+    field: Field | None,
 ) -> Hashable:
     """Name a plane without its pixels, until the image gets new data or is refreshed."""
-    return model.model_id, image_id, source.planes.axes, source.channel, index
+    return model.model_id, image_id, source.planes.axes, source.channel, index, field
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +162,17 @@ class PlaneEncoder:
     planes: PlaneSource
     embedder: Embedder
 
-    def embed(self, index: Index, control: TaskControl) -> ImageEmbedding:
-        """Return a plane's embedding; encodes it if necessary."""
-        return self.embedder.embed(self.model, self.image_id, self.planes, index, control)
+    def embed(
+        self, index: Index, control: TaskControl, field: Field | None = None
+    ) -> ImageEmbedding:
+        """Return the embedding of a plane or a field; encodes it if necessary."""
+        return self.embedder.embed(
+            self.model, self.image_id, self.planes, index, control, field
+        )
 
-    def known(self, index: Index) -> ImageEmbedding | None:
-        """Return a plane's embedding without reading the plane, if possible."""
-        return self.embedder.known(self.model, self.image_id, self.planes, index)
+    def known(self, index: Index, field: Field | None = None) -> ImageEmbedding | None:
+        """Return a plane's embedding, or a field's, without reading it, if possible."""
+        return self.embedder.known(self.model, self.image_id, self.planes, index, field)
 
 
 class Encoding:
@@ -177,8 +193,10 @@ class Encoding:
         Keeps embeddings.
     channel : Channel or None
         Shown to the model; None shows all.
-    encoded : set of Index
-        Planes that need no encoding ahead of prompts.
+    fields : Fields
+        Chooses what the model is shown.
+    encoded : set of (Index, Field or None)
+        Planes and fields that need no encoding ahead of prompts.
     """
 
     def __init__(
@@ -190,7 +208,8 @@ class Encoding:
         self._workspace, self._loading, self.report = workspace, loading, report
         self.embedder = Embedder()
         self.channel: Channel | None = None
-        self.encoded: set[Index] = set()
+        self.fields = Fields(workspace, loading)
+        self.encoded: set[tuple[Index, Field | None]] = set()
 
     def encoder(self) -> PlaneEncoder | None:
         """Return what a task on the current job needs; None without a job or a model."""
@@ -208,22 +227,22 @@ class Encoding:
         """Encode the plane in view only when a prompt needs it."""
         index = self._workspace.visible_index()
         if index is not None:
-            self.encoded.add(index)
+            self.encoded.add((index, self.fields.in_view()))
 
-    def task(self, index: Index) -> Task | None:
-        """Return the task that encodes a plane ahead of its first prompt."""
+    def task(self, index: Index, field: Field | None) -> Task | None:
+        """Return the task that encodes a plane, or a field, ahead of its first prompt."""
         encoder = self.encoder()
         if encoder is None:
             return None
 
         def failed(error: PromptableError) -> None:
-            self.encoded.add(index)  # do not try again before a prompt needs it
+            self.encoded.add((index, field))  # do not try again before a prompt needs it
             self.report(error)
 
         return Task(
             f"encoding{describe_index(index)}",
-            lambda control: encoder.embed(index, control),
-            lambda _: self.encoded.add(index),
+            lambda control: encoder.embed(index, control, field),
+            lambda _: self.encoded.add((index, field)),
             failed,
         )
 

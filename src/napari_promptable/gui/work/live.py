@@ -72,7 +72,8 @@ class Live:
         job = self._workspace.job
         if job is None:
             return
-        former = {} if expects_anew else job.session.prompts.of_current
+        before, fields = job.session.prompts.of_current, self._encoding.fields
+        former = {} if expects_anew else before
         expected = self.expect_size(job.session)
         try:
             prompts = job.layers.read()
@@ -82,6 +83,7 @@ class Live:
                         each,
                         one_part=self.one_part,
                         expected_size=former[i].expected_size if i in former else expected,
+                        field=fields.for_prompts(i, each, before.get(i)),
                     )
                     for i, each in prompts.items()
                 }
@@ -140,7 +142,7 @@ class Live:
 
     def _answer_task(self, question: Question, encoder: PlaneEncoder) -> Task:
         def answer(control: TaskControl) -> Answer:
-            embedding = encoder.embed(question.index, control)
+            embedding = encoder.embed(question.index, control, question.prompts.field)
             return question.resolve(encoder.model, embedding)
 
         def failed(error: PromptableError) -> None:
@@ -152,7 +154,8 @@ class Live:
 
     def _accept(self, answer: Answer) -> None:
         """Pass an answer to the session, which drops it if the prompts have changed."""
-        self._encoding.encoded.add(answer.question.index)
+        question = answer.question
+        self._encoding.encoded.add((question.index, question.prompts.field))
         if self._workspace.job is not None:
             self._workspace.job.session.answers.accept(answer)
 

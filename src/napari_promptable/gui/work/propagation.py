@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 
 from napari_promptable.annotation.records import Key
+from napari_promptable.fields import Field
 from napari_promptable.gui.work.encoding import PlaneEncoder
 from napari_promptable.gui.work.steps import STEP_S
 from napari_promptable.gui.work.worker import TaskControl
@@ -13,9 +14,10 @@ from napari_promptable.planes import SliceLine
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.chains import PropagatedMask
+from napari_promptable.propagation.fields import propagate_in_field
 from napari_promptable.propagation.gaps import find_gaps
 from napari_promptable.propagation.settings import PropagationSettings
-from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
+from napari_promptable.propagation.volume import VolumeMasks
 
 
 class PropagationRun:
@@ -72,15 +74,16 @@ class PropagationRun:
         return found
 
     def _propagate(self, encoder: PlaneEncoder) -> Iterator[PropagatedMask]:
-        def embed(position: int) -> ImageEmbedding:
-            return encoder.embed(self.line.at(position), self._control)
+        def embed(position: int, field: Field | None) -> ImageEmbedding:
+            return encoder.embed(self.line.at(position), self._control, field)
 
-        return propagate_prompts(
+        return propagate_in_field(
             encoder.model,
             embed,
             self.line.length,
             self.objects,
             self.settings,
+            encoder.planes.planes.plane_shape,
             changed=self._changed,
             progress=lambda done, total: self._control.report(done, total),
         )

@@ -47,7 +47,7 @@ class Requests:
             for number, question in enumerate(questions, start=1):
                 if control.is_cancelled():
                     raise CancelledError("the answers are no longer needed")
-                embedding = encoder.embed(question.index, control)
+                embedding = encoder.embed(question.index, control, question.prompts.field)
                 answers.append(question.resolve(encoder.model, embedding).packed())
                 control.report(number, len(questions))
             return answers

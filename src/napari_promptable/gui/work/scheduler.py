@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.ahead import AllPlanes, PlaneInView, PlanesNearby
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder
+from napari_promptable.gui.work.fields import Fields
 from napari_promptable.gui.work.live import Live
 from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.gui.work.requests import Requests
@@ -112,6 +113,11 @@ class Scheduler:
         """Whether a task is running."""
         is_scan_due = self._scan_timer.isActive()
         return is_scan_due or any(worker.is_busy for worker in self._workers)
+
+    @property
+    def fields(self) -> Fields:
+        """Chooses what the model is shown."""
+        return self._encoding.fields
 
     def encoder(self) -> PlaneEncoder | None:
         """Return what encodes and answers now; None without an image or a model."""
