@@ -20,6 +20,7 @@ SAMPLES = {
     "phase_contrast_cells": ("Phase contrast cells", "MIT", "Usiigaci"),
     "nuclear_envelopes": ("Nuclear envelopes", "CC-BY-4.0", "NEUBIAS training resources"),
     "nuclei_stack": ("Nuclei stack", "MIT", "PlantSeg"),
+    "axons": ("Axons", "MIT", "AxonDeepSeg SEM"),
 }
 """Title, licence and source of each sample, by name."""
 
@@ -76,6 +77,11 @@ def load_nuclear_envelopes() -> list[LayerData]:
 def load_nuclei_stack() -> list[LayerData]:
     """Nuclei of a plant ovule, (100, 100, 100) uint8 in ZYX, as napari layer data."""
     return _load("nuclei_stack")
+
+
+def load_axons() -> list[LayerData]:
+    """Axons inside their myelin, (386, 411) uint8, as napari layer data."""
+    return _load("axons")
 
 
 def _load(name: str) -> list[LayerData]:
