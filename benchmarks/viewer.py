@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only is None:
-        print(json.dumps(measure_all(options.sides, options.clicks, options.repeats), indent=1))
+        print(json.dumps(measure_all(options.sides, options.clicks, options.repeats)))
         return
     print(json.dumps(measure(options.only, options.sides[0], options.clicks)), flush=True)
     os._exit(0)  # an unseen window need not be taken apart
