@@ -66,7 +66,7 @@ class SizeHead(nn.Module):
 
 
 def _mean_around(x: Tensor, side: int) -> Tensor:
-    """Mean over squares, of what there is of them; rows first, then columns."""
+    """Mean over the square around each cell, as far as the square lies inside the grid."""
     for kernel in ((side, 1), (1, side)):
         padding = (kernel[0] // 2, kernel[1] // 2)
         x = F.avg_pool2d(x, kernel, 1, padding, count_include_pad=False)

@@ -22,7 +22,7 @@ from napari_promptable.prompts import PromptSet
 
 
 class ZoomRule(NamedTuple):
-    """When another zoom than the likeliest one may answer; chosen on the validation images.
+    """When a zoom other than the likeliest may answer, chosen on the validation images.
 
     Attributes
     ----------

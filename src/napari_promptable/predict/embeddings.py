@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_promptable.predict.segmenter import Segmenter
 
 _MAX_TILE_BYTES = 2**27
-"""Of the parts of one plane that are kept encoded; 128 tiles of the bundled model."""
+"""Memory for the encoded parts of one plane: 128 tiles of the bundled model."""
 
 
 class _Sized(Protocol):
@@ -48,7 +48,7 @@ class SizedCache(Generic[Key, Value]):
         self._lock = threading.RLock()
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of this name; make it first where it is not held."""
+        """Return the value of this key, and make it if it is missing."""
         value = self.find(key)
         if value is None:
             value = make()

@@ -49,7 +49,7 @@ DrawLogits = Callable[[], FloatArray]
 
 
 class Frame(Protocol):
-    """A part of a plane as the network is shown it; `WholePlane` and `TileFrame` are two."""
+    """A part of a plane in the form the network sees: `WholePlane` or `TileFrame`."""
 
     @property
     def always_pads(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imports torch
 
 
 class Segmenter(Protocol):
-    """A model, here or elsewhere; `PromptableModel` and `RemoteSegmenter` are two."""
+    """A model on this computer or another: `PromptableModel` or `RemoteSegmenter`."""
 
     @property
     def carries_masks(self) -> bool:
@@ -52,7 +52,7 @@ class MemorySegmenter(Segmenter, Protocol):
 
     @property
     def has_memory(self) -> bool:
-        """Whether it does; SAM 2.1 does, SAM does not."""
+        """Whether this model does: SAM 2.1 does, SAM does not."""
         ...
 
     def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:

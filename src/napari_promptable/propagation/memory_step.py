@@ -53,7 +53,7 @@ class MemoryStep:
         return replace(sighting, memory=self._model.remember(embedding, mask))
 
     def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
-        """Remember the other end of the gap, too; see `Step`."""
+        """Add the other end of the gap to the memory; see `Step`."""
         if other is None:
             return anchor
         return replace(anchor, memory=anchor.memory.expect(distance, other.memory))

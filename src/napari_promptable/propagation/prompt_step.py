@@ -80,7 +80,7 @@ class PromptStep:
         return _sight(prediction, candidate, appearance)
 
     def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
-        """Set out with the anchor as it is: only the previous slice counts; see `Step`."""
+        """Return the anchor unchanged, since only the previous slice counts; see `Step`."""
         return anchor
 
     def advance(

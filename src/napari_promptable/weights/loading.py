@@ -39,8 +39,8 @@ _SIGNATURES = {
     "hiera_base_plus": ("image_encoder.trunk.patch_embed.proj.weight", (112, 3, 7, 7)),
     "hiera_large": ("image_encoder.trunk.patch_embed.proj.weight", (144, 3, 7, 7)),
 }
-"""One tensor by which each architecture is told from the others; the first match counts, since
-"conv_tiny_2" has all tensors of "conv_tiny" and more."""
+"""A tensor that identifies each architecture. The first match counts: "conv_tiny_2" has all
+tensors of "conv_tiny"."""
 
 _DAMAGE_ERRORS = (
     OSError,

@@ -1,4 +1,4 @@
-"""What a weights file says about itself; imports neither torch nor safetensors."""
+"""The metadata of a weights file, read without torch and safetensors."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class WarmUp:
         self._then: Callable[[], None] | None = None
 
     def before(self, then: Callable[[], None]) -> None:
-        """Warm up, then call a function in the main thread; at once if all is warm."""
+        """Call a function in the main thread after warming up, at once if that was done."""
         if is_warm():
             then()
         else:

@@ -64,7 +64,7 @@ class Source(Protocol):
     """A kind of work."""
 
     def next_task(self) -> Task | None:
-        """Return what to do now; None if there is nothing."""
+        """Return the task to run now, or None."""
 
 
 class Worker(QObject):

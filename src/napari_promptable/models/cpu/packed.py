@@ -128,7 +128,7 @@ def _pack(weight: Tensor, rows: int) -> Tensor:
 
 
 def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    """Multiply by packed weights; "none" as GELU's algorithm is the exact one."""
+    """Multiply by packed weights. The exact GELU is the algorithm "none"."""
     algorithm = "none" if activation == "gelu" else ""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(
         x, weight, bias, activation, [], algorithm

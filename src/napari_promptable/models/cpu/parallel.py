@@ -119,9 +119,9 @@ def _alone() -> Iterator[None]:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Threads that are kept, with the work memory that belongs to them; each computes alone.
+    """Lasting threads, each with its own work memory, on which torch uses one thread only.
 
-    All are begun at once, because they set numbers of threads of their own.
+    All start at once, because each sets its number of threads when it starts.
     """
     size = os.cpu_count() or 1
     have_begun = threading.Barrier(size + 1)

@@ -95,7 +95,7 @@ class BlockPlan(nn.Module):
         return self.qkv(self.norm1(x)).unflatten(1, (3, self.num_heads, -1))  # type: ignore[no-any-return]
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """What follows the attention; both are (tokens, C)."""
+        """Compute the part of a block after attention, on inputs (tokens, C)."""
         x = self.proj.add(attended, x)
         return self.lin2.add(self.lin1.gelu(self.norm2(x)), x)
 
@@ -110,7 +110,7 @@ class BlockPlan(nn.Module):
 
 
 def _scale_queries(attention: GridAttention) -> float:
-    """Let a layer's queries come out scaled as the scores have to be; returns the scale."""
+    """Move the scale of the attention scores into the weights of the queries, and return it."""
     embed_dim = attention.proj.in_features
     scale: float = (embed_dim // attention.num_heads) ** -0.5
     for parameter in (attention.qkv.weight, attention.qkv.bias):
