@@ -8,13 +8,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.color import rgb2gray
 
-from napari_promptable.gui.layers.preview import (
-    DARK,
-    FILL,
-    LIGHT,
-    make_preview_layer,
-    outline_values,
-)
+from napari_promptable.gui.layers.outlines import DARK, FILL, LIGHT, outline_values
+from napari_promptable.gui.layers.preview import make_preview_layer
 from napari_promptable.masks import PackedMask
 
 pytestmark = pytest.mark.gui

@@ -202,15 +202,28 @@ def _segment(
                 document,
                 settings,
                 axis=axis,
+                levels=image.levels_by_step,
                 cache=cache,
                 labels=room,
                 progress=bar,
             )
         if document.extra.get(ACTIONS):
             return replay_document(
-                load, image.data, document, cache=cache, labels=room, progress=bar
+                load,
+                image.data,
+                document,
+                levels=image.levels_by_step,
+                cache=cache,
+                labels=room,
+                progress=bar,
             )
         model = load(document.model)
         return segment_document(
-            model, image.data, document, cache=cache, labels=room, progress=bar
+            model,
+            image.data,
+            document,
+            levels=image.levels_by_step,
+            cache=cache,
+            labels=room,
+            progress=bar,
         )

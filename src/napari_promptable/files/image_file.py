@@ -16,6 +16,7 @@ from napari_promptable.files.axes import (
     guess_axes,
 )
 from napari_promptable.files.lazy_view import fix_axis, move_to_end
+from napari_promptable.plane_source import levels_by_step
 from napari_promptable.planes import PlaneAxes
 
 
@@ -38,6 +39,8 @@ class ImageFile:
         Size of a pixel along an axis, and its unit, where the file has them.
     channel_names : tuple of str
         Names of the channels, or ().
+    levels : tuple of array of any kind
+        The same pixels at lower resolutions, if the file has them, with the axes of `data`.
     """
 
     data: Any
@@ -47,6 +50,7 @@ class ImageFile:
     scale: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
+    levels: tuple[Any, ...] = ()
 
     @property
     def description(self) -> str:
@@ -63,6 +67,11 @@ class ImageFile:
         """How the image is cut into planes of rows and columns."""
         rows, columns = sorted((self.axes.index("Y"), self.axes.index("X")))
         return PlaneAxes(self.shape, (rows, columns))
+
+    @property
+    def levels_by_step(self) -> dict[int, Any]:
+        """Lower resolutions by step; see `napari_promptable.plane_source.levels_by_step`."""
+        return levels_by_step([self.data, *self.levels], self.planes.axes)
 
     @property
     def num_channels(self) -> int:
@@ -82,14 +91,20 @@ class ImageFile:
             scale=self.scale,
             units=self.units,
             channel_names=self.channel_names,
+            levels=self.levels,
         )
 
     def with_samples_last(self) -> ImageFile:
         """Move the RGB axis to the end."""
         if SAMPLES not in self.axes:
             return self
-        data = move_to_end(self.data, self.axes.index(SAMPLES))
-        return replace(self, data=data, axes=self.axes.replace(SAMPLES, "") + SAMPLES)
+        number = self.axes.index(SAMPLES)
+        return replace(
+            self,
+            data=move_to_end(self.data, number),
+            levels=tuple(move_to_end(level, number) for level in self.levels),
+            axes=self.axes.replace(SAMPLES, "") + SAMPLES,
+        )
 
     def at_channel(self, channel: int) -> ImageFile:
         """Keep one channel only; the image itself if it has no channel axis.
@@ -173,6 +188,7 @@ class ImageFile:
         return replace(
             self,
             data=fix_axis(self.data, number, position),
+            levels=tuple(fix_axis(level, number, position) for level in self.levels),
             axes=self.axes.replace(axis, ""),
         )
 

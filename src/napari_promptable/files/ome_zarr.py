@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _read_multiscales(
     sizes = _pixel_sizes(image, level, array.ndim)
     units = [axis.get("unit", "") for axis in axes]
     channels = attributes.get("omero", group.attrs.get("omero", {})).get("channels", ())
-    return describe_array(
+    described = describe_array(
         array,
         letters or None,
         path.name,
@@ -95,6 +96,9 @@ def _read_multiscales(
         },
         channel_names=[str(channel.get("label", "")) for channel in channels],
         remark=remark,
+    )
+    return replace(
+        described, levels=tuple(group[each["path"]] for each in image["datasets"][1:])
     )
 
 

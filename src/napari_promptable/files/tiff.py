@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def read_tiff(path: Path) -> ImageFile:
             data = tifffile.memmap(path, mode="r")
         else:
             data = _open_pages(path)
-    return describe_array(
+        reduced = list(enumerate(series.levels))[1:]
+        levels = tuple(_read_level(path, level, number) for number, level in reduced)
+    described = describe_array(
         data,
         axes,
         path.name,
@@ -58,14 +61,21 @@ def read_tiff(path: Path) -> ImageFile:
         channel_names=channel_names,
         remark=remark,
     )
+    return replace(described, levels=levels)
 
 
-def _open_pages(path: Path) -> Any:
+def _read_level(path: Path, level: Any, number: int) -> Any:
+    """Read a lower resolution of a pyramid, or open its pages if it is large, too."""
+    is_small = level.nbytes <= _MAX_BYTES_IN_MEMORY
+    return np.asarray(level.asarray()) if is_small else _open_pages(path, number)
+
+
+def _open_pages(path: Path, level: int = 0) -> Any:
     """Open the pages of a compressed file, to be read when they are needed."""
     import tifffile
     import zarr
 
-    store = tifffile.imread(path, aszarr=True, level=0)
+    store = tifffile.imread(path, aszarr=True, level=level)
     array = zarr.open(store, mode="r")
     weakref.finalize(array, store.close)
     return array

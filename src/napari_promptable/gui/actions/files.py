@@ -13,6 +13,7 @@ from napari_promptable.files.label_images import write_labels
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
+from napari_promptable.gui.layers.layer_labels import array_of
 from napari_promptable.gui.layers.workspace import Workspace
 
 
@@ -59,7 +60,7 @@ class FileActions:
         def tell(_: None) -> None:
             self._performer.noted.emit(f"Labels saved to {path}.")
 
-        write = partial(write_labels, path, job.labels_layer.data)
+        write = partial(write_labels, path, array_of(job.labels_layer))
         create_worker(write, _connect={"returned": tell, "errored": self._performer.report})
 
 

@@ -12,6 +12,7 @@ from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
+from napari_promptable.gui.layers.layer_labels import array_of
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.fields import Fields
 from napari_promptable.planes import Index
@@ -74,7 +75,7 @@ class ObjectActions:
             return
         row, column = (int(i) for i in np.rint(point_yx))
         region = job.planes.region(index, slice(row, row + 1), slice(column, column + 1))
-        object_id = int(np.asarray(job.labels_layer.data[region]).item())
+        object_id = int(np.asarray(array_of(job.labels_layer)[region]).item())
         if object_id == 0:
             self._performer.noted.emit(messages.NOTHING_TO_PICK)
         else:

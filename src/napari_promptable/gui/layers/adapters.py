@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_promptable.gui.layers.following import transform_of
-from napari_promptable.gui.layers.labels_array import make_labels_array
+from napari_promptable.gui.layers.labels_array import make_labels_data
 from napari_promptable.gui.layers.object_colors import make_colormap
 from napari_promptable.planes import Index, PlaneAxes
 
@@ -121,7 +121,7 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
 def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
     """Make the layer for an image's committed objects; it holds up to 65,535 of them."""
     return Labels(
-        make_labels_array(planes),
+        make_labels_data(image, planes),
         name=f"{image.name} objects",
         colormap=make_colormap(),
         opacity=0.5,

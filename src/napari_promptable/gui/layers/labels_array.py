@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
+from napari.layers import Image
 
 from napari_promptable.errors import LabelError
 from napari_promptable.planes import PlaneAxes
@@ -24,6 +25,8 @@ LIMIT_VARIABLE = "NAPARI_PROMPTABLE_LABELS_MB"
 _DEFAULT_LIMIT_MB = 512
 _DTYPE = np.dtype(np.uint16)
 _CHUNK = 1024  # rows and columns
+_MAX_SHOWN_SIDE = 8192  # of a plane that napari and graphics cards show as a whole
+_LEAST_SIDE = 2048  # of the lowest resolution, at most
 
 
 def make_labels_array(planes: PlaneAxes) -> Any:
@@ -48,6 +51,56 @@ def make_labels_array(planes: PlaneAxes) -> Any:
     """
     if prod(planes.shape) * _DTYPE.itemsize <= _limit_bytes():
         return np.zeros(planes.shape, _DTYPE)
+    return _make_on_disk(planes)
+
+
+def make_labels_data(image: Image, planes: PlaneAxes) -> Any:
+    """Make what a labels layer on an image shows: an array, or several for a large pyramid."""
+    if needs_pyramid(image, planes):
+        return make_label_levels(planes)
+    return make_labels_array(planes)
+
+
+def needs_pyramid(image: Image, planes: PlaneAxes) -> bool:
+    """Whether labels are shown at several resolutions: planes of a pyramid that are large."""
+    return bool(image.multiscale) and max(planes.plane_shape) > _MAX_SHOWN_SIDE
+
+
+def pyramid_steps(planes: PlaneAxes) -> tuple[int, ...]:
+    """Steps of the resolutions of large planes, 1 first."""
+    steps = [1]
+    while max(planes.plane_shape) / steps[-1] > _LEAST_SIDE:
+        steps.append(2 * steps[-1])
+    return tuple(steps)
+
+
+def make_label_levels(planes: PlaneAxes) -> list[Any]:
+    """Make arrays of zeros on disk for a pyramid, the full resolution first.
+
+    Parameters
+    ----------
+    planes : PlaneAxes
+        The image's planes at full resolution.
+
+    Returns
+    -------
+    list of zarr.Array of uint16
+        See `make_labels_array`.
+
+    Raises
+    ------
+    LabelError
+        If the folder cannot be written.
+    """
+    levels = []
+    for step in pyramid_steps(planes):
+        shape = [-(-n // step) if i in planes.axes else n for i, n in enumerate(planes.shape)]
+        levels.append(_make_on_disk(PlaneAxes(tuple(shape), planes.axes)))
+    return levels
+
+
+def _make_on_disk(planes: PlaneAxes) -> Any:
+    """Make an array that is removed with its last reference."""
     import zarr
 
     root = cache_root() / "labels"

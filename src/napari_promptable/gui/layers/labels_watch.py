@@ -152,6 +152,8 @@ class LabelsWatch:
 
     def look_everywhere(self, _event: Any = None) -> None:
         """Look at all planes, at the next ones first."""
+        if self._layer.multiscale:  # napari edits no pyramids
+            return
         self._own.clear()
         if not self._num_rest:
             self._rest = self._planes.indices()
@@ -199,6 +201,8 @@ class LabelsWatch:
     def take(self, count: int) -> list[Index]:
         """Return the planes to look at next, at most `count` of them."""
         taken: list[Index] = []
+        if self._layer.multiscale:
+            self._first.clear()
         while len(taken) < count and (self._first or self._num_rest):
             if self._first:
                 index = next(iter(self._first))

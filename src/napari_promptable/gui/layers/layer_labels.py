@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari.layers import Labels, Layer
 
 from napari_promptable.errors import LabelError
+from napari_promptable.gui.layers.label_pyramid import LabelPyramid
 from napari_promptable.planes import PlaneAxes
 
 _ARRAY_ERRORS = (
@@ -27,10 +28,19 @@ def is_labels_layer_for(layer: Layer, planes: PlaneAxes) -> bool:
     """Whether objects of an image can be committed to this layer."""
     return (
         isinstance(layer, Labels)
-        and not layer.multiscale
-        and tuple(layer.data.shape) == planes.shape
-        and is_writable(layer.data)
+        and tuple(levels_of(layer)[0].shape) == planes.shape
+        and all(map(is_writable, levels_of(layer)))
     )
+
+
+def levels_of(layer: Labels) -> list[Any]:
+    """Arrays of a labels layer, the full resolution first."""
+    return list(layer.data) if layer.multiscale else [layer.data]
+
+
+def array_of(layer: Labels) -> Any:
+    """Return a labels layer's array at full resolution; lower ones follow what is written."""
+    return LabelPyramid(layer.data) if layer.multiscale else layer.data
 
 
 def is_writable(data: Any) -> bool:
@@ -95,14 +105,14 @@ class LayerLabels:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Integer dtype of the layer's data."""
-        dtype: np.dtype[Any] = np.dtype(self.layer.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(levels_of(self.layer)[0].dtype)
         return dtype
 
     def __getitem__(self, region: Any) -> npt.NDArray[np.integer[Any]]:
         """Read a region."""
         layer = self.layer
         try:
-            return np.asarray(layer.data[region])
+            return np.asarray(array_of(layer)[region])
         except _ARRAY_ERRORS as error:
             raise LabelError(
                 f'the labels layer "{layer.name}" cannot be read ({error}); choose another one'
@@ -112,7 +122,7 @@ class LayerLabels:
         """Write a region; the caller refreshes the layer."""
         layer = self.layer
         try:
-            layer.data[region] = values
+            array_of(layer)[region] = values
         except _ARRAY_ERRORS as error:
             raise LabelError(
                 f'the labels layer "{layer.name}" cannot be written ({error}); choose another '

@@ -6,15 +6,18 @@ One line is light and one is dark: the mask shows on images of any brightness an
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils import CyclicLabelColormap
 
 from napari_promptable.gui.layers.adapters import camera_of, visible_index
 from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.gui.layers.labels_array import needs_pyramid, pyramid_steps
+from napari_promptable.gui.layers.mask_pyramid import MaskPyramid
+from napari_promptable.gui.layers.outlines import outline_values
 from napari_promptable.gui.layers.plane_stack import PlaneStack
 from napari_promptable.masks import BoolArray, PackedMask
 from napari_promptable.planes import Index, PlaneAxes
@@ -36,8 +39,12 @@ Region = tuple[slice, slice]
 
 def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
     """Make the layer for the current candidate; only planes that show one use memory."""
+    return _make_layer(image, PlaneStack(planes))
+
+
+def _make_layer(image: Image, data: Any) -> Labels:
     layer = Labels(
-        PlaneStack(planes),
+        data,
         name=PREVIEW_NAME,
         # napari compiles a direct colormap at its first use, for more than a second
         colormap=CyclicLabelColormap(colors=_COLORS),
@@ -79,6 +86,7 @@ class Preview:
     ) -> None:
         self._viewer, self._image, self._planes, self._add = viewer, image, planes, add
         self.layer: Labels | None = None
+        self._pyramid: MaskPyramid | None = None
         self._shown: dict[Index, Region] = {}
         self._line_width = 1
         self._is_redrawing = False
@@ -96,7 +104,11 @@ class Preview:
 
     def ensure_layer(self) -> Labels:
         """Make the layer if it is missing."""
-        if self.layer is None:
+        if self.layer is None and needs_pyramid(self._image, self._planes):
+            self._pyramid = MaskPyramid(self._planes, pyramid_steps(self._planes))
+            self.layer = _make_layer(self._image, self._pyramid.levels)
+            self._add(self.layer)
+        elif self.layer is None:
             self.layer = make_preview_layer(self._image, self._planes)
             self._add(self.layer)
             # after napari's own callback, which draws the data and thus no lines
@@ -113,6 +125,9 @@ class Preview:
             return
         self._shown.pop(index, None)
         layer = self.ensure_layer()
+        if self._pyramid is not None:
+            self._show_in_pyramid(index, mask)
+            return
         if former is not None:
             layer.data[self._planes.region(index, *former)] = 0
         if mask is not None and region is not None:
@@ -122,13 +137,21 @@ class Preview:
             layer.data.drop(index)
         self._draw(index, unite_regions([each for each in (former, region) if each]))
 
+    def _show_in_pyramid(self, index: Index, mask: PackedMask | None) -> None:
+        """Let napari draw a mask, or none, at the resolution that it shows."""
+        assert self.layer is not None and self._pyramid is not None
+        self._pyramid.put(index, mask)
+        if mask is not None and mask.region is not None:
+            self._shown[index] = mask.region
+        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+
     def shows(self, index: Index) -> bool:
         """Whether a plane has a mask with any pixel."""
         return index in self._shown
 
     def _has(self, index: Index, crop: BoolArray) -> bool:
         """Whether this mask is shown on a plane already, in its bounding box."""
-        if self.layer is None:
+        if self.layer is None or self._pyramid is not None:
             return False
         shown = self.layer.data[self._planes.region(index, *self._shown[index])]
         return bool(np.array_equal(shown, crop))
@@ -141,7 +164,7 @@ class Preview:
     def _draw(self, index: Index, region: Region) -> None:
         """Redraw a part of a plane, if the plane is in view."""
         dims, layer = self._viewer.dims, self.layer
-        if layer is None:
+        if layer is None or layer.multiscale:
             return
         if dims.ndisplay != 2:
             layer.refresh(thumbnail=False, highlight=False, extent=False)
@@ -175,42 +198,6 @@ class Preview:
         """Draw the lines again where another width fits."""
         if self._fitting_width() != self._line_width:
             self._draw_lines()
-
-
-def outline_values(mask: BoolArray, width: int) -> npt.NDArray[np.uint8]:
-    """Draw a mask with a light line along its border and a dark one inside it.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-        What lies beyond the array is outside.
-    width : int
-        Of each line, in pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W)
-        `LIGHT`, `DARK` or `FILL` in the mask, 0 outside.
-    """
-    inner = shrink_mask(mask, width)
-    innermost = shrink_mask(inner, width)
-    values = mask.astype(np.uint8) * LIGHT
-    values[inner] = DARK
-    values[innermost] = FILL
-    return values
-
-
-def shrink_mask(mask: BoolArray, width: int) -> BoolArray:
-    """Remove the pixels of a mask that are less than some pixels away from its border."""
-    inner = mask.copy()
-    for axis in (0, 1):
-        line = np.moveaxis(inner, axis, 0)
-        before = line.copy()
-        line[:width] = line[-width:] = False
-        for step in range(1, width + 1):
-            line[step:] &= before[:-step]
-            line[:-step] &= before[step:]
-    return inner
 
 
 def unite_regions(regions: list[Region]) -> Region:

@@ -33,6 +33,7 @@ from napari_promptable.annotation.session_json import (
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.adapters import full_resolution
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
+from napari_promptable.gui.layers.layer_labels import array_of
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.planes import Index
@@ -153,7 +154,7 @@ class Autosave:
         state = state_of(job.session)
         if not state.object_ids and place.folder is None:
             return None
-        return _Save(place, state, self._model_name(), job.labels_layer.data, touched)
+        return _Save(place, state, self._model_name(), array_of(job.labels_layer), touched)
 
     def _finish(self, _result: None = None) -> None:
         self._running = None
@@ -224,7 +225,7 @@ class Autosave:
         if job is None:
             return
         for block, pixels in saved.folder.read_blocks():
-            job.labels_layer.data[block.region(job.planes)] = pixels
+            array_of(job.labels_layer)[block.region(job.planes)] = pixels
         job.labels_layer.refresh()
         restore_session(document, job.session)
         _PLACES[job.session].folder = saved.folder
