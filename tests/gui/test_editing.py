@@ -117,6 +117,21 @@ def test_number_keys_choose_a_class_or_set_it_for_the_selected_objects(editor) -
     assert user.session.records.class_names == {}
 
 
+def test_the_highlighted_class_is_the_one_of_new_objects(editor) -> None:
+    user, classes = editor.user, editor.user.session.classes
+    for name in ("nucleus", "cell"):
+        classes.define(name)
+    found = editor.control("classes")
+    place = found.visualItemRect(found.item(1)).center()
+    user.qtbot.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    user.wait_for(lambda: classes.current == "nucleus")
+    user.qtbot.keyClick(found, Qt.Key.Key_Down)
+    user.wait_for(lambda: classes.current == "cell")
+    editor.select()
+    editor.push("assign_class")
+    assert user.status.startswith("Select saved objects")
+
+
 def test_digits_keep_their_meaning_in_napari(editor) -> None:
     user = editor.user
     assert not {str(n) for n in range(10)} & {str(key) for key in user.points.keymap}
@@ -411,6 +426,15 @@ def test_dropped_objects_become_prompts(
     getattr(user.widget.controller.sources, button)()
     user.wait_idle()
     assert "saved" in user.status or "exactly like this" in user.status
+
+
+def test_a_file_without_objects_says_so(editor, tmp_path) -> None:
+    path = tmp_path / "none.geojson"
+    path.write_text('{"type": "FeatureCollection", "features": []}')
+    for kind in ("labels", "box", "point"):
+        editor.user.widget.controller.display.say("")
+        editor.widget.editor.panel.exchange.import_requested.emit(str(path), kind)
+        editor.user.wait_for(lambda: editor.user.status == "The file has no objects.")
 
 
 def test_a_file_of_another_image_is_refused_in_one_sentence(editor, tmp_path) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
+from napari_promptable.annotation.history import TOUCH_UPS
+from napari_promptable.annotation.touch_up import split_object, touch_up
+
 pytestmark = pytest.mark.gui
 
 SHAPE = (3, 40, 48)
@@ -108,6 +111,28 @@ class Habits:
     def refine(self) -> None:
         self.objects.refine_selected(self.session.records.object_ids[-1:])
 
+    def touch_up(self) -> None:
+        ids = self.session.records.object_ids[:2]
+        verb = TOUCH_UPS[self.random.integers(len(TOUCH_UPS))]
+        if ids:
+            self.controller.performer.perform_and_note(touch_up, self.session, verb, ids)
+
+    def split(self) -> None:
+        z = int(self.random.integers(SHAPE[0]))
+        on_slice = list(self.session.records.on((z,)))[:1]
+        for object_id in on_slice:
+            line = self.random.uniform(0, 48, (2, 2))
+            self.controller.performer.perform_and_note(
+                split_object, self.session, object_id, line, (z,)
+            )
+
+    def classify(self) -> None:
+        ids = self.session.records.object_ids[:2]
+        self.controller.class_actions.classify(ids, str(self.random.choice(["a", "b", ""])))
+
+    def choose_class(self) -> None:
+        self.controller.class_actions.use_number(int(self.random.integers(3)))
+
     def choose_policy(self) -> None:
         self.objects.set_policy(self.random.choice(["keep", "replace", "add"]))
 
@@ -172,7 +197,9 @@ class Habits:
         num_pixels = int((before != after).sum())
         status = self.desk.status
         said = re.search(
-            r"(?:saved|deleted|undone|redone|object \d+|removed): ([\d,]+) pixel", status
+            r"(?:saved|deleted|undone|redone|object \d+|removed|filled|smoothed|specks|grown"
+            r"|shrunk|and \d+): ([\d,]+) pixel",
+            status,
         )
         where = f"{status!r} after {self.done[-12:]}"
         if said and name not in ("paint", "propagate"):

@@ -408,6 +408,9 @@ def test_an_object_gets_another_id_and_a_class(open_desk, columns, monkeypatch) 
     rows(user)
     assert user.control("object_list").model().rows[1].class_name == "nucleus"
     user.push("undo")
+    rows(user)
+    assert user.control("object_list").model().rows[1].class_name == ""
+    user.push("undo")
     assert [object_id for object_id, _ in rows(user)] == [1, 2]
 
 

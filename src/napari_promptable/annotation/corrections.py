@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from napari_promptable.annotation.labels import ObjectLabels
@@ -47,6 +48,30 @@ def with_masks(
             moved = with_field(before, others.field, labels.planes.plane_shape)
             kept[index] = replace(others, mask=moved.mask)
     return kept
+
+
+def as_corrected(
+    labels: ObjectLabels, object_id: int, planes: PromptsByPlane, indices: Iterable[Index]
+) -> dict[Index, PlanePrompts]:
+    """Let an object's pixels take the place of its prompts on some planes.
+
+    Parameters
+    ----------
+    labels : ObjectLabels
+        Holds the pixels, which were edited by hand.
+    object_id : int
+        The object.
+    planes : dict of Index to PlanePrompts
+        Its prompts, which no longer give these pixels.
+    indices : iterable of Index
+        The planes; those without prompts stay without.
+    """
+    corrected = dict(planes)
+    for index in planes.keys() & set(indices):
+        field = planes[index].field
+        mask = draw_in(labels.find(object_id, index, field), field)
+        corrected[index] = PlanePrompts(mask=mask, field=field)
+    return corrected
 
 
 def _as_correction(

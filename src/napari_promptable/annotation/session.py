@@ -12,6 +12,7 @@ from typing import Any
 from napari_promptable.annotation.absence import make_absence, nothing_on
 from napari_promptable.annotation.answers import Answer, CurrentAnswers, PackedAnswer
 from napari_promptable.annotation.classes import ObjectClasses
+from napari_promptable.annotation.corrections import as_corrected
 from napari_promptable.annotation.history import STAYING, Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
 from napari_promptable.annotation.outcomes import (
@@ -304,7 +305,10 @@ class SegmentationSession:
         return outcome
 
     def merge_objects(self, object_ids: Sequence[int], into: int) -> Outcome:
-        """Give objects the id of one of them; it keeps its prompts, the others lose theirs."""
+        """Give objects the id of one of them; it keeps its prompts, the others lose theirs.
+
+        Where it gets pixels, its mask takes the place of its prompts.
+        """
         if into not in object_ids or len(set(object_ids)) < 2:
             raise PromptError(
                 f"objects {list(object_ids)} cannot be merged into {into}; choose two or more, "
@@ -312,7 +316,9 @@ class SegmentationSession:
             )
         others = [object_id for object_id in object_ids if object_id != into]
         written = self.labels.relabel(others, into)
-        prompts: Prompts = {object_id: {} for object_id in others}
+        joined = [index for object_id, index in written.records_after if object_id == into]
+        kept = as_corrected(self.labels, into, self.prompts.of(into), joined)
+        prompts: Prompts = {into: kept, **{object_id: {} for object_id in others}}
         no_class = dict.fromkeys(others, "")
         outcome = self._finish(Verb.MERGE, (into, *others), written, prompts, no_class)
         current = self.prompts.current_object
@@ -353,10 +359,7 @@ class SegmentationSession:
     # undo and redo
 
     def undo(self) -> Outcome | None:
-        """Undo the last change of the labels; None if there is none.
-
-        Its object becomes the current one, unless the change left it where it was.
-        """
+        """Undo the last change of the labels; None if there is none."""
         change = self.history.last_done
         if change is None:
             return None
@@ -368,10 +371,7 @@ class SegmentationSession:
         return outcome_of_step(change, written, Course.UNDONE)
 
     def redo(self) -> Outcome | None:
-        """Redo the change of the labels undone last; None if there is none.
-
-        A new object begins, unless the change leaves the current one.
-        """
+        """Redo the change of the labels undone last; None if there is none."""
         change = self.history.last_undone
         if change is None:
             return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.corrections import as_corrected
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
 from napari_promptable.annotation.outcomes import Outcome, Reason
@@ -259,11 +260,11 @@ def _finish(
     if not written.num_pixels:
         return Outcome(verb, object_ids, reason=Reason.UNCHANGED)
     prompts: dict[int, dict[Index, PlanePrompts]] = {}
-    for object_id, index in written.records_after:
+    for object_id in object_ids:
         asked = session.prompts.of(object_id)
-        if index in asked:
-            corrected = PlanePrompts(mask=session.labels.find(object_id, index).unpack())
-            prompts.setdefault(object_id, dict(asked))[index] = corrected
+        edited = [index for i, index in written.records_after if i == object_id]
+        if any(index in asked for index in edited):
+            prompts[object_id] = as_corrected(session.labels, object_id, asked, edited)
     session.add_change(verb, object_ids, written, prompts, None, details, classes)
     session.prompts.show(session.prompts.current_object)
     return Outcome(verb, object_ids, written.num_pixels, written.num_slices)

@@ -23,7 +23,7 @@ def check_table_path(path: Path) -> None:
         )
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: pd.DataFrame) -> Path:
     """Write a table as CSV or Parquet, by the path's ending.
 
     Parameters
@@ -32,6 +32,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         Ends in .csv or .parquet; an existing file is replaced when the new one is complete.
     table : pandas.DataFrame
         Rows and columns; the index is not written.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -46,6 +51,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False)
         else:
             _write_parquet(temporary, table)
+    return path
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

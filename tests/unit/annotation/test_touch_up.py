@@ -197,6 +197,18 @@ def test_merged_slices_stay_when_the_object_is_committed_again(fake_segmenter) -
     assert np.array_equal(pixels(session)[1], before[1])
 
 
+def test_a_merged_mask_takes_the_place_of_the_prompts() -> None:
+    session = make_session()
+    clicks = {(0,): PlanePrompts([[6, 9]], [1]), (1,): PlanePrompts([[6, 9]], [1])}
+    session.prompts.assign({4: clicks})
+    session.merge_objects([4, 7], into=4)
+    merged = session.prompts.of(4)
+    assert np.array_equal(merged[0,].mask, pixels(session)[0] == 4)
+    assert merged[1,] == clicks[1,]
+    session.undo()
+    assert session.prompts.of(4) == clicks
+
+
 # classes
 
 

@@ -38,10 +38,14 @@ class ClassActions:
 
     def classify(self, object_ids: Sequence[int], name: str) -> None:
         """Set the class of objects; empty for none."""
-        if self._session is not None and object_ids:
-            self._performer.perform_and_note(
-                classify_objects, self._session, list(object_ids), name
-            )
+        if self._session is None:
+            return
+        if not object_ids:
+            self._performer.noted.emit(messages.HOW_TO_SELECT)
+            return
+        self._performer.perform_and_note(
+            classify_objects, self._session, list(object_ids), name
+        )
 
     def choose(self, name: str) -> None:
         """Give new objects this class from now on; empty for none."""

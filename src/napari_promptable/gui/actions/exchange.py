@@ -97,8 +97,12 @@ class ExchangeActions:
     def _deliver(
         self, job: AnnotationJob, name: str, deliver: Any, found: LabelledObjects
     ) -> None:
-        if job is self._workspace.job:
-            deliver(job, name, found)
+        if job is not self._workspace.job:
+            return
+        if not found.find_ids():
+            self._performer.noted.emit(messages.describe_loaded(()))
+            return
+        deliver(job, name, found)
 
     def _add_labels(self, job: AnnotationJob, name: str, found: LabelledObjects) -> None:
         names = found.class_names

@@ -100,14 +100,8 @@ class MeasureActions:
         """Write a table as CSV or Parquet."""
         from napari_promptable.measurement.tables import write_table
 
-        if self._performer.perform(_done, write_table, Path(path), table):
+        if self._performer.perform(write_table, Path(path), table) is not None:
             self._performer.noted.emit(f"Table of {len(table)} rows saved to {path}.")
-
-
-def _done(function: Any, *arguments: Any) -> bool:
-    """Call a function without a result, and return that it succeeded."""
-    function(*arguments)
-    return True
 
 
 def fill_features(layer: Labels, table: pd.DataFrame) -> None:

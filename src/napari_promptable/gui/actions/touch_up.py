@@ -87,8 +87,7 @@ class TouchUpActions:
         session = self._session
         if session is None:
             return
-        plane = session.labels.array[session.planes.region(index)]
-        under = ids_under_line(np.asarray(plane), line_yx)
+        under = _ids_under(session, index, line_yx)
         selected = self._selected()
         meant = [object_id for object_id in under if object_id in selected or not selected]
         if meant:
@@ -97,3 +96,16 @@ class TouchUpActions:
             )
         else:
             self._performer.noted.emit(messages.NOTHING_TO_SPLIT)
+
+
+def _ids_under(
+    session: SegmentationSession, index: Index, line_yx: npt.NDArray[np.floating]
+) -> list[int]:
+    """Ids of the objects under a line; only the part of the plane around it is read."""
+    low, high = np.floor(line_yx.min(axis=0)), np.ceil(line_yx.max(axis=0)) + 1
+    corner, end = (
+        np.clip(each, 0, session.planes.plane_shape).astype(int) for each in (low, high)
+    )
+    rows, columns = (slice(start, stop) for start, stop in zip(corner, end, strict=True))
+    region = session.planes.region(index, rows, columns)
+    return ids_under_line(np.asarray(session.labels.array[region]), line_yx - corner)

@@ -42,8 +42,10 @@ class ClassPanel(QWidget):
             "Click the class that new objects take (Ctrl+1 to Ctrl+9, Ctrl+0 for none)",
         )
         self._list.setFixedHeight(_HEIGHT)
-        self._list.itemClicked.connect(lambda item: self.chosen.emit(item.data(_NAME)))
-        self._list.currentItemChanged.connect(self._show_possible)
+        # Queued: the answer to the choice fills the list again.
+        self._list.currentRowChanged.connect(
+            self._report_choice, Qt.ConnectionType.QueuedConnection
+        )
         layout = column_in(self)
         top = row_of(self._list)
         top.addLayout(self._make_buttons())
@@ -90,6 +92,7 @@ class ClassPanel(QWidget):
     def show_classes(self, colors: Mapping[str, str], current: str) -> None:
         """List classes by name with their colors, and highlight one."""
         self._colors = dict(colors)
+        self._list.blockSignals(True)
         self._list.clear()
         for number, name in enumerate(["", *colors]):
             key = f"{number}  " if number in CLASS_KEYS else "    "
@@ -101,11 +104,12 @@ class ClassPanel(QWidget):
             self._list.addItem(item)
             if name == current:
                 self._list.setCurrentItem(item)
-        self._show_possible()
-
-    def _show_possible(self, *_: object) -> None:
+        self._list.blockSignals(False)
         for button in self._of_one:
             button.setEnabled(bool(self.current))
+
+    def _report_choice(self, _row: int) -> None:
+        self.chosen.emit(self.current)
 
     def _ask_new(self) -> None:
         name, is_given = QInputDialog.getText(self, "Class", "Name of the new class:")
