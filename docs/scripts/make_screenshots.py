@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QWidget
 
 from napari_promptable import encode_image, load_model
 from napari_promptable.masks import interior_point_yx, mask_iou, mask_to_box_yxyx
@@ -384,6 +384,33 @@ def show_editor(screen: Screen) -> None:
     screen.widget.controller.panel.objects.select([2, 3])
     screen.see_all()
     screen.save("editor")
+    show_split(screen, widget)
+    box = widget.findChild(QComboBox, "export_format")
+    box.setCurrentText("ImageJ regions")
+    screen.save("editor-export", widget.exchange)
+
+
+def show_split(screen: Screen, editor: QWidget) -> None:
+    """Drag a line across a selected object, just before and after the button is released."""
+    objects = screen.widget.controller.panel.objects
+    editor.findChild(QWidget, "color_by_class").click()
+    objects.select([1])
+    mask = np.asarray(screen.workspace.job.labels_layer.data) == 1
+    screen.look_at(mask, share=0.45)
+    top, left, bottom, right = mask_to_box_yxyx(mask)
+    middle = (left + right) / 2
+    editor.findChild(QWidget, "split").click()
+    start, stop = screen.pixel((top - 5, middle)), screen.pixel((bottom + 5, middle))
+    QTest.mouseMove(screen.canvas, start)
+    QTest.mousePress(screen.canvas, Qt.MouseButton.LeftButton, pos=start)
+    for part in range(1, 6):
+        QTest.mouseMove(screen.canvas, start + (stop - start) * part / 5)
+        QTest.qWait(60)
+    screen.save("editor-line", screen.canvas)
+    QTest.mouseRelease(screen.canvas, Qt.MouseButton.LeftButton, pos=stop)
+    screen.wait()
+    objects.select([])
+    screen.save("editor-split", screen.canvas)
 
 
 def main() -> None:
