@@ -6,6 +6,8 @@ from weakref import ref
 import numpy as np
 import pytest
 
+from napari_promptable.gui.editing.widget import ObjectEditorWidget
+
 pytestmark = pytest.mark.gui
 
 NUM_CYCLES = 50
@@ -26,6 +28,28 @@ def test_opening_and_closing_many_times_leaves_nothing(desk, make_disks) -> None
     assert desk.callbacks() == callbacks
     assert threading.active_count() <= threads
     desk.wait_freed({f"cycle {n}": controller for n, controller in enumerate(controllers)})
+
+
+def test_the_editing_window_leaves_nothing(desk, make_disks) -> None:
+    desk.open()
+    desk.click(*make_disks().centres[0])
+    desk.commit()
+    own, callbacks = desk.job.labels_layer.colormap, desk.callbacks()
+    gone = {}
+    for number in range(5):
+        widget = ObjectEditorWidget(desk.viewer)
+        widget.editor.panel.classes.by_class_changed.emit(True)
+        widget.editor.panel.touch_up.split_requested.emit()
+        desk.settle()
+        gone[f"editor {number}"] = ref(widget.editor)
+        widget.close()
+        widget.deleteLater()
+        del widget
+        desk.settle()
+    assert "cutting line" not in desk.viewer.layers
+    assert desk.job.labels_layer.colormap is own
+    assert desk.callbacks() == callbacks
+    desk.wait_freed(gone)
 
 
 def test_nothing_reacts_after_closing(desk, make_disks) -> None:
