@@ -93,7 +93,7 @@ def test_classes_are_added_and_new_objects_take_the_current_one(editor, answers)
     editor.push("add_class")
     assert editor.class_texts() == ["0  no class", "1  nucleus", "2  cell"]
     user = editor.user
-    assert user.status == "New objects are of the class cell."
+    assert user.status == "New objects get the class cell."
     user.click(user.world(44, 20))
     user.press("C")
     assert user.session.records.class_names == {3: "cell"}
@@ -110,7 +110,7 @@ def test_number_keys_choose_a_class_or_set_it_for_the_selected_objects(editor) -
     user.qtbot.keyClick(user.control("object_list"), Qt.Key.Key_1)
     assert user.session.records.class_names == {1: "nucleus", 2: "nucleus"}
     assert classes.current == "cell"
-    assert user.status == "Objects 1 and 2 are of the class nucleus."
+    assert user.status == "Objects 1 and 2 now have the class nucleus."
     user.qtbot.keyClick(user.canvas, Qt.Key.Key_7, Qt.KeyboardModifier.ControlModifier)
     assert user.status.startswith("There is no class 7.")
     user.push("undo")
@@ -382,7 +382,7 @@ def test_exported_objects_come_back_with_classes_and_are_edited(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(path), ""))
     editor.push("import_objects")
     user.wait_for(lambda: "imported" in user.status)
-    assert user.status == '2 objects imported. "cells" is now edited.'
+    assert user.status == '2 objects imported. "cells" is now the labels layer.'
     assert user.objects.name == "cells"
     assert np.array_equal(user.labels, before)
     assert user.session.records.class_names[2] == "cell"

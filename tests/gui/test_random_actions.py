@@ -197,7 +197,7 @@ class Habits:
         num_pixels = int((before != after).sum())
         status = self.desk.status
         said = re.search(
-            r"(?:saved|deleted|undone|redone|object \d+|removed|filled|smoothed|specks|grown"
+            r"(?:saved|deleted|undone|redone|object \d+|removed|filled|smoothed|cleaned|grown"
             r"|shrunk|and \d+): ([\d,]+) pixel",
             status,
         )

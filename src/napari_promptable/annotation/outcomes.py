@@ -140,13 +140,13 @@ _NAMES = {
     Verb.PROMPT: "Newest prompt",
 }
 _TOUCHED = {
-    Verb.FILL: ("filled", "without holes"),
-    Verb.SMOOTH: ("smoothed", "smooth"),
-    Verb.CLEAN: ("cleaned of specks", "without specks"),
-    Verb.GROW: ("grown", "without room to grow: only background can be taken"),
-    Verb.SHRINK: ("shrunk", "too thin to shrink"),
+    Verb.FILL: ("filled", "no holes"),
+    Verb.SMOOTH: ("smoothed", "a smooth outline already"),
+    Verb.CLEAN: ("cleaned", "no specks"),
+    Verb.GROW: ("grown", "no background to grow into"),
+    Verb.SHRINK: ("shrunk", "too few pixels to shrink"),
 }
-"""What happened to the objects, and how they are where nothing could happen."""
+"""What happened to the objects, and what they have where nothing could happen."""
 
 _AFTER_UNDO = {
     Verb.COMMIT: " Its prompts are back for editing.",
@@ -229,12 +229,11 @@ def _describe_change(outcome: Outcome) -> str:
 
 
 def _describe_class(outcome: Outcome) -> str:
-    """Say of which class objects are."""
-    is_one = len(outcome.object_ids) == 1
+    """Say which class objects have now."""
+    has = "has" if len(outcome.object_ids) == 1 else "have"
     names = name_objects(outcome.object_ids)
-    if not outcome.class_name:
-        return f"{names} {'has' if is_one else 'have'} no class."
-    return f"{names} {'is' if is_one else 'are'} of the class {outcome.class_name}."
+    name = f"the class {outcome.class_name}" if outcome.class_name else "no class"
+    return f"{names} now {has} {name}."
 
 
 def _describe_course(outcome: Outcome) -> str:
@@ -262,12 +261,13 @@ def _describe_reason(outcome: Outcome) -> str:
         return _describe_class(outcome)
     was = "was" if len(outcome.object_ids) == 1 else "were"
     if outcome.verb in _TOUCHED and outcome.reason is Reason.NO_ANSWER:
-        return f"Nothing changed: {names.lower()} {was} not saved on this slice."
+        are = "is" if was == "was" else "are"
+        return f"Nothing changed: {names.lower()} {are} not on this slice."
     if outcome.verb in _TOUCHED:
-        is_now = "is" if was == "was" else "are"
-        return f"Nothing changed: {names.lower()} {is_now} {_TOUCHED[outcome.verb][1]}."
+        have = "has" if was == "was" else "have"
+        return f"Nothing changed: {names.lower()} {have} {_TOUCHED[outcome.verb][1]}."
     if outcome.verb is Verb.SPLIT:
-        return f"{names} {was} not split: draw the line right across it, on this slice."
+        return f"{names} {was} not split. Drag the line right across it."
     if outcome.reason is Reason.EMPTY:
         its = "its mask is" if was == "was" else "their masks are"
         return f"{names} {was} not saved: {its} empty. Add a + click inside it."

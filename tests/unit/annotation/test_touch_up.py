@@ -114,10 +114,10 @@ def test_a_touch_up_that_changes_nothing_is_not_in_the_history() -> None:
     session = make_session()
     outcome = touch_up(session, Verb.CLEAN, [4])
     assert outcome.reason is Reason.UNCHANGED
-    assert describe_outcome(outcome) == "Nothing changed: object 4 is without specks."
+    assert describe_outcome(outcome) == "Nothing changed: object 4 has no specks."
     elsewhere = touch_up(session, Verb.FILL, [4, 7], [(2,)])
     assert describe_outcome(elsewhere) == (
-        "Nothing changed: objects 4 and 7 were not saved on this slice."
+        "Nothing changed: objects 4 and 7 are not on this slice."
     )
     assert not session.history.can_undo
 
@@ -132,11 +132,11 @@ def test_outcomes_in_words() -> None:
         "Object 4 split into objects 4 and 9: 78 pixels on 2 slices."
     )
     assert describe_outcome(classify_objects(session, [4, 7], "cell")) == (
-        "Objects 4 and 7 are of the class cell."
+        "Objects 4 and 7 now have the class cell."
     )
     assert describe_outcome(session.undo()) == "Change of class undone."
     assert describe_outcome(split_object(session, 7, ACROSS, (0,))) == (
-        "Object 7 was not split: draw the line right across it, on this slice."
+        "Object 7 was not split. Drag the line right across it."
     )
 
 

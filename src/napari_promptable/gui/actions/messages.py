@@ -152,8 +152,8 @@ def describe_doubtful_object(object_id: int, confidence: float, num_left: int) -
 
 
 def describe_current_class(name: str) -> str:
-    """Say which class new objects take."""
-    return f"New objects are of the class {name}." if name else "New objects have no class."
+    """Say which class new objects get."""
+    return f"New objects get the class {name}." if name else "New objects get no class."
 
 
 def describe_missing_class(number: int) -> str:
@@ -175,4 +175,6 @@ def describe_exported(path: str, title: str, loss: str) -> str:
 
 def describe_imported(num_objects: int, layer_name: str) -> str:
     """Say which layer holds the objects of a file."""
-    return f'{count_of(num_objects, "object")} imported. "{layer_name}" is now edited.'
+    return (
+        f'{count_of(num_objects, "object")} imported. "{layer_name}" is now the labels layer.'
+    )
