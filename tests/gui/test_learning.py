@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from qtpy.QtWidgets import QLabel
 
 from napari_promptable.annotation.records import (
     ObjectOnSlice,
@@ -159,6 +161,22 @@ def test_the_table_tells_how_many_objects_are_found(user, process) -> None:
     assert "0.75" in text
 
 
+def test_the_worst_objects_are_shown_until_the_next_start(user, process, tmp_path) -> None:
+    path = tmp_path / "worst.png"
+    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(path)
+    user.push("learn")
+    process.path.touch()
+    result = {"name": "a", "is_better": True, "before": FIGURES, "after": FIGURES}
+    process.learning.finished.emit(result | {"worst": [[str(path), "0.20 → 0.40"]]})
+    shown = user.control("learn_worst")
+    pictures = [label for label in shown.findChildren(QLabel) if not label.pixmap().isNull()]
+    assert [label.pixmap().width() for label in pictures] == [30]
+    assert "0.20 → 0.40" in [label.text() for label in shown.findChildren(QLabel)]
+    assert shown.isVisible()
+    user.push("learn")
+    assert not shown.isVisible()
+
+
 def test_one_object_is_too_few(open_desk, make_disks) -> None:
     user = open_desk(make_disks().image)
     user.click((20, 24))
@@ -197,6 +215,11 @@ def test_the_process_reports_and_writes(qtbot, tmp_path) -> None:
     assert {state["phase"] for state in states} >= {"measuring before", "learning"}
     assert result.args[0]["before"].keys() == FIGURES.keys() | {"automatic"}
     assert result.args[0]["automatic"] == "found (IoU 0.5)"
+    assert len(result.args[0]["worst"]) == 2
+    for path, text in result.args[0]["worst"]:
+        with Image.open(path) as picture:
+            assert picture.width > 50
+        assert "→" in text
     assert not learning.is_running
     learning.forget()
 

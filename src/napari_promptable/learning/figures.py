@@ -23,6 +23,8 @@ NAMES = ("click", "corrected", "box")
 
 _TITLES = dict(zip(NAMES, ("one click", "+ 1 correction", "exact box"), strict=True))
 
+_NUM_WORST = 3  # objects that are shown
+
 LEAST_GAIN = 0.005  # of the mean IoU, that makes a model better
 MOST_LOSS = 0.01  # of any figure, that a better model may have
 MEASURED_VIEWS = 8  # of all objects together, where there are fewer objects than that
@@ -86,6 +88,11 @@ class Figures:
 
     def _mean(self, name: str) -> float:
         return float(np.mean([getattr(each, name) for each in self.objects]))
+
+    @property
+    def worst(self) -> list[ObjectFigures]:
+        """At most three objects with the lowest mean, the worst first."""
+        return sorted(self.objects, key=lambda each: each.mean)[:_NUM_WORST]
 
     def to_dict(self) -> dict[str, float]:
         """Return the means by name."""
@@ -168,11 +175,10 @@ def format_table(
     for title, row in zip(("before", "after"), rows, strict=True):
         lines.append(f"{title:<18}" + "".join(f"{cell:>17.2f}" for cell in row))
     earlier = {each.key: each for each in before.objects}
-    worst = sorted(after.objects, key=lambda each: each.mean)[:3]
     lines += [
         f"worst: object {each.key.label} of image {each.key.example + 1}, one click "
         f"{earlier[each.key].click:.2f} → {each.click:.2f}"
-        for each in worst
+        for each in after.worst
         if each.key in earlier
     ]
     return "\n".join(lines)

@@ -15,12 +15,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import CacheError, PromptableError
+
+if TYPE_CHECKING:  # imports torch
+    from napari_promptable.learning.examples import Example
+    from napari_promptable.learning.learned import Learned
+    from napari_promptable.predict.embeddings import EmbeddingCache
 
 WEIGHTS_NAME = "learned.safetensors"
 _JOB_NAME, _NICENESS = "job.json", 10
@@ -70,6 +75,7 @@ def run_job(folder: Path) -> dict[str, Any]:
     """Learn, print the progress, and describe the result as plain data."""
     from napari_promptable.learning.learn import learn
     from napari_promptable.learning.settings import LearningSettings
+    from napari_promptable.predict.embeddings import EmbeddingCache
     from napari_promptable.predict.load_model import load_model
 
     job = json.loads((folder / _JOB_NAME).read_text(encoding="utf-8"))
@@ -77,12 +83,14 @@ def run_job(folder: Path) -> dict[str, Any]:
         (np.load(folder / f"{n}_image.npy"), np.load(folder / f"{n}_labels.npy"))
         for n in range(job["examples"])
     ]
+    cache = EmbeddingCache()
     learned = learn(
         load_model(job["model"], device="cpu"),
         examples,
         LearningSettings(**job["settings"]),
         lambda state: print(json.dumps({"state": asdict(state)}), flush=True),  # noqa: T201
         source=job["source"],
+        cache=cache,
     )
     if learned.is_better:
         learned.save(folder / WEIGHTS_NAME)
@@ -94,7 +102,29 @@ def run_job(folder: Path) -> dict[str, Any]:
         "after": after,
         "automatic": learned.found and learned.found[0].title,
         "seconds": learned.seconds,
+        "worst": _write_worst(folder, learned, examples, cache),
     }
+
+
+def _write_worst(
+    folder: Path, learned: Learned, examples: Sequence[Example], cache: EmbeddingCache
+) -> list[tuple[str, str]]:
+    """Write pictures of the worst objects; returns their paths and what they show."""
+    from napari_promptable.files.writing import write_png
+    from napari_promptable.learning.examples import read_examples
+    from napari_promptable.learning.figures import encode_rgb8
+    from napari_promptable.learning.planes import SharedEmbeddings
+    from napari_promptable.learning.worst import draw_worst
+
+    sees_whole_planes = learned.parent.sam.tile_size is None
+    embed = SharedEmbeddings(learned.parent, cache) if sees_whole_planes else encode_rgb8
+    read = read_examples(examples, learned.settings.is_complete)
+    written = []
+    for number, worst in enumerate(draw_worst(learned, read, embed)):
+        path = folder / f"worst_{number}.png"
+        write_png(path, worst.picture)
+        written.append((str(path), worst.text))
+    return written
 
 
 def main() -> int:

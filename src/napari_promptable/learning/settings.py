@@ -14,7 +14,7 @@ from napari_promptable.validation import PlainSettings, raises_prompt_errors
 class TrainedPart(StrEnum):
     """Which part of the network learns."""
 
-    AUTO = "auto"  #: everything
+    AUTO = "auto"  #: everything, or the decoder of a network that sees whole planes
     ALL = "all"  #: encoder, decoder and the maps of all objects
     DECODER = "decoder"  #: decoder and maps, on embeddings that are computed once
 
@@ -30,7 +30,8 @@ class LearningSettings(PlainSettings):
     Attributes
     ----------
     minutes : float, default 2
-        Time after which learning stops, figures before and after included.
+        Time after which learning stops, figures before and after included; it counts the work
+        of the process, see `WorkClock`.
     part : TrainedPart or str, default "auto"
         Which part of the network learns: "auto", "all" or "decoder".
     is_complete : bool, default False

@@ -193,6 +193,7 @@ class LearningActions:
             is_better=result["is_better"],
             automatic=result.get("automatic"),
         )
+        self._window.show_worst(result.get("worst", []))
 
     def _fail(self, error: PromptableError) -> None:
         self._learning.forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QCloseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QCloseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QCheckBox, QDialog, QHBoxLayout, QLabel, QWidget
 
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
@@ -77,6 +77,14 @@ class LearningWindow(QDialog):
         self._discard.clicked.connect(self.discard_requested)
         layout.addWidget(self._text)
         layout.addWidget(self._curve)
+        self._worst = name_widget(
+            QWidget(),
+            "learn_worst",
+            "The held-out objects with the lowest overlap, after one click: outline in blue, "
+            "answer in orange",
+        )
+        self._worst.setLayout(row_of())
+        layout.addWidget(self._worst)
         layout.addLayout(row_of(self._cancel, self._use, self._discard))
         layout.addLayout(self._make_choices())
 
@@ -100,6 +108,7 @@ class LearningWindow(QDialog):
     def begin(self, text: str) -> None:
         """Show that learning has begun."""
         self._curve.set_points([])
+        self.show_worst([])
         self._show(text, is_running=True, is_better=False)
         self.show()
 
@@ -148,6 +157,21 @@ class LearningWindow(QDialog):
             is_running=False,
             is_better=is_better,
         )
+
+    def show_worst(self, pictures: Sequence[Sequence[str]]) -> None:
+        """Show pictures of the worst objects, each a path and a text, until the next start."""
+        row = self._worst.layout()
+        while row.count():
+            row.takeAt(0).widget().deleteLater()
+        for path, text in pictures:
+            part, picture = QWidget(), QLabel()
+            picture.setPixmap(QPixmap(path))
+            column = column_in(part)
+            column.addWidget(picture)
+            column.addWidget(QLabel(text))
+            row.addWidget(part)
+        self._worst.setVisible(bool(pictures))
+        self.adjustSize()
 
     def _show(self, text: str, *, is_running: bool, is_better: bool) -> None:
         self._text.setText(text)
