@@ -1,10 +1,12 @@
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from napari_promptable.errors import CheckpointError
 from napari_promptable.learning import sampling
@@ -14,10 +16,13 @@ from napari_promptable.learning.crops import choose_zoom, cut_crop
 from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
 from napari_promptable.models.architectures import build_sam
+from napari_promptable.predict.load_model import load_model
+from napari_promptable.weights.checkpoints import checkpoint_path
 from training import curve
 from training.loader import Stage, load_batches
 from training.synthetic import OBJECTS, draw_images
 from training.train_tiny import WARM_UP, Config, Trainer, learning_rate
+from training.weights import measure_samples
 
 SIDE = 64
 
@@ -122,6 +127,18 @@ def test_the_curve_is_a_table_and_a_picture(tmp_path: Path) -> None:
     assert [row["loss"] for row in rows] == ["3.0000", "1.0000"]
     assert rows[0]["point_iou"] == ""
     assert path.with_suffix(".png").stat().st_size > 1000
+
+
+# the bundled weights
+
+
+def test_the_bundled_weights_reach_their_figures() -> None:
+    with safe_open(checkpoint_path("tiny"), "np") as weights:
+        told = json.loads(weights.metadata()["metrics_of_samples"])
+    found = measure_samples(load_model("tiny", device="cpu"))
+    assert found.keys() == told.keys()
+    for sample, figures in told.items():
+        assert found[sample] == pytest.approx(figures, abs=0.01)
 
 
 # data
