@@ -30,6 +30,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
 
 from napari_promptable.errors import CancelledError
+from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.gui.work.warm_up import make_first_layers
 
 DISK_RADIUS = 4.5  # a click within one pixel of the centre gives exactly the disk
@@ -338,7 +339,7 @@ class User(WidgetUser):
         """Canvas position of a world position."""
         dims = self.viewer.dims
         world = np.concatenate([np.zeros(dims.ndim - len(world)), world])
-        camera = self.viewer.scene.camera
+        camera = camera_of(self.viewer)
         centre = np.asarray(camera.center)[-2:]
         shown = (world[list(dims.displayed)] - centre) * camera.zoom
         x, y = shown[1] + self.canvas.width() / 2, shown[0] + self.canvas.height() / 2

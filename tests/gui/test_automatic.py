@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_promptable.annotation.history import Verb
+from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.instances.found import FoundObject
 from napari_promptable.masks import PackedMask
 
@@ -111,8 +112,8 @@ def test_only_inside_the_selected_shape(user) -> None:
 def test_only_in_the_visible_field(user) -> None:
     row, column = user.disks.centres[0]
     user.choose("auto_where", "Visible")
-    user.viewer.scene.camera.center = (0, row, column)
-    user.viewer.scene.camera.zoom *= 4
+    camera_of(user.viewer).center = (0, row, column)
+    camera_of(user.viewer).zoom *= 4
     user.process_events()
     user.push("auto_find")
     np.testing.assert_array_equal(user.preview_mask, user.disks.mask(0))

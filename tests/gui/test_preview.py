@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.color import rgb2gray
 
+from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.gui.layers.outlines import DARK, FILL, LIGHT, outline_values
 from napari_promptable.gui.layers.preview import make_preview_layer
 from napari_promptable.masks import PackedMask
@@ -80,7 +81,7 @@ def test_lines_are_as_wide_on_the_screen_at_any_zoom(open_desk, make_disks) -> N
     square = np.zeros((800, 800), bool)
     square[340:460, 340:460] = True
     user.workspace.job.layers.show_mask((), PackedMask.pack(square))
-    camera, widths, drawn = user.viewer.scene.camera, [], []
+    camera, widths, drawn = camera_of(user.viewer), [], []
     user.preview.events.labels_update.connect(lambda e: drawn.append(np.array(e.data)))
     for zoom in (0.25, 1.0, 4.0):
         camera.zoom = zoom

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.masks import mask_iou
 from napari_promptable.samples.data import sample_labels
 
@@ -35,7 +36,7 @@ def test_click_to_labels_file(make_napari_viewer, qtbot, tmp_path) -> None:
     qtbot.waitUntil(lambda: not scheduler.is_busy, timeout=_TIMEOUT_MS)
     viewer.reset_view()
 
-    canvas, camera = viewer.window._qt_viewer.canvas.native, viewer.scene.camera
+    canvas, camera = viewer.window._qt_viewer.canvas.native, camera_of(viewer)
     y, x = image.data_to_world(interior_point(truth == number))
     pixel = QPoint(
         round((x - camera.center[2]) * camera.zoom + canvas.width() / 2),

@@ -12,6 +12,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider, QWidget
 
 from napari_promptable import PromptSet, encode_image, explain, explain_encoder
+from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.models.sam import build_vit_sam
 from napari_promptable.predict.predictor import PromptableModel
 
@@ -41,7 +42,7 @@ class Desk:
         self.qtbot.waitUntil(is_idle, timeout=_TIMEOUT_MS)
 
     def move_to(self, position_yx: tuple[float, float]) -> tuple[Any, QPoint]:
-        canvas, camera = self.viewer.window._qt_viewer.canvas.native, self.viewer.scene.camera
+        canvas, camera = self.viewer.window._qt_viewer.canvas.native, camera_of(self.viewer)
         y, x = self.image.data_to_world(position_yx)
         pixel = QPoint(
             round((x - camera.center[2]) * camera.zoom + canvas.width() / 2),
