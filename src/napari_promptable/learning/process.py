@@ -75,7 +75,6 @@ def run_job(folder: Path) -> dict[str, Any]:
     """Learn, print the progress, and describe the result as plain data."""
     from napari_promptable.learning.learn import learn
     from napari_promptable.learning.settings import LearningSettings
-    from napari_promptable.predict.embeddings import EmbeddingCache
     from napari_promptable.predict.load_model import load_model
 
     job = json.loads((folder / _JOB_NAME).read_text(encoding="utf-8"))
@@ -83,7 +82,7 @@ def run_job(folder: Path) -> dict[str, Any]:
         (np.load(folder / f"{n}_image.npy"), np.load(folder / f"{n}_labels.npy"))
         for n in range(job["examples"])
     ]
-    cache = EmbeddingCache()
+    cache = open_cache()
     learned = learn(
         load_model(job["model"], device="cpu"),
         examples,
@@ -104,6 +103,15 @@ def run_job(folder: Path) -> dict[str, Any]:
         "seconds": learned.seconds,
         "worst": _write_worst(folder, learned, examples, cache),
     }
+
+
+def open_cache() -> EmbeddingCache:
+    """Make a cache that reads the embeddings that the widget keeps, if it keeps any."""
+    from napari_promptable.predict.embedding_store import EmbeddingStore, kept_embeddings_path
+    from napari_promptable.predict.embeddings import EmbeddingCache
+
+    path = kept_embeddings_path()
+    return EmbeddingCache(store=EmbeddingStore(path) if path.is_dir() else None)
 
 
 def _write_worst(

@@ -28,6 +28,7 @@ from napari_promptable.planes import Index, ReadPlane
 from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.transforms import to_rgb8
+from napari_promptable.weights.checkpoints import cache_root
 
 FORMAT, VERSION = "napari-promptable/embeddings", 1
 DTYPES = ("float32", "float16")
@@ -37,6 +38,11 @@ _METADATA, _CHUNK, _HASH = "zarr.json", "c/0/0/0", "xxh128"
 _TEMPORARY = ".tmp-"
 _LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
 _SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
+
+
+def kept_embeddings_path() -> Path:
+    """Folder in which the widget keeps embeddings."""
+    return cache_root() / "embeddings.zarr"
 
 
 class _Entry(NamedTuple):

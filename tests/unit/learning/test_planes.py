@@ -16,13 +16,16 @@ from napari_promptable.learning.learn import learn
 from napari_promptable.learning.learner import Learner, LearningState
 from napari_promptable.learning.network import open_parent
 from napari_promptable.learning.planes import PlaneSource, SharedEmbeddings
+from napari_promptable.learning.process import open_cache
 from napari_promptable.learning.settings import LearningSettings, TrainedPart
 from napari_promptable.models import architectures
 from napari_promptable.models.sam import build_vit_sam
 from napari_promptable.models.sam2.hiera import HieraLayout
 from napari_promptable.models.sam2.sam2 import Sam2
+from napari_promptable.predict.embedding_store import EmbeddingStore, kept_embeddings_path
 from napari_promptable.predict.embeddings import EmbeddingCache
 from napari_promptable.predict.predictor import PromptableModel
+from napari_promptable.transforms import to_rgb8
 
 SIDE = 128
 BUILDERS = {
@@ -145,3 +148,16 @@ def test_objects_that_the_network_cannot_see_are_refused(model) -> None:
 def test_a_large_encoder_does_not_learn(model) -> None:
     with pytest.raises(LearningError, match="too large to learn"):
         open_parent(model, TrainedPart.ALL)
+
+
+def test_the_process_takes_embeddings_that_the_widget_keeps(
+    model, examples, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("NAPARI_PROMPTABLE_CACHE", str(tmp_path))
+    assert open_cache().store is None
+    plane = np.asarray(examples[0][0])
+    widget = EmbeddingCache(store=EmbeddingStore(kept_embeddings_path()))
+    widget.embed(model, model.model_id, plane)
+    assert len(counts) == 1
+    SharedEmbeddings(model, open_cache())(model, to_rgb8(plane))
+    assert len(counts) == 1

@@ -17,10 +17,9 @@ from napari_promptable.gui.work.worker import Task, TaskControl
 from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import Channel, Index
 from napari_promptable.predict.cluster import RemoteSegmenter
-from napari_promptable.predict.embedding_store import EmbeddingStore
+from napari_promptable.predict.embedding_store import EmbeddingStore, kept_embeddings_path
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.segmenter import Segmenter
-from napari_promptable.weights.checkpoints import cache_root
 
 if TYPE_CHECKING:
     from napari_promptable.predict.predictor import PromptableModel
@@ -111,7 +110,7 @@ class Embedder:
             self._cache.store = None
         elif self._cache.store is None:
             self.is_kept = False  # stays so if opening fails
-            path = cache_root() / "embeddings.zarr"
+            path = kept_embeddings_path()
             self._cache.store = EmbeddingStore(path, max_bytes=_MAX_BYTES_ON_DISK)
             self.is_kept = True
 
