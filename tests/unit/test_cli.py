@@ -10,6 +10,7 @@ import tifffile
 
 from napari_promptable import cli
 from napari_promptable.files.images import read_image
+from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.samples.data import sample_path, sample_prompts
 from napari_promptable.weights.checkpoints import checkpoint_path
 from napari_promptable.weights.registry import MODELS
@@ -366,7 +367,10 @@ def test_weights_that_are_no_better_are_not_written(
     monkeypatch.setattr(learn, "STEPS", (1.0,))
     output = tmp_path / "mine.safetensors"
     arguments = ["finetune", *labelled_paths, "-o", output, "--steps", 1, "--objects", 5]
+    kept = tmp_path / "kept.zarr"
+    arguments += ["--part", "decoder", "--cache", kept]
     assert cli.main([str(argument) for argument in arguments]) == cli.DONE
+    assert len(EmbeddingStore(kept)) > 0
     out = capsys.readouterr().out
     assert "not better than before" in out
     assert "was not written" in out

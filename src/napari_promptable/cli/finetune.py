@@ -60,6 +60,13 @@ def run(
     ] = None,
     axes: Axes = None,
     channel: Channel = None,
+    cache: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="folder to read and keep embeddings in, used where the encoder does not learn",
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Learn from labelled objects and write better weights, if they are better."""
@@ -67,6 +74,8 @@ def run(
     from napari_promptable.learning.learn import learn
     from napari_promptable.learning.learned import check_weights_path
     from napari_promptable.learning.settings import LearningSettings, TrainedPart
+    from napari_promptable.predict.embedding_store import EmbeddingStore
+    from napari_promptable.predict.embeddings import EmbeddingCache
 
     settings = LearningSettings(
         minutes=minutes, part=TrainedPart(part), is_complete=complete, max_steps=steps
@@ -76,6 +85,7 @@ def run(
     examples: list[Example] = [file.read() for file in files]
     if objects is not None:
         examples = _keep_objects(examples, objects)
+    embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
     model = load_model(start, device, "float32")
     total = round(60 * minutes)
     with ProgressBar("seconds") as bar:
@@ -83,7 +93,9 @@ def run(
         def show(state: LearningState) -> None:
             bar(min(total, max(0, total - round(state.seconds_left))), total)
 
-        learned = learn(model, examples, settings, show, source=_describe(files))
+        learned = learn(
+            model, examples, settings, show, source=_describe(files), cache=embeddings
+        )
     print(learned)
     if not learned.is_better:
         print(f"{output} was not written")
