@@ -37,6 +37,8 @@ _ALLOWED = {
     "less_than_equal": "{le} or less",
     "list_type": "a list",
     "model_type": "names and values",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "string_too_short": "text of {min_length} or more characters",
     "string_type": "text",
     "too_long": "a list of {max_length}",
     "tuple_type": "a list",
@@ -145,11 +147,13 @@ def describe(error: ValidationError) -> str:
         return f"{place} is missing"
     if first["type"] == "value_error":  # from a validator of ours, which says it all
         return first["msg"].removeprefix("Value error, ")
-    allowed = _ALLOWED.get(first["type"], first["msg"].removeprefix("Input should be "))
-    return (
-        f"{place} must be {allowed.format(**first.get('ctx', {}))}, "
-        f"not {_shorten(first['input'])}"
+    known = _ALLOWED.get(first["type"])
+    allowed = (
+        first["msg"].removeprefix("Input should be ")
+        if known is None
+        else known.format(**first.get("ctx", {}))
     )
+    return f"{place} must be {allowed}, not {_shorten(first['input'])}"
 
 
 def _format_place(keys: tuple[int | str, ...]) -> str:

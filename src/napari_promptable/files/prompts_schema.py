@@ -108,7 +108,7 @@ class ObjectClass(BaseModel):
     """A class that objects can have."""
 
     name: str = Field(min_length=1)
-    color: str = Field(pattern="^#[0-9a-f]{6}$", description="#rrggbb")
+    color: str = Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")
 
 
 class Image(_Part):

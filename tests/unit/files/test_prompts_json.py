@@ -155,6 +155,29 @@ def test_strokes_raise_the_version(example: dict[str, Any]) -> None:
     assert written["objects"][0]["planes"][0]["strokes"] == plane["strokes"]
 
 
+def test_classes_keep_their_order_and_colors(example: dict[str, Any]) -> None:
+    classes = [{"name": "cell", "color": "#E69F00"}, {"name": "a b", "color": "#0072b2"}]
+    document = parse_prompts({**example, "classes": classes})
+    assert list(document.class_colors.items()) == [("cell", "#E69F00"), ("a b", "#0072b2")]
+    assert format_prompts(document)["classes"] == classes
+    assert "classes" not in format_prompts(parse_prompts(example))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": "a"}, "classes[0].color is missing"),
+        ({"name": "", "color": "#000000"}, "classes[0].name must be text of 1 or more"),
+        ({"name": "a", "color": "red"}, "classes[0].color must be text of the form ^#[0-9a-fA"),
+    ],
+)
+def test_a_wrong_class_is_refused(
+    example: dict[str, Any], wrong: dict[str, str], message: str
+) -> None:
+    with pytest.raises(PromptError, match=re.escape(message)):
+        parse_prompts({**example, "classes": [wrong]})
+
+
 def test_a_stroke_without_points_is_refused(example: dict[str, Any]) -> None:
     example["objects"][0]["planes"] = [{"index": [3], "strokes": [{"yx": [], "label": 1}]}]
     with pytest.raises(PromptError, match="strokes"):

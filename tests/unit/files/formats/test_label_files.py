@@ -68,10 +68,12 @@ def test_classes_and_confidences_come_from_the_prompts(
         "tiny",
         {6: {(1,): PlanePrompts([[6, 7]], [1])}},
         object_extra={6: {"class": "yeast", "slices": slices}},
+        class_colors={"yeast": "#0072b2"},
     )
     write_prompts(document, tmp_path / "prompts.json")
     found = open_labels(labels_path, prompts=tmp_path / "prompts.json")
     assert found.class_names == {6: "yeast"}
+    assert found.class_colors == {"yeast": (0, 114, 178)}
     assert found.confidence == {(6, (1,)): 0.75}
 
 
