@@ -7,6 +7,7 @@ import pytest
 
 from napari_promptable.annotation.history import Verb
 from napari_promptable.gui.layers.adapters import camera_of
+from napari_promptable.instances import automatic as instances_automatic
 from napari_promptable.instances.found import FoundObject
 from napari_promptable.masks import PackedMask
 
@@ -157,6 +158,31 @@ def test_all_slices_of_a_stack_are_linked(open_plugin, make_disks, find_disks) -
         assert (user.labels[z][disks.truth[1] == 2] == 2).all()
     assert (user.labels[:2, disks.truth[1] == 1] == 1).all()
     assert not (user.labels[2] == 1).any()
+
+
+def test_an_object_missed_on_one_slice_is_found_from_its_neighbours(
+    open_plugin, make_disks, find_disks, monkeypatch
+) -> None:
+    disks = make_disks((3, 60, 80), [(1, 20, 24), (1, 40, 58)])
+    image = np.where(disks.truth.any(axis=0), 1.0, 0.1)[None].repeat(3, axis=0)
+    find_disks(disks.truth)
+    find_all, calls = instances_automatic.find_each, []
+
+    def miss_one(*arguments):
+        calls.append(1)
+        found = list(find_all(*arguments))
+        yield from found[1:] if len(calls) == 2 else found
+
+    monkeypatch.setattr(instances_automatic, "find_each", miss_one)
+    user = open_plugin(image)
+    user.push("auto")
+    user.choose("auto_where", "All slices")
+    user.push("auto_find")
+    user.push("auto_commit")
+    disk = disks.truth[1] == 1
+    object_id = user.labels[0][disk][0]
+    assert (user.labels[:, disk] == object_id).all()
+    assert len(user.session.history.changes) == 1
 
 
 def test_a_click_is_answered_while_objects_are_looked_for(user, monkeypatch) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
+from napari_promptable.annotation.patches import Extent
 from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptError
 from napari_promptable.files.run_lengths import decode_mask, encode_mask
 from napari_promptable.instances.linking import link_slices
 from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import PlanePrompts
 
 if TYPE_CHECKING:  # imports torch
     from napari_promptable.instances.automatic import AutomaticResult
@@ -64,6 +67,19 @@ class NewObjects:
                 confidence[object_id, index] = result.chosen[label].confidence
         return cls(planes, confidence)
 
+    def with_answers(self, answers: Iterable[PackedAnswer]) -> NewObjects:
+        """Add answers to `ask_about_gaps`, where no other new object is."""
+        planes = {index: ids.copy() for index, ids in self.planes.items()}
+        confidence = dict(self.confidence)
+        for answer in answers:
+            found, key = answer.on_slice, (answer.question.object_id, answer.question.index)
+            assert found.mask is not None
+            ids = planes[key[1]]
+            free = found.mask.unpack() & (ids == 0)
+            if free.any():
+                ids[free], confidence[key] = key[0], found.confidence
+        return NewObjects(planes, confidence)
+
     def to_plain(self) -> list[dict[str, Any]]:
         """Describe them as plain data for a file; undone by `from_plain`."""
         return [
@@ -99,6 +115,43 @@ class NewObjects:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise PromptError(f"automatic objects cannot be read ({error!r})") from error
         return cls(drawn, confidence)
+
+
+def ask_about_gaps(new: NewObjects, results: Mapping[Index, AutomaticResult]) -> list[Question]:
+    """Ask about objects that were missed on a single plane between two others.
+
+    Parameters
+    ----------
+    new : NewObjects
+        From these results.
+    results : dict of Index to AutomaticResult
+        In the order in which they were linked. Where the user has rejected an object, none is
+        missing.
+
+    Returns
+    -------
+    list of Question
+        A box each, halfway between the object's boxes on both neighbours.
+    """
+    extents = [find_extents(ids) for ids in new.planes.values()]
+    indices = list(new.planes)
+    questions = []
+    for index, before, here, after in zip(
+        indices[1:-1], extents, extents[1:], extents[2:], strict=False
+    ):
+        for object_id in sorted((before.keys() & after.keys()) - here.keys()):
+            box = (_box_of(before[object_id]) + _box_of(after[object_id])) / 2
+            row, column = np.rint(box.reshape(2, 2).mean(axis=0)).astype(int)
+            if not any(found.covers(row, column) for found in results[index].rejected):
+                prompts = PlanePrompts(boxes_yxyx=[box], one_part=True)
+                questions.append(Question(object_id, index, prompts))
+    return questions
+
+
+def _box_of(extent: Extent) -> npt.NDArray[np.float64]:
+    """First and last row and column: (top, left, bottom, right)."""
+    rows, columns = extent
+    return np.array([rows.start, columns.start, rows.stop - 1, columns.stop - 1], float)
 
 
 def first_free_id(session: SegmentationSession) -> int:

@@ -1,17 +1,20 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from napari_promptable.annotation.answers import PackedAnswer
 from napari_promptable.annotation.automatic import (
     NewObjects,
+    ask_about_gaps,
     commit_new,
     first_free_id,
 )
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Reason, describe_outcome
 from napari_promptable.annotation.patches import OverlapPolicy
-from napari_promptable.annotation.records import Origin
+from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
 from napari_promptable.batch.replay import replay_document
@@ -120,6 +123,39 @@ def test_results_are_linked_and_numbered() -> None:
     assert (new.planes[1,][1:6, 1:6] == 4).all()
     assert (new.planes[1,][10:15, 10:15] == 5).all()
     assert new.confidence == pytest.approx({(4, (0,)): 0.8, (4, (1,)): 0.7, (5, (1,)): 0.9})
+
+
+@pytest.fixture
+def gapped() -> NewObjects:
+    """Object 4 is missing on the plane between its two others, object 5 only at the end."""
+    planes = {(z,): np.zeros(SHAPE[1:], int) for z in range(3)}
+    planes[0,][2:6, 2:6], planes[2,][4:8, 4:8] = 4, 4
+    planes[0,][2:6, 10:13] = 5
+    return NewObjects(planes, {(4, (0,)): 0.9, (4, (2,)): 0.8, (5, (0,)): 0.7})
+
+
+def test_a_gap_is_asked_about_halfway_between_its_neighbours(gapped) -> None:
+    results = {index: SimpleNamespace(rejected=frozenset()) for index in gapped.planes}
+    [question] = ask_about_gaps(gapped, results)
+    assert (question.object_id, question.index) == (4, (1,))
+    np.testing.assert_array_equal(question.prompts.boxes_yxyx, [[3, 3, 6, 6]])
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[3:7, 3:7] = True
+    gapped.planes[1,][3, 3] = 9
+    answer = PackedAnswer(question, ObjectOnSlice.of_mask(mask, confidence=0.6))
+    filled = gapped.with_answers([answer])
+    assert filled.confidence[4, (1,)] == 0.6
+    assert np.count_nonzero(filled.planes[1,] == 4) == 15
+    assert filled.planes[1,][3, 3] == 9, "other new objects keep their pixels"
+    assert not (gapped.planes[1,] == 4).any()
+
+
+def test_what_the_user_rejected_is_no_gap(gapped) -> None:
+    mask = np.zeros(SHAPE[1:], bool)
+    mask[3:7, 3:7] = True
+    rejected = FoundObject(PackedMask.pack(mask), 16, 0.5)
+    results = {i: SimpleNamespace(rejected=frozenset([rejected])) for i in gapped.planes}
+    assert ask_about_gaps(gapped, results) == []
 
 
 def test_a_saved_session_gives_the_same_labels_by_script(new, fake_segmenter) -> None:

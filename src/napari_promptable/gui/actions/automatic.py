@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.annotation.automatic import NewObjects, commit_new, first_free_id
+from napari_promptable.annotation.answers import PackedAnswer
+from napari_promptable.annotation.automatic import (
+    NewObjects,
+    ask_about_gaps,
+    commit_new,
+    first_free_id,
+)
 from napari_promptable.annotation.outcomes import describe_outcome
+from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
@@ -145,11 +152,26 @@ class AutomaticActions:
     # deciding
 
     def commit(self) -> None:
-        """Save the chosen objects of all planes as one change."""
+        """Save the chosen objects of all planes as one change; first close their gaps."""
         session = self._workspace.session
         if session is None or not self._results or not self._performer.can_write():
             return
-        new = NewObjects.of_results(self._results, first_free_id(session))
+        results = self._results
+        new = NewObjects.of_results(results, first_free_id(session))
+        gaps = ask_about_gaps(new, results)
+        if not gaps:
+            self._write(session, new)
+            return
+
+        def deliver(answers: list[PackedAnswer]) -> None:
+            if self._results is results and session is self._workspace.session:
+                self._write(session, new.with_answers(answers))
+
+        self._scheduler.requests.add(gaps, deliver)
+        self._scheduler.demand()
+
+    def _write(self, session: SegmentationSession, new: NewObjects) -> None:
+        """Write the objects to the labels layer, and say what was written."""
         settings = self._panel.settings().to_dict()
         outcome = self._performer.perform(commit_new, session, new, settings)
         if outcome is None:
