@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QColorDialog, QFileDialog, QInputDialog, QWidget
 
 from napari_promptable.annotation.history import Verb
 from napari_promptable.files.formats.exchange import FORMATS
+from napari_promptable.files.formats.geff_tracks import write_geff
+from napari_promptable.files.formats.labelled_objects import LabelledObjects
 from napari_promptable.gui.editing.widget import ObjectEditorWidget
 from napari_promptable.gui.widget import find_controller
 
@@ -426,6 +428,24 @@ def test_dropped_objects_become_prompts(
     getattr(user.widget.controller.sources, button)()
     user.wait_idle()
     assert "saved" in user.status or "exactly like this" in user.status
+
+
+def test_tracks_become_points(open_plugin, make_disks, tmp_path) -> None:
+    disks = make_disks((3, *SHAPE), [(t, 20, 24) for t in range(3)])
+    labels = np.where(disks.truth > 0, 5, 0).astype(np.uint16)
+    write_geff(tmp_path / "cells.geff", LabelledObjects(labels, "TYX", (2.0, 1.0, 1.0)))
+    options = {"scale": (2, 1, 1), "axis_labels": ("t", "y", "x")}
+    user = open_plugin(disks.image, **options)
+    user.widget.controller.panel._objects_section.set_open(True)
+    editor = Editor(user, [])
+    panel = editor.widget.editor.panel.exchange
+    panel.import_requested.emit(str(tmp_path / "cells.geff"), "labels")
+    user.wait_for(lambda: "import them as points" in user.status)
+    panel.import_requested.emit(str(tmp_path / "cells.geff"), "point")
+    user.wait_for(lambda: "cells points" in user.layer_names)
+    points = user.viewer.layers["cells points"]
+    assert points.data.tolist() == [[t, 20, 24] for t in range(3)]
+    assert points.features["object_id"].tolist() == [5] * 3
 
 
 def test_a_file_without_objects_says_so(editor, tmp_path) -> None:

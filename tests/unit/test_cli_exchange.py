@@ -167,6 +167,39 @@ def test_objects_become_prompts(
                 assert labels[index][row, column] == object_id
 
 
+def test_tracks_become_points_but_no_labels(labels_path: Path, tmp_path: Path, capsys) -> None:
+    tracks, prompts = tmp_path / "tracks.geff", tmp_path / "prompts.json"
+    image = tmp_path / "movie.tif"
+    tifffile.imwrite(image, np.zeros((3, 20, 30), np.uint8), photometric="minisblack")
+    assert run("export", labels_path, "-o", tracks, "--axes", "TYX") == cli.DONE
+    arguments = "import", tracks, "--image", image, "--axes", "TYX"
+    assert run(*arguments, "-o", prompts, "--prompt", "point") == cli.DONE
+    document = read_prompts(prompts)
+    assert {i: list(planes) for i, planes in document.objects.items()} == {
+        6: [(0,), (1,), (2,)],
+        9: [(1,)],
+    }
+    labels = read_image(labels_path)
+    for object_id, planes in document.objects.items():
+        for index, plane in planes.items():
+            row, column = plane.points_yx[0].astype(int)
+            assert labels[index][row, column] == object_id
+    assert run(*arguments, "-o", tmp_path / "labels.tif") == cli.MISTAKE
+    assert "import them as points" in capsys.readouterr().err
+    assert run(*arguments, "-o", prompts, "--prompt", "box") == cli.MISTAKE
+
+
+def test_tracks_of_another_image_are_refused(labels_path: Path, tmp_path: Path, capsys) -> None:
+    tracks, image = tmp_path / "tracks.geff", tmp_path / "small.tif"
+    tifffile.imwrite(image, np.zeros((3, 9, 9), np.uint8), photometric="minisblack")
+    assert run("export", labels_path, "-o", tracks, "--axes", "TYX") == cli.DONE
+    arguments = "import", tracks, "--image", image, "-o", tmp_path / "p.json"
+    assert run(*arguments, "--axes", "TYX", "--prompt", "point") == cli.MISTAKE
+    assert "outside an image of shape (3, 9, 9)" in capsys.readouterr().err
+    assert run(*arguments, "--axes", "ZYX", "--prompt", "point") == cli.MISTAKE
+    assert "no positions along z" in capsys.readouterr().err
+
+
 def test_an_unknown_kind_of_prompt_is_refused(
     labels_path, image_path, tmp_path, capsys
 ) -> None:

@@ -62,7 +62,7 @@ def run_import(
     ] = "box",
 ) -> None:
     """Make a label image, or prompts, of objects that another program saved."""
-    from napari_promptable.files.formats.as_prompts import to_document
+    from napari_promptable.files.formats.as_prompts import import_for_prompts, to_document
     from napari_promptable.files.formats.exchange import export_objects, import_objects
     from napari_promptable.files.formats.label_files import label_grid, placed_in
     from napari_promptable.files.images import open_image
@@ -70,12 +70,13 @@ def run_import(
 
     opened = open_image(image, axes)
     image_axes, shape = label_grid(opened)
-    found = import_objects(file, shape, image_axes, format_name)
-    placed = placed_in(found, opened)
     if output.suffix.lower() == ".json":
-        document = to_document(placed, prompt, BUNDLED_MODEL)
+        scale = tuple(opened.scale.get(axis, 1.0) for axis in image_axes)
+        found = import_for_prompts(file, prompt, shape, image_axes, scale, format_name)
+        document = to_document(placed_in(found, opened), prompt, BUNDLED_MODEL)
         write_prompts(document, output)
         print(f"{output}: prompts of {len(document.objects)} objects from {file.name}")
         return
-    export_objects(output, placed)
+    found = import_objects(file, shape, image_axes, format_name)
+    export_objects(output, placed_in(found, opened))
     print(f"{output}: {len(found.find_ids())} objects from {file.name}")

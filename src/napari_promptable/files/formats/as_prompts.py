@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from napari_promptable.errors import PromptError
+from napari_promptable.files.formats.exchange import find_format, import_objects
 from napari_promptable.files.formats.labelled_objects import (
     LabelledObjects,
     ObjectSlice,
@@ -17,6 +20,26 @@ from napari_promptable.prompts import PlanePrompts
 
 BOX, POINT = "box", "point"
 """The exact bounding box, and the point that is farthest from the object's border."""
+
+
+def import_for_prompts(
+    path: str | Path,
+    kind: str,
+    shape: tuple[int, ...],
+    axes: str,
+    scale: tuple[float, ...],
+    format_name: str = "",
+) -> LabelledObjects:
+    """Read objects of which prompts are to be made, see `import_objects`.
+
+    Formats that hold positions only can become points: each object is one pixel then. `scale`
+    has the size of a pixel along each axis.
+    """
+    path = Path(path)
+    read = find_format(path, format_name).read_positions
+    if kind == POINT and read is not None and path.exists():
+        return read(path, shape, axes, scale)
+    return import_objects(path, shape, axes, format_name)
 
 
 def to_prompts(objects: LabelledObjects, kind: str) -> dict[int, dict[Index, PlanePrompts]]:

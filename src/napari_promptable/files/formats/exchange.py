@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.coco import read_coco, write_coco
 from napari_promptable.files.formats.ctc import read_ctc, write_ctc
-from napari_promptable.files.formats.geff_tracks import write_geff
+from napari_promptable.files.formats.geff_tracks import draw_positions, write_geff
 from napari_promptable.files.formats.geojson import read_geojson, write_geojson
 from napari_promptable.files.formats.imagej_rois import read_imagej_rois, write_imagej_rois
 from napari_promptable.files.formats.label_files import read_label_image, write_label_image
@@ -39,6 +39,9 @@ class Format:
         format that holds no outlines.
     loss : str
         What the format cannot keep; empty if it keeps everything.
+    read_positions : callable or None
+        Reads a pixel of each object from a file that holds no outlines, for an image of some
+        shape, axes and pixel sizes.
     """
 
     title: str
@@ -46,6 +49,9 @@ class Format:
     write: Callable[[Path, LabelledObjects], None]
     read: Callable[[Path, tuple[int, ...], str], LabelledObjects] | None
     loss: str
+    read_positions: (
+        Callable[[Path, tuple[int, ...], str, tuple[float, ...]], LabelledObjects] | None
+    ) = None
 
 
 def _read_coco(path: Path, shape: tuple[int, ...], _axes: str) -> LabelledObjects:
@@ -99,7 +105,9 @@ FORMATS = {
         _read_ctc,
         "classes, confidence, scale; ids above 65,535 are refused",
     ),
-    "geff": Format("GEFF tracks", (".geff",), write_geff, None, "outlines, confidence"),
+    "geff": Format(
+        "GEFF tracks", (".geff",), write_geff, None, "outlines, confidence", draw_positions
+    ),
 }
 """Formats by the name that `--format` takes."""
 
@@ -201,7 +209,8 @@ def import_objects(
     chosen = find_format(path, format_name)
     if chosen.read is None:
         raise ImageFormatError(
-            f"{chosen.title} hold positions only, no outlines, so they cannot become labels"
+            f"{chosen.title} hold positions only, no outlines, so they cannot become labels; "
+            "import them as points"
         )
     found = chosen.read(path, shape, axes)
     if _shape_of(found) != shape:

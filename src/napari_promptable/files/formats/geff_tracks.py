@@ -6,11 +6,14 @@ same object in the next frame in which it is there. The labels themselves are no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_promptable.errors import ImageFormatError, MissingPackageError
-from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.files.formats.labelled_objects import DEFAULT_CLASS, LabelledObjects
 from napari_promptable.files.formats.tracks import Detection, find_detections, require_time
 from napari_promptable.files.writing import complete_folder
 
@@ -117,3 +120,65 @@ def read_geff(path: Path) -> list[dict[str, Any]]:
     except (ValueError, KeyError, OSError, FileNotFoundError) as error:
         raise ImageFormatError(f"{path} is not a GEFF graph ({error})") from error
     return [dict(properties) for _, properties in graph.nodes(data=True)]
+
+
+def draw_positions(
+    path: Path, shape: tuple[int, ...], axes: str, scale: tuple[float, ...]
+) -> LabelledObjects:
+    """Read a GEFF as labels of one pixel for each node, from which points can be made.
+
+    Parameters
+    ----------
+    path : Path
+        Zarr folder with positions in physical units.
+    shape : tuple of int
+        Shape of the image.
+    axes : str
+        A letter for each axis.
+    scale : tuple of float
+        Size of a pixel along each axis.
+
+    Returns
+    -------
+    LabelledObjects
+        A node without the property `object_id` is an object of its own.
+
+    Raises
+    ------
+    ImageFormatError
+        If this is no GEFF, it lacks an axis, or a node lies outside the image.
+    MissingPackageError
+        If the package `geff` is not installed.
+    """
+    labels, names = np.zeros(shape, np.uint32), {}
+    for number, node in enumerate(read_geff(path), start=1):
+        object_id = int(node.get("object_id", number))
+        labels[_pixel_of(node, path, shape, axes, scale)] = object_id
+        name = str(node.get("class_name", DEFAULT_CLASS))
+        if name != DEFAULT_CLASS:
+            names[object_id] = name
+    return LabelledObjects(labels, axes, scale, class_names=names)
+
+
+def _pixel_of(
+    node: Mapping[str, Any],
+    path: Path,
+    shape: tuple[int, ...],
+    axes: str,
+    scale: tuple[float, ...],
+) -> tuple[int, ...]:
+    """Pixel nearest to a node; ImageFormatError if there is none."""
+    missing = [axis for axis in axes.lower() if axis not in node]
+    if missing:
+        raise ImageFormatError(
+            f"{path} has no positions along {missing[0]}, and the image has the axes {axes}; "
+            "name the image's axes"
+        )
+    world = [float(node[axis]) for axis in axes.lower()]
+    pixel = tuple(round(n / size) for n, size in zip(world, scale, strict=True))
+    if not all(0 <= n < length for n, length in zip(pixel, shape, strict=True)):
+        raise ImageFormatError(
+            f"{path} has an object at {world}, outside an image of shape {shape}; check the "
+            "pixel sizes of the image"
+        )
+    return pixel

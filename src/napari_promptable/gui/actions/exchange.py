@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points, Shapes
 
-from napari_promptable.files.formats.as_prompts import BOX, to_prompts
+from napari_promptable.files.formats.as_prompts import BOX, import_for_prompts, to_prompts
 from napari_promptable.files.formats.exchange import Format, export_objects, import_objects
 from napari_promptable.files.formats.labelled_objects import LabelledObjects, rgb_to_hex
 from napari_promptable.gui.actions import messages
@@ -86,10 +86,15 @@ class ExchangeActions:
         if job is None:
             self._performer.noted.emit(messages.OPEN_IMAGE_FIRST)
             return
-        axes = describe_job(job, self._viewer.dims).axes
-        deliver = self._add_labels if kind == "labels" else partial(self._add_prompts, kind)
+        grid, shape = describe_job(job, self._viewer.dims), job.planes.shape
+        if kind == "labels":
+            deliver: Any = self._add_labels
+            load = partial(import_objects, path, shape, grid.axes)
+        else:
+            deliver = partial(self._add_prompts, kind)
+            load = partial(import_for_prompts, path, kind, shape, grid.axes, grid.scale)
         call_in_thread(
-            partial(import_objects, path, job.planes.shape, axes),
+            load,
             partial(self._deliver, job, Path(path).stem, deliver),
             self._performer.report,
         )

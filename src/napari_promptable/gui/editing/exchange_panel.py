@@ -12,7 +12,7 @@ from napari_promptable.gui.panels.controls import SPACING, make_button, name_wid
 
 LABELS = "labels"
 _KINDS = {"as labels": LABELS, "as boxes": BOX, "as points": POINT}
-_FOLDER_FORMATS = "OME-Zarr and CTC are folders"
+_FOLDER_FORMATS = "OME-Zarr, CTC and GEFF are folders"
 
 
 class ExchangePanel(QWidget):
