@@ -167,23 +167,22 @@ class _Job:
         before = _join(outcome.before for outcome in outcomes)
         after = {step: _join(outcome.after[step] for outcome in outcomes) for step in STEPS}
         step = choose_step(before, after)
-        learned = self._parent.between(weights, step) if step else {}
-        model = self._parent.make_model(learned, name) if step else self._parent.model
-        found = None
-        if len(outcomes) == 1 and outcomes[0].found is not None:
-            after_all = self._find(model, groups[0]) if step else outcomes[0].found
-            found = (outcomes[0].found, after_all) if after_all is not None else None
+        shown = step or STEPS[0]  # what is not better is shown, too, but not offered
+        learned = self._parent.between(weights, shown)
+        model = self._parent.make_model(learned, name)
+        found_before = outcomes[0].found
+        found_after = None if found_before is None else self._find(model, groups[0])
         return Learned(
-            model,
+            model if step else self._parent.model,
             self._parent.model,
             before,
-            after[step or STEPS[0]],
+            after[shown],
             step,
             self._examples.objects,
             self._settings,
             self._elapsed,
-            learned,
-            found,
+            learned if step else {},
+            (found_before, found_after) if found_before and found_after else None,
         )
 
     @property

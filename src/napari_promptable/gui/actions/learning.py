@@ -159,7 +159,7 @@ class LearningActions:
             return
         self.discard()
         self.learned.emit(str(path))
-        self.noted.emit("The learned model answers from now on. Click the next object.")
+        self.noted.emit("The learned model is in use. Find the rest with All…, or click on.")
 
     def _store(self, folder: Path) -> Path:
         path = folder / f"learned-{uuid4().hex[:8]}.safetensors"
