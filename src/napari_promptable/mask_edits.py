@@ -19,7 +19,7 @@ REACH = 2
 
 _SMOOTH_SIGMA = 1.0  # px; a line of two pixels stays
 _SPECK = 0.05  # of the area of the largest part
-_MIN_PIECE = 5  # px; a wobbling line leaves crumbs that nobody wants as objects
+_MIN_PIECE = 5  # px; a wobbling line leaves crumbs, which are no objects
 
 
 def fill_holes(mask: BoolArray) -> BoolArray:

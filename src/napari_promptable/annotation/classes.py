@@ -30,8 +30,7 @@ _COLOR = re.compile("#[0-9a-f]{6}")
 class ObjectClasses:
     """The classes that the user defined, and the class that new objects take.
 
-    Which object is of which class is in the records; a class that an object gets is defined
-    here as well.
+    The records hold the class of each object. Giving an object an unknown class defines it.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ class ObjectClasses:
         self.changed.emit()
 
     def remove(self, name: str) -> None:
-        """Remove a class; its objects are of no class then."""
+        """Remove a class; its objects then have none."""
         self._colors.pop(name, None)
         if self._current == name:
             self._current = ""

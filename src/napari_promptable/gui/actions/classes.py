@@ -82,6 +82,6 @@ class ClassActions:
             self._performer.perform(self._session.classes.rename, name, new_name)
 
     def remove(self, name: str) -> None:
-        """Remove a class; its objects are of no class then."""
+        """Remove a class; its objects then have none."""
         if self._session is not None:
             self._performer.perform(self._session.classes.remove, name)
