@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.prompt_edits import PromptsByPlane
+from napari_promptable.annotation.records import Key
 from napari_promptable.field_prompts import with_field
 from napari_promptable.fields import draw_in
 from napari_promptable.planes import Index
@@ -51,26 +52,32 @@ def with_masks(
 
 
 def as_corrected(
-    labels: ObjectLabels, object_id: int, planes: PromptsByPlane, indices: Iterable[Index]
-) -> dict[Index, PlanePrompts]:
-    """Let an object's pixels take the place of its prompts on some planes.
+    labels: ObjectLabels, prompts_of: Callable[[int], PromptsByPlane], edited: Iterable[Key]
+) -> dict[int, dict[Index, PlanePrompts]]:
+    """Let the pixels of objects take the place of their prompts where they were edited.
 
     Parameters
     ----------
     labels : ObjectLabels
-        Holds the pixels, which were edited by hand.
-    object_id : int
-        The object.
-    planes : dict of Index to PlanePrompts
-        Its prompts, which no longer give these pixels.
-    indices : iterable of Index
-        The planes; those without prompts stay without.
+        Holds the pixels.
+    prompts_of : callable
+        Returns the prompts of an object, which no longer give these pixels.
+    edited : iterable of (object id, Index)
+        Where; planes without prompts stay without.
+
+    Returns
+    -------
+    dict of int to dict of Index to PlanePrompts
+        All prompts of the objects whose prompts change.
     """
-    corrected = dict(planes)
-    for index in planes.keys() & set(indices):
-        field = planes[index].field
-        mask = draw_in(labels.find(object_id, index, field), field)
-        corrected[index] = PlanePrompts(mask=mask, field=field)
+    corrected: dict[int, dict[Index, PlanePrompts]] = {}
+    for object_id, index in edited:
+        planes = prompts_of(object_id)
+        if index in planes:
+            field = planes[index].field
+            mask = draw_in(labels.find(object_id, index, field), field)
+            changed = corrected.setdefault(object_id, dict(planes))
+            changed[index] = PlanePrompts(mask=mask, field=field)
     return corrected
 
 

@@ -316,9 +316,9 @@ class SegmentationSession:
             )
         others = [object_id for object_id in object_ids if object_id != into]
         written = self.labels.relabel(others, into)
-        joined = [index for object_id, index in written.records_after if object_id == into]
-        kept = as_corrected(self.labels, into, self.prompts.of(into), joined)
-        prompts: Prompts = {into: kept, **{object_id: {} for object_id in others}}
+        joined = [key for key in written.records_after if key[0] == into]
+        kept = as_corrected(self.labels, self.prompts.of, joined)
+        prompts: Prompts = {**kept, **{object_id: {} for object_id in others}}
         no_class = dict.fromkeys(others, "")
         outcome = self._finish(Verb.MERGE, (into, *others), written, prompts, no_class)
         current = self.prompts.current_object

@@ -35,7 +35,6 @@ from napari_promptable.mask_edits import (
 )
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index
-from napari_promptable.prompts import PlanePrompts
 
 PLANES, LINE = "planes", "line"
 """Keys of a change's details: the planes that were corrected, and the line that divided."""
@@ -259,12 +258,7 @@ def _finish(
     """Let prompts follow the pixels, add the change to the history, and report."""
     if not written.num_pixels:
         return Outcome(verb, object_ids, reason=Reason.UNCHANGED)
-    prompts: dict[int, dict[Index, PlanePrompts]] = {}
-    for object_id in object_ids:
-        asked = session.prompts.of(object_id)
-        edited = [index for i, index in written.records_after if i == object_id]
-        if any(index in asked for index in edited):
-            prompts[object_id] = as_corrected(session.labels, object_id, asked, edited)
+    prompts = as_corrected(session.labels, session.prompts.of, written.records_after)
     session.add_change(verb, object_ids, written, prompts, None, details, classes)
     session.prompts.show(session.prompts.current_object)
     return Outcome(verb, object_ids, written.num_pixels, written.num_slices)

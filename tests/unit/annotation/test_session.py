@@ -905,13 +905,18 @@ class AnySequenceOfVerbs(RuleBasedStateMachine):
             return
         before = self.session.labels.array.copy()
         kept = dict(self.prompts.get(first, {}))
+        own = self.prompts.get(second, {})
         outcome = self.session.merge_objects([first, second], into=second)
         assert np.array_equal(
             self.session.labels.array, np.where(before == first, second, before)
         )
         self.check_counts(outcome, before)
         assert outcome.has_changed == (outcome.num_pixels > 0 or bool(kept))
-        if outcome.has_changed:
+        joined = {index for index in own if (before[index] == first).any()}
+        corrected = {i: PlanePrompts() if i in joined else asked for i, asked in own.items()}
+        if joined:
+            self.remember({first: kept, second: own}, {first: {}, second: corrected})
+        elif outcome.has_changed:
             self.remember({first: kept}, {first: {}})
 
     @precondition(lambda self: self.position > 0)

@@ -28,8 +28,11 @@ def visible_extent(image: Image, planes: PlaneAxes) -> npt.NDArray[np.floating]:
     Returns
     -------
     ndarray of float, shape (4,)
-        (top, left, bottom, right), within the plane.
+        (top, left, bottom, right), within the plane; all of it until napari has drawn an image
+        whose number of axes changed.
     """
+    if len(image.corner_pixels[0]) != len(planes.shape):
+        return np.array([0, 0, *np.array(planes.plane_shape) - 1], float)
     corners = np.array(image.corner_pixels, float)[:, list(planes.axes)]
     if image.multiscale:
         corners *= np.array(image.downsample_factors)[image.data_level, list(planes.axes)]
