@@ -4,7 +4,9 @@
         python -m benchmarks.viewer [--clicks 100] [--sides 512 2048] [--repeats 3]
 
 The model is the bundled one, every click is a real one on the canvas, and each answer is
-committed before the next click. Beside it stands bare napari with the same layers, where a
+committed before the next click; when all objects of the image are committed, they are deleted
+together. With `--clicks 1000` the first and the last hundred clicks tell whether a long session
+slows down. Beside it stands bare napari with the same layers, where a
 click adds a point and nothing else. Each measurement has a process of its own; plugin and
 bare napari take turns. A software renderer may take longer to draw than all the rest, so times
 are given with and without drawing. Prints JSON with medians over the repeats, in milliseconds.
@@ -193,6 +195,7 @@ def measure_clicks(side: int, num_clicks: int, *, is_bare: bool) -> dict[str, fl
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
         screen = Screen(viewer, widget, np.zeros(image.shape, int))
         screen.wait()
+        widget.controller.object_actions.set_policy("replace")  # each answer can be seen
         preview = screen.workspace.job.layers.preview
         changed = preview.events.labels_update
         is_seen = lambda: bool(np.asarray(preview.data).any())  # noqa: E731
@@ -204,7 +207,7 @@ def measure_clicks(side: int, num_clicks: int, *, is_bare: bool) -> dict[str, fl
         pixel = screen.pixel(positions[order[number % len(order)]])
         rows.append(click_until_seen(screen.canvas, pulse, pixel, changed, is_seen))
         if not is_bare:
-            screen.press(Qt.Key.Key_C)
+            commit(screen, is_last=(number + 1) % len(order) == 0)
         memory.append(read_status("VmRSS"))
 
     def median_ms(key: str, part: slice = slice(None)) -> float:
@@ -221,6 +224,15 @@ def measure_clicks(side: int, num_clicks: int, *, is_bare: bool) -> dict[str, fl
         "memory_mb_first": memory[min(STEADY, num_clicks) - 1],
         "memory_mb_last": memory[-1],
     }
+
+
+def commit(screen: Screen, *, is_last: bool) -> None:
+    """Commit the object, over others if need be; after the last one, delete all."""
+    screen.press(Qt.Key.Key_C)
+    if is_last:
+        session = screen.workspace.session
+        session.delete_objects(session.records.object_ids)
+        pump(lambda: False, wait_s=0.5)
 
 
 class BareScreen(Screen):

@@ -365,6 +365,12 @@ class User(WidgetUser):
         if wait:
             self.wait_idle()
 
+    def press_button(self, world: Sequence[float]) -> None:
+        self._send(QEvent.Type.MouseButtonPress, self.pixel(world))
+
+    def release_button(self, world: Sequence[float]) -> None:
+        self._send(QEvent.Type.MouseButtonRelease, self.pixel(world))
+
     def _send(self, kind: QEvent.Type, pixel: QPoint) -> None:
         """Send a mouse event; pytest-qt's moves come without the pressed button."""
         left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton

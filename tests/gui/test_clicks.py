@@ -231,6 +231,42 @@ def test_saved_prompts_make_the_same_labels(
     assert "cannot be written" in user.notifications[-1]
 
 
+def test_a_click_is_answered_while_the_button_is_down(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.press_button(user.world(*disks.centres[0]))
+    user.wait_idle()
+    assert len(user.model.questions) == 1
+    assert not user.preview_mask.any()
+    assert len(user.points.data) == 0
+
+    user.release_button(user.world(*disks.centres[0]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))  # without waiting
+    user.wait_idle()
+    assert len(user.model.questions) == 1
+
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    assert len(user.model.questions) == 2  # asked in the same words, sizes included
+
+
+def test_a_button_that_goes_up_elsewhere_is_no_click(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    user.drag(user.world(*disks.centres[0]), user.world(30, 40))
+    assert not user.preview_mask.any()
+    assert user.session.prompts.of_current == {}
+    user.click(user.world(*disks.centres[1]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+
+
+def test_a_button_that_goes_down_outside_asks_nothing(open_plugin, make_disks) -> None:
+    user = open_plugin(make_disks().image)
+    user.press_button(user.world(-3, 10))
+    user.wait_idle()
+    assert user.model.questions == []
+
+
 def test_the_model_looks_closer_where_the_pointer_rests(
     open_plugin, make_disks, fake_model
 ) -> None:

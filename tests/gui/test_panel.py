@@ -1,9 +1,11 @@
 """The panel itself: its room, its sections and forms, whatever is shown in it."""
 
+from typing import Any
+
 import pytest
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QLabel, QRadioButton, QScrollArea, QToolButton
 
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
@@ -91,6 +93,44 @@ def test_messages_leave_the_status_line_as_it_is(qtbot) -> None:
         assert status.minimumSizeHint() == before
         line = status.findChild(QLabel, "status")
         assert line.text() == line.toolTip() == message
+
+
+def test_a_changed_text_does_not_lay_out_the_window(open_plugin, make_disks) -> None:
+    """Laying out the window has Qt compose it twice, canvas included."""
+    user = open_plugin(make_disks().image)
+    window, panel = user.viewer.window._qt_window, user.widget.controller.panel
+    settle(user)  # napari's own controls are laid out after opening
+    watch = _Layouts()
+    window.installEventFilter(watch)
+    panel.status.set_status(
+        "Another sentence, and a rather long one, so that it has two lines."
+    )
+    panel.objects.count_changed.emit(1234)
+    settle(user)
+    assert watch.count == 0
+
+    width = user.widget.width()
+    panel.status.setMinimumWidth(width + 40)  # what does not fit, the window has to know
+    settle(user)
+    assert watch.count > 0
+    assert user.widget.width() >= width + 40
+    assert panel.size() == user.widget.size()
+
+
+def settle(user: Any) -> None:
+    """Let each level of nested layouts ask the one around it."""
+    for _ in range(20):
+        user.process_events()
+
+
+class _Layouts(QObject):
+    """Counts how often a widget is asked to lay out its parts."""
+
+    count = 0
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        self.count += event.type() == QEvent.Type.LayoutRequest
+        return False
 
 
 def test_both_lines_of_the_status_are_in_sight(open_plugin, make_disks) -> None:

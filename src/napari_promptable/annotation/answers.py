@@ -142,6 +142,7 @@ class CurrentAnswers:
     def __init__(self, prompts: PromptedObjects, plane_shape: tuple[int, int]) -> None:
         self._prompts, self._plane_shape = prompts, plane_shape
         self._answers: dict[Index, Answer] = {}
+        self._early: Answer | None = None
         # After all other listeners: they should show the object before its answers.
         prompts.changed.connect(self._follow_prompts, priority=-1)
         prompts.current_changed.connect(self._drop_outdated, priority=-1)
@@ -150,16 +151,16 @@ class CurrentAnswers:
         """Return the questions that have no answer yet, in order of planes."""
         planes = self._prompts.of_current
         return [
-            Question(
-                self._prompts.current_object,
-                i,
-                planes[i],
-                self._answers[i].steps if i in self._answers else (),
-                self._plane_shape,
-            )
+            self.ask(i, planes[i])
             for i in sorted(planes)
             if planes[i].is_answerable and self.prediction(i) is None
         ]
+
+    def ask(self, index: Index, prompts: PlanePrompts) -> Question:
+        """Return the question that these prompts of the current object ask on a plane."""
+        known = self._answers[index].steps if index in self._answers else ()
+        object_id = self._prompts.current_object
+        return Question(object_id, index, prompts, known, self._plane_shape)
 
     def questions_by_box(self) -> list[Question]:
         """Return one question per box of the current object, as if each were an object.
@@ -181,22 +182,29 @@ class CurrentAnswers:
         ]
 
     def accept(self, answer: Answer) -> bool:
-        """Keep an answer; returns False, and keeps nothing, if its question is outdated."""
-        question = answer.question
-        current = self._prompts.of_current.get(question.index)
-        is_outdated = (
-            question.object_id != self._prompts.current_object
-            or current is None
-            or not current.has_same_prompts(question.prompts)
-        )
-        if is_outdated:
+        """Keep an answer; returns False if the current object has other prompts.
+
+        It is used when the object gets these prompts: it may have come before its click.
+        """
+        if not self._is_asked(answer.question):
+            self._early = answer
             return False
-        self._answers[question.index] = answer
-        self.changed.emit(question.index)
+        self._answers[answer.question.index] = answer
+        self.changed.emit(answer.question.index)
         return True
+
+    def _is_asked(self, question: Question) -> bool:
+        """Whether the current object has the prompts of a question."""
+        current = self._prompts.of_current.get(question.index)
+        return (
+            question.object_id == self._prompts.current_object
+            and current is not None
+            and current.has_same_prompts(question.prompts)
+        )
 
     def forget(self) -> None:
         """Drop all answers, as after a change of model."""
+        self._early = None
         self._drop(tuple(self._answers))
 
     def prediction(self, index: Index) -> Prediction | None:
@@ -267,9 +275,12 @@ class CurrentAnswers:
 
     def _follow_prompts(self, _object_id: int, planes: tuple[Index, ...]) -> None:
         """Report the planes whose prompts changed; answers to removed prompts go."""
+        early = self._early
         for index in planes:
             if index not in self._prompts.of_current:
                 self._answers.pop(index, None)
+            elif early is not None and self._is_asked(early.question):
+                self._answers[early.question.index] = early
             self.changed.emit(index)
 
     def _drop_outdated(self) -> None:

@@ -349,6 +349,7 @@ class PromptController:
             return
         session, display, live = job.session, self.display, self.scheduler.live
         connections: tuple[tuple[Any, Any], ...] = (
+            (job.layers.edits.pressed, live.answer_early),
             (job.layers.edits.edited, live.read_prompts),
             (job.layers.tool.changed, display.follow_tool),
             (job.layers.edits.refused, display.say),

@@ -5,32 +5,62 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QSize
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 
 class DockedWidget(QWidget):
-    """A widget in a dock of napari."""
+    """A widget in a dock of napari.
+
+    It has no layout: Qt would lay out the whole window after each change of a text in it, and
+    then compose the window twice, canvas included. It tells the window of other sizes only.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._was_docked = False
         self._close: Callable[[], None] | None = None
+        self._content: QWidget | None = None
+        self._hints = (QSize(), QSize())
         # napari lets it fill the dock from top to bottom
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def fill(self, content: QWidget, close: Callable[[], None]) -> None:
         """Show content, and clean up by `close`, which may be called more than once."""
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(content)
-        self._close = close
+        content.setParent(self)
+        self._content, self._close = content, close
+        self._follow_hints()
         # Qt does not notify us when the window closes, and our methods are already deleted.
         self.destroyed.connect(lambda: close())
 
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the size that the content would like to have."""
+        return super().sizeHint() if self._content is None else self._content.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Return the size that the content needs."""
+        if self._content is None:
+            return super().minimumSizeHint()
+        return self._content.minimumSizeHint()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        """Let the content fill the dock."""
+        super().resizeEvent(event)
+        if self._content is not None:
+            self._content.setGeometry(self.rect())
+
+    def _follow_hints(self) -> None:
+        """Have the window laid out if the content needs, or would like, another size."""
+        hints = self.sizeHint(), self.minimumSizeHint()
+        if hints != self._hints:
+            self._hints = hints
+            self.updateGeometry()
+
     def event(self, event: QEvent) -> bool:
         """Close with the dock, which takes its content out before it goes."""
-        if event.type() == QEvent.Type.ParentChange:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._follow_hints()
+        elif event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._was_docked = True
             elif self._was_docked and self._close is not None:

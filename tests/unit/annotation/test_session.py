@@ -149,6 +149,37 @@ def test_an_answer_to_part_of_the_clicks_is_stale(session, fake_segmenter) -> No
     )
 
 
+def test_an_answer_may_come_before_its_click(session, fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(STACK[0])
+    session.prompts.replace({(0,): make_click(5, 6)})
+    answer(session, fake_segmenter)
+    shown = session.answers.prediction((0,))
+    next_prompts = session.prompts.of_current[(0,)].with_click([9, 9], 1)
+    question = session.answers.ask((0,), next_prompts)
+    assert len(question.known) == 1  # the first click is not answered again
+    assert not session.answers.accept(question.resolve(fake_segmenter, embedding))
+    assert session.answers.prediction((0,)) is shown
+
+    session.prompts.replace({(0,): PlanePrompts([[5, 6], [9, 9]])})
+    assert session.answers.open_questions() == []
+    mask = session.answers.mask((0,))
+    assert mask is not None
+    assert mask.unpack()[9, 9]
+    assert len(fake_segmenter.questions) == 2
+
+
+def test_an_early_answer_is_for_its_click_only(session, fake_segmenter) -> None:
+    embedding = fake_segmenter.encode(STACK[0])
+    early = session.answers.ask((0,), make_click(5, 6)).resolve(fake_segmenter, embedding)
+    for others in ({(0,): make_click(5, 7)}, {(1,): make_click(5, 6)}):
+        session.answers.accept(early)
+        session.prompts.replace(others)
+        assert len(session.answers.open_questions()) == 1
+    session.answers.forget()  # another model answers from now on
+    session.prompts.replace({(0,): make_click(5, 6)})
+    assert len(session.answers.open_questions()) == 1
+
+
 def test_forgotten_answers_are_asked_again(session, fake_segmenter) -> None:
     session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)

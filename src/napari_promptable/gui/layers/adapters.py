@@ -187,6 +187,11 @@ def refines_code(candidate: int | None) -> int:
     return OFFERED if candidate is None else candidate
 
 
+def refined_candidate(code: int) -> int | None:
+    """Return the candidate that a value of the feature column `refines` means."""
+    return None if code == OFFERED else code
+
+
 def drop_orphaned_features(layer: Shapes) -> None:
     """Remove the features of a shape that is gone.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,17 +21,43 @@ from napari_promptable.gui.layers.adapters import (
     camera_of,
     drop_orphaned_features,
     next_click,
+    next_refined,
+    refined_candidate,
     set_next_click,
     show_signs,
     to_image_pixels,
 )
-from napari_promptable.planes import PlaneAxes
+from napari_promptable.gui.layers.canvas import Place
+from napari_promptable.planes import Index, PlaneAxes
+from napari_promptable.prompts import BACKGROUND, FOREGROUND
 
 CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
 
 _MIN_BOX_PX = 3  # on the screen; less is a click
 _COMPLETE = (None, "added", "changed", "removed")  # actions after which prompts are complete
+
+
+@dataclass(frozen=True, eq=False)
+class Click:
+    """A click on a plane.
+
+    Attributes
+    ----------
+    index : Index
+        The plane.
+    point_yx : ndarray of float, shape (2,)
+        Position on it.
+    label : int
+        `FOREGROUND` or `BACKGROUND`.
+    refined : int or None
+        Which candidate of the answer so far it corrects; None for the one that is offered.
+    """
+
+    index: Index
+    point_yx: npt.NDArray[np.floating[Any]]
+    label: int
+    refined: int | None
 
 
 class EditWatch:
@@ -53,11 +80,14 @@ class EditWatch:
         Emits a sentence about what the user drew that cannot be a prompt.
     clicked : psygnal.Signal
         Emits the world position of a click with the box tool.
+    pressed : psygnal.Signal
+        Emits the `Click` that is made if the mouse button comes up where it went down.
     """
 
     edited = Signal()
     refused = Signal(str)
     clicked = Signal(object)
+    pressed = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image, planes: PlaneAxes) -> None:
         self._viewer, self._image, self._planes = viewer, image, planes
@@ -68,7 +98,7 @@ class EditWatch:
         """Follow the clicks on a layer."""
         points.events.data.connect(self._follow_points)
         points.events.features.connect(self._follow_features)
-        points.mouse_drag_callbacks.insert(0, self._choose_sign)
+        points.mouse_drag_callbacks.insert(0, self._follow_press)
 
     def watch_boxes(self, boxes: Shapes) -> None:
         """Follow the shapes on a layer."""
@@ -76,8 +106,8 @@ class EditWatch:
 
     def release(self, layer: Layer) -> None:
         """Remove our mouse callback from a layer, which napari may keep for a while."""
-        if self._choose_sign in layer.mouse_drag_callbacks:
-            layer.mouse_drag_callbacks.remove(self._choose_sign)
+        if self._follow_press in layer.mouse_drag_callbacks:
+            layer.mouse_drag_callbacks.remove(self._follow_press)
         if self._negative_once is layer:
             self._negative_once = None
 
@@ -121,12 +151,21 @@ class EditWatch:
         indices = indices % max(1, len(points.data))  # napari gives the newest click as -1
         if self.is_in_3d:
             return indices
-        in_image = to_image_pixels(self._image, points, points.data[indices])
-        planes, positions = self._planes.split(in_image)
-        pixels = np.rint(positions)
-        is_on_plane = ((pixels >= 0) & (pixels < self._planes.plane_shape)).all(axis=1)
-        is_inside = is_on_plane & np.array([self._planes.contains(plane) for plane in planes])
-        return indices[~is_inside]
+        places = self._places(points, points.data[indices])
+        is_outside = np.array([place is None for place in places])
+        outside: npt.NDArray[np.integer[Any]] = indices[is_outside]
+        return outside
+
+    def _places(self, points: Points, positions: npt.NDArray[Any]) -> list[Place | None]:
+        """Find the plane and the position on it for each row; None outside the image."""
+        in_image = to_image_pixels(self._image, points, positions)
+        places = zip(*self._planes.split(in_image), strict=True)
+        return [place if self._is_inside(*place) else None for place in places]
+
+    def _is_inside(self, index: Index, point_yx: npt.NDArray[np.floating[Any]]) -> bool:
+        pixel = np.rint(point_yx)
+        is_on_plane = bool(((pixel >= 0) & (pixel < self._planes.plane_shape)).all())
+        return is_on_plane and self._planes.contains(index)
 
     def _follow_boxes(self, event: Any) -> None:
         """Say what is no prompt among new shapes, then report the edit."""
@@ -165,7 +204,17 @@ class EditWatch:
                     points.selected_data = set()  # napari's highlight would hide the sign
             self.edited.emit()
 
-    # the sign of one click
+    # a click that begins
+
+    def _follow_press(self, points: Points, event: Any) -> None:
+        """Choose the sign of a click, and report it before the button comes up."""
+        self._choose_sign(points, event)
+        if points.mode != "add" or self.is_in_3d:
+            return
+        [place] = self._places(points, np.array([points.world_to_data(event.position)]))
+        if place is not None:
+            label = FOREGROUND if next_click(points) == POSITIVE else BACKGROUND
+            self.pressed.emit(Click(*place, label, refined_candidate(next_refined(points))))
 
     def _choose_sign(self, points: Points, event: Any) -> None:
         """Make a click with Control or the right button negative, and this click only."""

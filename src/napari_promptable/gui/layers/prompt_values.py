@@ -14,6 +14,7 @@ from napari_promptable.gui.layers.adapters import (
     OFFERED,
     POSITIVE,
     next_click,
+    refined_candidate,
     set_default_features,
     set_next_box,
     set_next_click,
@@ -61,7 +62,7 @@ def read_layers(
         for i in np.flatnonzero(_belongs(points, object_id)):
             row = points.features.iloc[i]
             label = int(row["label"] != NEGATIVE)
-            refined = None if int(row["refines"]) == OFFERED else int(row["refines"])
+            refined = refined_candidate(int(row["refines"]))
             clicks.setdefault(indices[i], []).append((positions[i], label, refined))
     if boxes is not None and len(boxes.data):
         for i in np.flatnonzero(_belongs(boxes, object_id)):

@@ -89,7 +89,9 @@ class Section(QCollapsible):
     def set_title(self, title: str) -> None:
         """Change the title."""
         self._title = title
-        self.setText(f"{'▾' if self.isExpanded() else '▸'} {title}")
+        text = f"{'▾' if self.isExpanded() else '▸'} {title}"
+        if text != self.text():  # Qt would lay out all that is around it
+            self.setText(text)
 
     def set_open(self, is_open: bool) -> None:
         """Fold or unfold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from magicgui.widgets import create_widget
@@ -104,8 +105,13 @@ def make_control(settings: Any, name: str) -> Any:
 
 def _schema_of(settings_class: type, name: str) -> dict[str, Any]:
     """JSON schema of one field, the definition of an enumeration included."""
-    schema = TypeAdapter(settings_class).json_schema(mode="serialization")
+    schema = _whole_schema_of(settings_class)
     field = schema["properties"][name]
     definition = field.get("$ref", "").rpartition("/")[2]
     merged: dict[str, Any] = schema.get("$defs", {}).get(definition, {}) | field
     return merged
+
+
+@cache
+def _whole_schema_of(settings_class: type) -> dict[str, Any]:
+    return TypeAdapter(settings_class).json_schema(mode="serialization")

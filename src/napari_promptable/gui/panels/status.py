@@ -84,5 +84,7 @@ class StatusPanel(QWidget):
 
     def set_status(self, text: str, details: str = "") -> None:
         """Show what happened or what to do next; the tooltip has the details, too."""
-        self._status.setText(text)
-        self._status.setToolTip(f"{text}\n{details}" if details else text)
+        tooltip = f"{text}\n{details}" if details else text
+        if (text, tooltip) != (self._status.text(), self._status.toolTip()):
+            self._status.setText(text)
+            self._status.setToolTip(tooltip)

@@ -12,6 +12,7 @@ from napari_promptable.annotation.known_sizes import expect_next_size
 from napari_promptable.annotation.prompt_edits import PromptsByPlane
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptableError
+from napari_promptable.gui.layers.edit_watch import Click
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder, describe_index
 from napari_promptable.gui.work.worker import Task, TaskControl
@@ -23,8 +24,9 @@ from napari_promptable.sizes import ExpectedSize
 class Live:
     """Source of answers to the current object's prompts.
 
-    In order: `read_prompts` when the prompt layers were edited, `next_task` when the worker is
-    free, `_accept` with the answer, `show_answer` when the session has taken it.
+    In order: `answer_early` when the mouse button goes down, `read_prompts` when the prompt
+    layers were edited, `next_task` when the worker is free, `_accept` with the answer,
+    `show_answer` when the session has taken it.
 
     Parameters
     ----------
@@ -39,6 +41,8 @@ class Live:
     ----------
     edited : psygnal.Signal
         Emitted when the user changed prompts.
+    begun : psygnal.Signal
+        Emitted when a click has begun that can be answered already.
     is_live : bool
         Whether prompts are answered without being asked to.
     one_part : bool
@@ -48,6 +52,7 @@ class Live:
     """
 
     edited = Signal()
+    begun = Signal()
 
     def __init__(
         self,
@@ -58,11 +63,24 @@ class Live:
         self._workspace, self._encoding, self._report = workspace, encoding, report
         self._is_requested = False
         self._unanswerable: list[PlanePrompts] = []
+        self._early: Question | None = None
         self.is_live = True
         self.one_part = self._prefers_one_part = True
         self.expects_sizes = True
 
     # the click path
+
+    def answer_early(self, click: Click) -> None:
+        """Answer a click while its button is down, so that the mask is there when it is up."""
+        job = self._workspace.job
+        if job is None or not self.is_live:
+            return
+        former = job.session.prompts.of_current.get(click.index, PlanePrompts())
+        prompts = former.with_click(click.point_yx, click.label, click.refined)
+        prompts = self._complete(job.session, click.index, prompts)
+        if prompts.is_answerable:
+            self._early = job.session.answers.ask(click.index, prompts)
+            self.begun.emit()
 
     def read_prompts(self, *, expects_anew: bool = False) -> None:
         """Pass the prompts on the layers to the session; `edited` then wakes the worker.
@@ -72,27 +90,34 @@ class Live:
         job = self._workspace.job
         if job is None:
             return
-        before, fields = job.session.prompts.of_current, self._encoding.fields
-        former = {} if expects_anew else before
-        expected = self.expect_size(job.session)
+        session = job.session
         try:
-            prompts = job.layers.read()
-            job.session.prompts.replace(
-                {
-                    i: replace(
-                        each,
-                        one_part=self.one_part,
-                        expected_size=former[i].expected_size if i in former else expected,
-                        field=fields.for_prompts(i, each, before.get(i)),
-                    )
-                    for i, each in prompts.items()
-                }
+            read = job.layers.read()
+            session.prompts.replace(
+                {i: self._complete(session, i, each, expects_anew) for i, each in read.items()}
             )
         except PromptableError as error:
             self._report(error)
         else:
             self.edited.emit()
         job.layers.set_refined(None)
+
+    def _complete(
+        self,
+        session: SegmentationSession,
+        index: Index,
+        prompts: PlanePrompts,
+        expects_anew: bool = False,
+    ) -> PlanePrompts:
+        """Add what the prompts on a plane ask for besides what the layers show."""
+        former = session.prompts.of_current.get(index)
+        is_known = former is not None and not expects_anew
+        return replace(
+            prompts,
+            one_part=self.one_part,
+            expected_size=former.expected_size if is_known else self.expect_size(session),
+            field=self._encoding.fields.for_prompts(index, prompts, former),
+        )
 
     def adopt(self, prompts: PromptsByPlane) -> None:
         """Answer another object as its prompts say, a new one as the user prefers."""
@@ -122,11 +147,12 @@ class Live:
         encoder = self._encoding.encoder()
         if encoder is None:
             return None
+        early, self._early = self._early, None
         questions = self._open_questions() if self.is_live or self._is_requested else []
-        if not questions:
-            self._is_requested = False
-            return None
-        return self._answer_task(questions[0], encoder)
+        if questions:
+            return self._answer_task(questions[0], encoder)
+        self._is_requested = False
+        return None if early is None else self._early_task(early, encoder)
 
     def _open_questions(self) -> list[Question]:
         """Return the questions to answer, the one in view first."""
@@ -152,8 +178,13 @@ class Live:
         text = f"segmenting{describe_index(question.index)}"
         return Task(text, answer, self._accept, failed)
 
+    def _early_task(self, question: Question, encoder: PlaneEncoder) -> Task:
+        """Answer a question that is not asked yet; its errors are reported once it is."""
+        task = self._answer_task(question, encoder)
+        return replace(task, failed=lambda _: None)
+
     def _accept(self, answer: Answer) -> None:
-        """Pass an answer to the session, which drops it if the prompts have changed."""
+        """Pass an answer to the session, which shows it if the prompts are still the same."""
         question = answer.question
         self._encoding.encoded.add((question.index, question.prompts.field))
         if self._workspace.job is not None:

@@ -97,6 +97,7 @@ class Scheduler:
             worker.progressed.connect(self.progressed.emit)
             worker.stopped.connect(self._report_idle)
         self.live.edited.connect(self.wake)
+        self.live.begun.connect(self._worker.wake)
         workspace.pixels_changed.connect(self.forget_planes)
         workspace.refreshes.refreshed.connect(self._encoding.embedder.forget_names)
 
