@@ -256,18 +256,6 @@ class PlanePrompts:
             point_extra=tuple(self.point_extra[i] for i in index),
         )
 
-    def with_click(
-        self, point_yx: npt.ArrayLike, label: int, refined: int | None = None
-    ) -> PlanePrompts:
-        """Add one more click, which corrects candidate `refined` of the answer so far."""
-        return replace(
-            self,
-            points_yx=np.vstack([self.points_yx, point_yx]),
-            point_labels=np.append(self.point_labels, label),
-            refines=(*self.refines, refined),
-            point_extra=(*self.point_extra, {}),
-        )
-
 
 def clicks_of_strokes(
     strokes_yx: Sequence[npt.ArrayLike], stroke_labels: npt.ArrayLike | None

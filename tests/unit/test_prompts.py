@@ -122,15 +122,6 @@ def test_with_points_keeps_what_belongs_to_them(full_prompts: PlanePrompts) -> N
         assert part.candidate == 1
 
 
-def test_with_click_adds_a_click_and_keeps_all_else(full_prompts: PlanePrompts) -> None:
-    more = full_prompts.with_click([7, 8], 0, refined=1)
-    assert more.points_yx.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
-    assert more.point_labels.tolist() == [1, 0, 1, 0]
-    assert more.refines == (None, 2, 0, 1)
-    assert more.with_points(slice(3)) == full_prompts
-    assert PlanePrompts().with_click([1, 2], 1) == PlanePrompts([[1, 2]])
-
-
 def test_with_no_points_the_regions_stay(full_prompts: PlanePrompts) -> None:
     part = full_prompts.with_points(slice(0))
     assert part.points_yx.shape == (0, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari.components import ViewerModel
@@ -24,6 +24,7 @@ from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.actions.sources import SourceActions
 from napari_promptable.gui.actions.volume import VolumeActions
+from napari_promptable.gui.connections import Connection, Connections
 from napari_promptable.gui.display import Display
 from napari_promptable.gui.layers.adapters import unwrap
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
@@ -97,6 +98,7 @@ class PromptController:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer: ViewerModel = unwrap(viewer)
         self._is_closed = False
+        self._workspace_connections, self._job_connections = Connections(), Connections()
         self._guard = CanvasGuard(self._viewer)
         self._keys = self._make_keys()
         self._keys.bind_viewer(self._viewer)
@@ -112,7 +114,9 @@ class PromptController:
         self.actions = PromptActions(workspace, scheduler, performer)
         self.candidate_actions = CandidateActions(workspace, scheduler.live, performer)
         self.class_actions = ClassActions(workspace, performer, lambda: panel.objects.selected)
-        self.object_actions = ObjectActions(workspace, performer, scheduler.fields)
+        self.object_actions = ObjectActions(
+            workspace, performer, scheduler.fields, self._pointer.place
+        )
         self.file_actions = FileActions(workspace, performer)
         self.sources = SourceActions(
             self._viewer, workspace, performer, self.actions, panel.files.sources
@@ -169,7 +173,7 @@ class PromptController:
                 "N": lambda _: self.actions.new_object(),
                 "M": lambda _: self.candidate_actions.choose_next(),
                 "S": lambda _: self.actions.segment(),
-                "P": lambda _: self._pick(),
+                "P": lambda _: self.object_actions.pick_under_pointer(),
                 "D": lambda _: self.checks.next_doubtful(),
                 "Y": lambda _: self.checks.looks_right(),
                 "X": lambda _: self.checks.reject(),
@@ -193,25 +197,31 @@ class PromptController:
         """Whether this is a viewer's segmentation widget and has not been closed."""
         return self._viewer is viewer and not self._is_closed
 
-    def close(self) -> None:
-        """Remove everything we added to the viewer except committed labels."""
+    def stop(self) -> None:
+        """Save, and end all work; our widgets may be gone already, with their window."""
         if self._is_closed:
             return
         self._is_closed = True
-        self.closed.emit()
         DROPS.dropped.disconnect(self.file_actions.load_prompts)
         self.display.close()
-        self.learning_actions.close()
+        self.learning_actions.stop()
         self.field_actions.close()
         self.scheduler.close()
         self.choices.close()
         self.sources.close()
         self._pointer.close()
-        self._connect_job(self.workspace.job, is_on=False)
-        self.workspace.job_changed.disconnect(self._follow_job)
-        self.workspace.pixels_changed.disconnect(self.display.clear_note)
-        self.workspace.plane_changed.disconnect(self._follow_plane)
+        self.object_view.stop()
+        self._job_connections.replace()
+        self._workspace_connections.replace()
         self.autosave.close()
+
+    def close(self) -> None:
+        """Stop, and remove everything we added to the viewer except committed labels."""
+        if self._is_closed:
+            return
+        self.closed.emit()
+        self.stop()
+        self.learning_actions.close()
         self.object_view.close()
         self.workspace.close()
         self._keys.unbind(self._viewer)
@@ -291,12 +301,6 @@ class PromptController:
         learning.noted.connect(self.display.say)
         learning.failed.connect(self.display.show_error)
 
-    def _pick(self) -> None:
-        """Refine the object under the pointer."""
-        place = self._pointer.place()
-        if place is not None:
-            self.object_actions.pick(*place)
-
     def _connect_volume(self) -> None:
         panel, actions = self.panel.volume, self.volume_actions
         panel.propagate_requested.connect(actions.propagate)
@@ -333,9 +337,13 @@ class PromptController:
     # the annotation job
 
     def _connect_workspace(self) -> None:
-        self.workspace.job_changed.connect(self._follow_job)
-        self.workspace.pixels_changed.connect(self.display.clear_note)
-        self.workspace.plane_changed.connect(self._follow_plane)
+        self._workspace_connections.replace(
+            (
+                (self.workspace.job_changed, self._follow_job),
+                (self.workspace.pixels_changed, self.display.clear_note),
+                (self.workspace.plane_changed, self._follow_plane),
+            )
+        )
         self.workspace.labels_lost.connect(
             lambda lost, new: self.display.say(describe_lost_labels(lost, new))
         )
@@ -343,12 +351,9 @@ class PromptController:
         self.recovery.failed.connect(self.display.show_error)
         self.recovery.noted.connect(self.display.say)
 
-    def _connect_job(self, job: AnnotationJob | None, *, is_on: bool) -> None:
-        """Connect or disconnect the signals of a job."""
-        if job is None:
-            return
+    def _connections_to(self, job: AnnotationJob) -> Sequence[Connection]:
         session, display, live = job.session, self.display, self.scheduler.live
-        connections: tuple[tuple[Any, Any], ...] = (
+        return (
             (job.layers.edits.pressed, live.answer_early),
             (job.layers.edits.edited, live.read_prompts),
             (job.layers.tool.changed, display.follow_tool),
@@ -369,18 +374,12 @@ class PromptController:
             (session.records.changed, display.show_records),
             (session.classes.changed, self.object_view.recolor),
         )
-        for signal, slot in connections:
-            if is_on:
-                signal.connect(slot)
-            else:
-                signal.disconnect(slot)
 
-    def _follow_job(self, former: AnnotationJob | None) -> None:
+    def _follow_job(self) -> None:
         """Listen to the new job only, and show its state."""
         job = self.workspace.job
         self.display.say("")
-        self._connect_job(former, is_on=False)
-        self._connect_job(job, is_on=True)
+        self._job_connections.replace(() if job is None else self._connections_to(job))
         self.display.show_tool()
         self.autosave.follow(job)
         self.recovery.look()

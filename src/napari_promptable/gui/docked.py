@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize
+from qtpy.QtCore import QCoreApplication, QEvent, QSize
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 
@@ -25,13 +26,42 @@ class DockedWidget(QWidget):
         # napari lets it fill the dock from top to bottom
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
-    def fill(self, content: QWidget, close: Callable[[], None]) -> None:
-        """Show content, and clean up by `close`, which may be called more than once."""
+    def fill(
+        self, content: QWidget, close: Callable[[], None], stop: Callable[[], None]
+    ) -> None:
+        """Show content, and clean up when it goes.
+
+        Parameters
+        ----------
+        content : QWidget
+            Fills the dock.
+        close : callable
+            Called when the dock goes and the viewer stays; may be called more than once.
+        stop : callable
+            Called when the window goes, which Qt may have deleted already, and when Python
+            exits with the window open: ends work and saves, and touches neither layers nor
+            widgets. May be called more than once, and after `close`.
+        """
+
+        def stop_once() -> None:
+            atexit.unregister(stop_at_exit)
+            stop()
+
         content.setParent(self)
         self._content, self._close = content, close
         self._follow_hints()
         # Qt does not notify us when the window closes, and our methods are already deleted.
-        self.destroyed.connect(lambda: close())
+        gone = self.destroyed.connect(lambda: stop_once())
+
+        def stop_at_exit() -> None:
+            self.disconnect(gone)
+            stop()
+            self.deleteLater()
+            QCoreApplication.sendPostedEvents(self, QEvent.Type.DeferredDelete.value)
+
+        # Later in Python's exit, Qt deletes objects one by one. That is too late to stop what
+        # runs, and PyQt crashes if such a deletion calls methods that we override.
+        atexit.register(stop_at_exit)
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return the size that the content would like to have."""

@@ -34,7 +34,7 @@ class PromptableWidget(DockedWidget):
         controller = self.controller = PromptController(napari_viewer)
         _CONTROLLERS.add(controller)
         controller.panel.objects.edit_requested.connect(lambda: _open_editor(napari_viewer))
-        self.fill(controller.panel, controller.close)
+        self.fill(controller.panel, controller.close, controller.stop)
 
 
 def find_controller(viewer: ViewerModel) -> PromptController | None:

@@ -154,8 +154,7 @@ def test_an_answer_may_come_before_its_click(session, fake_segmenter) -> None:
     session.prompts.replace({(0,): make_click(5, 6)})
     answer(session, fake_segmenter)
     shown = session.answers.prediction((0,))
-    next_prompts = session.prompts.of_current[(0,)].with_click([9, 9], 1)
-    question = session.answers.ask((0,), next_prompts)
+    question = session.answers.ask((0,), PlanePrompts([[5, 6], [9, 9]]))
     assert len(question.known) == 1  # the first click is not answered again
     assert not session.answers.accept(question.resolve(fake_segmenter, embedding))
     assert session.answers.prediction((0,)) is shown

@@ -82,9 +82,12 @@ class LearningActions:
         window.complete_chosen.connect(self.choose_complete)
         window.keep_chosen.connect(self.keep_learning)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End a running process."""
         self._learning.forget()
+
+    def close(self) -> None:
+        """Remove the window."""
         self._window.deleteLater()
 
     def learn(self) -> None:

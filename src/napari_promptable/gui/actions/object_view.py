@@ -41,9 +41,12 @@ class ObjectView:
         self._timer = QTimer(singleShot=True, interval=0)
         self._timer.timeout.connect(self._show)
 
-    def close(self) -> None:
-        """Show all objects in their own colours, and stop updating the list."""
+    def stop(self) -> None:
+        """Stop updating the list."""
         self._timer.stop()
+
+    def close(self) -> None:
+        """Show all objects in their own colours."""
         self._restore_colors()
 
     def _restore_colors(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
+from napari_promptable.gui.layers.canvas import Place
 from napari_promptable.gui.layers.layer_labels import array_of
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.fields import Fields
@@ -29,11 +30,19 @@ class ObjectActions:
         Performs the verbs.
     fields : Fields
         Chooses the part of a plane in which an object is corrected.
+    pointer : callable
+        Returns where the pointer is; None outside the plane in view.
     """
 
-    def __init__(self, workspace: Workspace, performer: Performer, fields: Fields) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        performer: Performer,
+        fields: Fields,
+        pointer: Callable[[], Place | None],
+    ) -> None:
         self._workspace, self._fields = workspace, fields
-        self._performer = performer
+        self._performer, self._pointer = performer, pointer
 
     @property
     def _session(self) -> SegmentationSession | None:
@@ -67,6 +76,12 @@ class ObjectActions:
         self._performer.perform(self._session.refine_object, object_id, index, field)
         if self._session.prompts.current_object == object_id:
             self._performer.noted.emit(messages.describe_refined(object_id))
+
+    def pick_under_pointer(self) -> None:
+        """Correct the object under the pointer."""
+        place = self._pointer()
+        if place is not None:
+            self.pick(*place)
 
     def pick(self, index: Index, point_yx: npt.NDArray[np.floating]) -> None:
         """Correct the object at a position on a plane."""

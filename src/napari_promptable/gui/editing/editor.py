@@ -95,15 +95,21 @@ class ObjectEditor:
     def _choose_slices(self, is_all: bool) -> None:
         self._touch_up.is_on_all_slices = is_all
 
-    def close(self) -> None:
-        """Disconnect from the segmentation widget."""
+    def stop(self) -> None:
+        """Disconnect from the segmentation widget; our panel may be gone with its window."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._line.close()
         self._listen_to(None)
         self._controller.workspace.job_changed.disconnect(self._follow_job)
         self._controller.closed.disconnect(self._part)
+
+    def close(self) -> None:
+        """Disconnect, and remove what we show on the canvas."""
+        if self._is_closed:
+            return
+        self.stop()
+        self._line.close()
         self._controller.object_view.color_by_class(False)
 
     def _part(self) -> None:

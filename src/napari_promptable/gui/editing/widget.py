@@ -36,4 +36,4 @@ class ObjectEditorWidget(DockedWidget):
         super().__init__(parent)
         viewer = unwrap(napari_viewer)
         editor = self.editor = ObjectEditor(viewer, find_or_open_controller(viewer))
-        self.fill(editor.panel, editor.close)
+        self.fill(editor.panel, editor.close, editor.stop)

@@ -61,11 +61,19 @@ class Inspector:
         controller.closed.connect(self._part)
         self._follow_job()
 
+    def stop(self) -> None:
+        """Explain nothing any more; the panel may be gone already, with its window."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._worker.close()
+        self._pointer.close()
+
     def close(self) -> None:
         """Remove the heat map and stop."""
         if self._is_closed:
             return
-        self._is_closed = True
+        self.stop()
         workspace = self._controller.workspace
         for signal in self._wakers:
             signal.disconnect(self.wake)
@@ -73,8 +81,6 @@ class Inspector:
         workspace.pixels_changed.disconnect(self._forget)
         self._controller.closed.disconnect(self._part)
         self._listen_to(None)
-        self._worker.close()
-        self._pointer.close()
         self.heat_map.close()
         self._shown = None
 

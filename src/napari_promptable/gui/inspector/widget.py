@@ -39,4 +39,4 @@ class DecoderInspectorWidget(DockedWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setMinimumSize(_MIN_WIDTH, _MIN_HEIGHT)
-        self.fill(area, inspector.close)
+        self.fill(area, inspector.close, inspector.stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from napari_promptable.gui.layers.adapters import (
 )
 from napari_promptable.gui.layers.canvas import Place
 from napari_promptable.planes import Index, PlaneAxes
-from napari_promptable.prompts import BACKGROUND, FOREGROUND
+from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 
 CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
@@ -58,6 +58,16 @@ class Click:
     point_yx: npt.NDArray[np.floating[Any]]
     label: int
     refined: int | None
+
+    def added_to(self, prompts: PlanePrompts) -> PlanePrompts:
+        """Return an object's prompts on the plane with one more click, this one."""
+        return replace(
+            prompts,
+            points_yx=np.vstack([prompts.points_yx, self.point_yx]),
+            point_labels=np.append(prompts.point_labels, self.label),
+            refines=(*prompts.refines, self.refined),
+            point_extra=(*prompts.point_extra, {}),
+        )
 
 
 class EditWatch:

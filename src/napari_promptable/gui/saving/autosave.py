@@ -194,7 +194,7 @@ class Autosave:
 
         def deliver(sessions: list[SavedSession]) -> None:
             others = [saved for saved in sessions if saved.folder.path not in self._in_use]
-            if session is self._workspace.session:
+            if self._job is not None and self._job.session is session:
                 found(others[0] if others else None)
 
         call_in_thread(_PLACES[session].find_sessions, deliver, _raise)

@@ -76,8 +76,7 @@ class Live:
         if job is None or not self.is_live:
             return
         former = job.session.prompts.of_current.get(click.index, PlanePrompts())
-        prompts = former.with_click(click.point_yx, click.label, click.refined)
-        prompts = self._complete(job.session, click.index, prompts)
+        prompts = self._complete(job.session, click.index, click.added_to(former))
         if prompts.is_answerable:
             self._early = job.session.answers.ask(click.index, prompts)
             self.begun.emit()
@@ -111,11 +110,13 @@ class Live:
     ) -> PlanePrompts:
         """Add what the prompts on a plane ask for besides what the layers show."""
         former = session.prompts.of_current.get(index)
-        is_known = former is not None and not expects_anew
+        size = self.expect_size(session)
+        if former is not None and not expects_anew:
+            size = former.expected_size
         return replace(
             prompts,
             one_part=self.one_part,
-            expected_size=former.expected_size if is_known else self.expect_size(session),
+            expected_size=size,
             field=self._encoding.fields.for_prompts(index, prompts, former),
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QThreadPool
 from superqt.utils import create_worker
 
 
@@ -55,3 +56,11 @@ class _Call(QObject):
 
 _CALLS: set[_Call] = set()
 """Keeps running calls alive."""
+
+_LONGEST_WAIT_MS = 10_000
+
+
+@atexit.register
+def _wait_for_calls() -> None:
+    """Let cancelled calls end: in a thread that outlives Qt's objects, Python aborts."""
+    QThreadPool.globalInstance().waitForDone(_LONGEST_WAIT_MS)
