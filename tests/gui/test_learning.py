@@ -83,6 +83,23 @@ def test_committed_objects_are_learned_from_and_the_model_is_offered(user, proce
     assert weights.parent == folder
 
 
+def test_learning_is_offered_with_the_fifth_object_and_only_then(user) -> None:
+    assert user.status.endswith("Click the next, or Learn from these 5 (section Objects).")
+    user.click(FREE_CENTRES[0])
+    user.press("C")
+    assert user.status.endswith("Click the next object.")
+    user.click(FREE_CENTRES[1])
+    assert "Learn" not in user.status
+
+
+def test_correcting_the_fifth_object_does_not_offer_learning_again(user) -> None:
+    user.choose_object(5)
+    user.click(FREE_CENTRES[0])
+    user.press("C")
+    assert user.status.startswith("Object 5 saved")
+    assert "Learn" not in user.status
+
+
 def test_a_model_that_is_no_better_cannot_be_used(user, process) -> None:
     user.push("learn")
     process.finish(is_better=False)

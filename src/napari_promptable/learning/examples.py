@@ -22,6 +22,9 @@ FEWEST_OBJECTS = 2
 FEWEST_TO_HOLD_OUT_A_GROUP = 5
 """With fewer objects, each is held out in turn."""
 
+HIGHEST_ID = 1_000_000
+"""Objects are counted in tables as long as the highest id."""
+
 Example = tuple[npt.ArrayLike, npt.ArrayLike]
 """An image (H, W), (H, W, 3) or (H, W, 4), or a stack of such planes, and its labels."""
 
@@ -104,12 +107,14 @@ def read_examples(examples: Iterable[Example], is_complete: bool) -> Examples:
     Raises
     ------
     LabelError
-        If labels are no whole numbers, have another shape than their image, or there are fewer
-        than `FEWEST_OBJECTS` objects.
+        If examples are no pairs, images hold no numbers, labels are no whole numbers from 0 to
+        `HIGHEST_ID` or have another shape than their image, or there are fewer than
+        `FEWEST_OBJECTS` objects.
     """
     planes: list[LabelledImage] = []
-    for number, (image, labels) in enumerate(examples):
-        planes += _read_example(number, np.asarray(image), np.asarray(labels), is_complete)
+    for number, example in enumerate(examples):
+        image, labels = _check_example(example)
+        planes += _read_example(number, image, labels, is_complete)
     areas: dict[ObjectKey, int] = {}
     for plane in planes:
         for label, area in enumerate(np.bincount(plane.labels.ravel())):
@@ -125,10 +130,18 @@ def read_examples(examples: Iterable[Example], is_complete: bool) -> Examples:
     return Examples(tuple(planes), tuple(objects))
 
 
-def _read_example(
-    number: int, image: npt.NDArray[Any], labels: npt.NDArray[Any], is_complete: bool
-) -> list[LabelledImage]:
-    """Take the planes with objects from one image and its labels."""
+def _check_example(example: Example) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return image and labels as arrays that match, or raise a LabelError."""
+    if not isinstance(example, tuple | list) or len(example) != 2:
+        raise LabelError(
+            f"an example of type {type(example).__name__} was given; give pairs of an image "
+            "and its labels in a list: [(image, labels)]"
+        )
+    image, labels = (np.asarray(part) for part in example)
+    if image.dtype.kind not in "buif":
+        raise LabelError(
+            f"an image of dtype {image.dtype} was given; give integers, floats or booleans"
+        )
     if labels.dtype.kind not in "bui" or labels.ndim < 2:
         raise LabelError(
             f"labels of dtype {labels.dtype} and shape {labels.shape} were given; labels are "
@@ -140,6 +153,19 @@ def _read_example(
             f"an image of shape {image.shape} was given with labels of shape {labels.shape}; "
             "give labels with one value per pixel of the image"
         )
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high > HIGHEST_ID:
+        raise LabelError(
+            f"the labels hold the id {low if low < 0 else high}; number the objects from 1 to "
+            f"{HIGHEST_ID:,} at most, for example with skimage.segmentation.relabel_sequential"
+        )
+    return image, labels
+
+
+def _read_example(
+    number: int, image: npt.NDArray[Any], labels: npt.NDArray[Any], is_complete: bool
+) -> list[LabelledImage]:
+    """Take the planes with objects from one image and its labels."""
     return [
         LabelledImage(
             dataset="examples",

@@ -1,6 +1,7 @@
 """Learning on drawn disks, with few steps and a small time that a counting clock tells."""
 
 import copy
+import re
 from dataclasses import replace
 from itertools import count
 
@@ -237,6 +238,31 @@ def test_labels_that_are_no_whole_numbers_are_refused(tiny_model) -> None:
     image, labels = make_disks(2)
     with pytest.raises(LabelError, match="float64"):
         learn(tiny_model, [(image, labels.astype(float))], FEW_STEPS)
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        (lambda image, labels: (image, labels), [r"ndarray", r"\[\(image, labels\)\]"]),
+        (lambda image, labels: [(image, labels, 3)], [r"tuple", r"\[\(image, labels\)\]"]),
+        (lambda image, labels: [(image, -labels)], ["id -2", "from 1"]),
+        (lambda image, labels: [(image, labels * 10**9)], ["id 2000000000", "1,000,000"]),
+        (lambda image, labels: [(1j * image, labels)], ["complex128"]),
+        (lambda image, labels: [("a.tif", labels)], ["dtype <U5"]),
+    ],
+    ids=["no list", "triple", "negative", "too high", "complex", "path"],
+)
+def test_examples_that_cannot_be_read_are_refused(example, words: list[str]) -> None:
+    with pytest.raises(LabelError) as refusal:
+        read_examples(example(*make_disks(2)), False)
+    for word in words:
+        assert re.search(word, str(refusal.value))
+
+
+def test_an_image_with_gaps_is_learned_from() -> None:
+    image, labels = make_disks(2)
+    examples = read_examples([(np.where(labels == 1, np.nan, image), labels)], False)
+    assert examples.planes[0].image.dtype == np.uint8
 
 
 def test_an_object_of_a_stack_is_one_object() -> None:

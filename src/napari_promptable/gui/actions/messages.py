@@ -50,6 +50,11 @@ _STOPS: dict[str, str] = {
 }
 
 
+def describe_learn(count: int) -> str:
+    """Offer to learn from the objects that there are by now."""
+    return f"Click the next, or Learn from these {count} (section Objects)."
+
+
 def describe_shared(layer_name: str, others: Sequence[str]) -> str:
     """Say that a labels layer holds the objects of other images, too."""
     names = " and ".join(f'"{name}"' for name in others)

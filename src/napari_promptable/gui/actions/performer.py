@@ -11,8 +11,12 @@ from napari_promptable.annotation.outcomes import Course, Outcome, describe_outc
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
+from napari_promptable.gui.layers.lessons import count_confirmed
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.scheduler import Scheduler
+
+WORTH_LEARNING = 5
+"""Objects of a person with which learning is worth a try."""
 
 
 class Performer:
@@ -56,14 +60,26 @@ class Performer:
 
     def perform_and_note(self, verb: Any, *arguments: Any) -> None:
         """Call a verb, and say what it changed or why it changed nothing."""
+        num_before = self._count_confirmed()
         outcome: Outcome | None = self.perform(verb, *arguments)
         if outcome is None:
             return
         text = describe_outcome(outcome)
         is_next = outcome.verb is Verb.COMMIT and outcome.course is Course.DONE
         if is_next and outcome.has_changed and not outcome.is_mostly_covered:
-            text = f"{text} {messages.NEXT_OBJECT}"
+            text = f"{text} {self._describe_next_object(num_before)}"
         self.noted.emit(text)
+
+    def _describe_next_object(self, num_before: int) -> str:
+        """Say what comes after a commit; as soon as there are enough objects, that is Learn."""
+        count = self._count_confirmed()
+        if num_before < WORTH_LEARNING <= count:
+            return messages.describe_learn(count)
+        return messages.NEXT_OBJECT
+
+    def _count_confirmed(self) -> int:
+        job = self._workspace.job
+        return 0 if job is None else count_confirmed(job)
 
     def report(self, error: Exception) -> None:
         """Report an error of work in a thread; raise any other exception."""
