@@ -12,9 +12,9 @@ from napari_promptable.propagation.settings import StopReason
 @pytest.mark.parametrize(
     ("sentence", "expected"),
     [
-        (messages.describe_propagated(1, 0), "1 slice committed."),
-        (messages.describe_propagated(24, 1), "24 slices committed; 1 needs a check (D)."),
-        (messages.describe_propagated(24, 6), "24 slices committed; 6 need a check (D)."),
+        (messages.describe_doubtful(0, "slice"), ""),
+        (messages.describe_doubtful(1, "slice"), " 1 slice needs a check (D)."),
+        (messages.describe_doubtful(6, "outline"), " 6 outlines need a check (D)."),
     ],
 )  # fmt: skip
 def test_numbers_and_nouns_agree(sentence, expected) -> None:

@@ -70,6 +70,18 @@ def test_a_click_gives_one_part_and_a_switch_all(
     np.testing.assert_array_equal(labels, user.labels)
 
 
+def test_an_object_that_is_not_on_a_slice_keeps_the_choice(open_desk, make_disks) -> None:
+    disks = make_disks((2, 60, 80), [(0, 20, 24)])
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    user.push("new_object")
+    user.widget.controller.object_actions.go_to(1)
+    user.widget.controller.volume_actions.review.choose(1)
+    user.widget.controller.volume_actions.review.not_here()
+    assert user.control("one_part").isChecked()
+
+
 @pytest.mark.parametrize(
     ("option", "object_of_specks"), [("--one-part", 0), ("--all-parts", 1)]
 )

@@ -56,6 +56,38 @@ def test_the_session_on_screen_is_not_offered(open_desk, disks) -> None:
     assert not user.control("restore_session").isVisible()
 
 
+def test_objects_come_back_in_the_empty_layer_that_is_there(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    label_one(user, disks)
+    before = user.labels
+    forget_labels(user)
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    empty, names = user.objects, user.layer_names
+    user.push("restore_session")
+    assert user.objects is empty
+    assert user.layer_names == names
+    np.testing.assert_array_equal(user.labels, before)
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_objects_come_back_beside_newer_ones(open_desk, disks, is_undone: bool) -> None:
+    user = open_desk(disks.image)
+    label_one(user, disks)
+    before = user.labels
+    forget_labels(user)
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    user.click(user.world(*disks.centres[1]))
+    user.press("C")
+    if is_undone:
+        user.push("undo")
+        user.press("Shift-C")
+    newer, pixels = user.objects, user.labels
+    user.push("restore_session")
+    assert user.objects is not newer
+    np.testing.assert_array_equal(user.labels, before)
+    np.testing.assert_array_equal(newer.data, pixels)
+
+
 def test_objects_that_are_not_committed_come_back(open_desk, disks) -> None:
     user = open_desk(disks.image)
     label_one(user, disks)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import zarr
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QMessageBox, QPushButton
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QMessageBox, QPushButton, QTableView
 
 from napari_promptable.errors import CacheError
+from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.gui.saving.autosave import _PLACES
 from napari_promptable.propagation.settings import PropagationSettings
 
@@ -50,6 +52,13 @@ def wait_propagated(user) -> None:
 def propagate(user) -> None:
     user.push("propagate", wait=False)
     wait_propagated(user)
+
+
+def changes_of(before: np.ndarray, after: np.ndarray) -> str:
+    """How a message counts what changed."""
+    is_changed = before != after
+    num_slices = int(is_changed.any(axis=(1, 2)).sum())
+    return f"{is_changed.sum():,} pixels on {num_slices} slices"
 
 
 def propagate_in_part(user) -> None:
@@ -221,6 +230,19 @@ def test_all_objects_at_once(open_desk, columns) -> None:
     for number in range(3):
         assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
     assert len(user.session.history.changes) == 1
+
+
+def test_a_propagation_says_how_much_it_changed(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
+    click_disk(user, 0)
+    propagate(user)
+    before = user.labels
+    assert changes_of(np.zeros(SHAPE), before) in user.status
+    show_slice(user, 2)
+    user.push("tool_positive")
+    user.click(user.on_plane(*CENTRES[2]))  # this slice and the ones before it change
+    propagate(user)
+    assert changes_of(before, user.labels) in user.status
 
 
 def test_range_and_direction(open_desk, columns) -> None:
@@ -412,6 +434,38 @@ def test_an_object_gets_another_id_and_a_class(open_desk, columns, monkeypatch) 
     assert user.control("object_list").model().rows[1].class_name == ""
     user.push("undo")
     assert [object_id for object_id, _ in rows(user)] == [1, 2]
+
+
+def test_a_commit_leaves_the_other_rows_of_the_list_alone(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
+    for number in (0, 1):
+        click_disk(user, number)
+        user.press("C")
+    assert rows(user) == [(1, "3"), (2, "3")]
+    choose_rows(user, 0)
+    model, calls = user.control("object_list").model(), []
+    model.modelReset.connect(lambda: calls.append("all"))
+    model.rowsInserted.connect(lambda _, first, last: calls.append((first, last)))
+    click_disk(user, 2)
+    user.press("C")
+    assert rows(user) == [(1, "3"), (2, "3"), (3, "3")]
+    assert calls == [(2, 2)]
+    assert user.widget.controller.panel.objects.selected == [], "a click ends the selection"
+    user.widget.controller.object_actions.delete([1])
+    assert rows(user) == [(2, "3"), (3, "3")]
+    assert calls == [(2, 2)]
+
+
+def test_the_list_holds_thousands_of_objects(qtbot) -> None:
+    objects = ObjectList(lambda _: QColor())
+    qtbot.addWidget(objects)
+    objects.update_rows({i: ObjectRow(i, "", "", 0.5) for i in range(2000, 0, -1)})
+    ids = [row.object_id for row in objects.findChild(QTableView).model().rows]
+    assert ids == list(range(1, 2001))
+    objects.select([7, 9])
+    changes = dict.fromkeys(range(8, 2001))
+    objects.update_rows(changes)
+    assert objects.selected == [7]
 
 
 def test_a_click_in_the_list_goes_to_the_object(open_desk, columns) -> None:

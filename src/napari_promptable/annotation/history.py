@@ -41,7 +41,7 @@ class Verb(StrEnum):
 TOUCH_UPS = (Verb.FILL, Verb.SMOOTH, Verb.CLEAN, Verb.GROW, Verb.SHRINK)
 """Verbs that correct the shape of objects."""
 
-STAYING = {*TOUCH_UPS, Verb.SPLIT, Verb.CLASSIFY}
+_STAYING = {*TOUCH_UPS, Verb.SPLIT, Verb.CLASSIFY}
 """Verbs during and after which the user works on the same object as before."""
 
 
@@ -83,9 +83,15 @@ class Change:
 
     def object_before(self, current: int) -> int:
         """Id of the object to work on after undoing, while `current` is the current one."""
-        if self.verb in STAYING:
+        if self.verb in _STAYING:
             return current
         return self.object_ids[-1 if self.verb is Verb.RELABEL else 0]
+
+    def object_after(self, current: int) -> int | None:
+        """Id of the object to work on after redoing, as after doing; None for a new object."""
+        if self.verb in _STAYING:
+            return current
+        return self.object_ids[0] if self.verb in (Verb.PROPAGATE, Verb.CLEAR) else None
 
     @property
     def nbytes(self) -> int:

@@ -13,7 +13,7 @@ from napari_promptable.annotation.absence import make_absence, nothing_on
 from napari_promptable.annotation.answers import Answer, CurrentAnswers, PackedAnswer
 from napari_promptable.annotation.classes import ObjectClasses
 from napari_promptable.annotation.corrections import as_corrected
-from napari_promptable.annotation.history import STAYING, Change, History, Prompts, Verb
+from napari_promptable.annotation.history import Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
 from napari_promptable.annotation.outcomes import (
     Course,
@@ -379,10 +379,11 @@ class SegmentationSession:
         self.history.step_forward()
         self.prompts.assign(change.prompts_after)
         self.classes.assign(change.classes_after)
-        if change.verb in STAYING:
-            self.prompts.show(self.prompts.current_object)
-        else:
+        following = change.object_after(self.prompts.current_object)
+        if following is None:
             self.prompts.new_object()
+        else:
+            self.prompts.show(following)
         return outcome_of_step(change, written, Course.REDONE)
 
     def undo_step(self) -> Outcome | None:

@@ -1042,6 +1042,7 @@ def test_an_object_is_marked_as_absent_on_a_slice_and_beyond(session, fake_segme
     assert (1,) not in session.prompts.of(1)
     session.redo()
     assert not session.labels.array[1:].any()
+    assert session.prompts.current_object == 1, "as after the verb itself"
     assert session.prompts.of(1)[1,].says_absent
 
 

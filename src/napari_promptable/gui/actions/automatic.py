@@ -184,7 +184,7 @@ class AutomaticActions:
                 for object_id in outcome.object_ids
                 for record in session.records.of(object_id).values()
             )
-            text += messages.describe_doubtful(num_doubtful)
+            text += messages.describe_doubtful(num_doubtful, "outline")
         self._performer.noted.emit(text)
 
     def discard(self) -> None:

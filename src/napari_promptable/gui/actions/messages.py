@@ -112,14 +112,6 @@ def describe_refined(object_id: int) -> str:
     return f"Object {object_id}: add + and − clicks where it is wrong, then commit (C)."
 
 
-def describe_propagated(num_slices: int, num_doubtful: int) -> str:
-    """Count the slices that were written and the doubtful ones among them."""
-    written = f"{count_of(num_slices, 'slice')} committed"
-    if not num_doubtful:
-        return f"{written}."
-    return f"{written}; {num_doubtful} {'needs' if num_doubtful == 1 else 'need'} a check (D)."
-
-
 def describe_all_seen(num_doubtful: int) -> str:
     """Say that no doubtful slice is left to visit."""
     if not num_doubtful:
@@ -141,11 +133,11 @@ def describe_found(count: int, num_rejected: int) -> str:
     return f"{text}, {num_rejected} rejected" if num_rejected else text
 
 
-def describe_doubtful(count: int) -> str:
-    """Say how to check the doubtful ones of the objects that were just saved."""
+def describe_doubtful(count: int, noun: str) -> str:
+    """Say how to check the doubtful ones of the outlines or slices that were just saved."""
     if not count:
         return ""
-    return f" {count_of(count, 'outline')} {'needs' if count == 1 else 'need'} a check (D)."
+    return f" {count_of(count, noun)} {'needs' if count == 1 else 'need'} a check (D)."
 
 
 def describe_doubtful_object(object_id: int, confidence: float, num_left: int) -> str:

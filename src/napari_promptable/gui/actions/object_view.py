@@ -34,7 +34,6 @@ class ObjectView:
     def __init__(self, workspace: Workspace, object_list: ObjectList) -> None:
         self._workspace = workspace
         self._list = object_list
-        self._rows: dict[int, ObjectRow] = {}
         self._changed: set[int] = set()
         self._colors: ObjectColors | None = None
         self._is_by_class = False
@@ -63,7 +62,7 @@ class ObjectView:
     def follow(self, session: SegmentationSession | None) -> None:
         """List another session's objects, and hide none of them."""
         self._restore_colors()
-        self._rows.clear()
+        self._list.clear()
         self._changed.clear()
         if session is not None:
             self.update([*session.records.object_ids, *session.prompts.objects])
@@ -79,14 +78,11 @@ class ObjectView:
         self.update([object_id])
 
     def _update_rows(self) -> None:
-        session = self._workspace.session
-        for object_id in self._changed:
-            row = None if session is None else make_row(session, object_id)
-            if row is None:
-                self._rows.pop(object_id, None)
-            else:
-                self._rows[object_id] = row
+        session, changed = self._workspace.session, self._changed.copy()
         self._changed.clear()
+        self._list.update_rows(
+            {i: None if session is None else make_row(session, i) for i in changed}
+        )
 
     def set_visible(self, object_id: int, is_visible: bool) -> None:
         """Show or hide one object in the labels layer."""
@@ -137,8 +133,7 @@ class ObjectView:
         colors, by_class = self._colors_of_job(), self._class_colors()
         if colors is not None:
             colors.set_class_colors(by_class)
-        rows = [self._rows[object_id] for object_id in sorted(self._rows)]
-        self._list.set_rows(rows, () if self._colors is None else self._colors.hidden)
+        self._list.set_hidden(() if self._colors is None else self._colors.hidden)
 
 
 def color_of(job: AnnotationJob | None, object_id: int) -> QColor:

@@ -212,12 +212,9 @@ class VolumeActions:
         details = _details(run.line, run.settings)
         details |= {"slices": slices, "is_complete": is_complete}
         outcome = self._performer.perform(session.commit_masks, found, details, self._asked)
-        if outcome is not None and not outcome.has_changed:
-            self._performer.noted.emit(describe_outcome(outcome))
-        elif outcome is not None:
-            count = len({index for _, index in found})
-            doubtful = self.review.num_doubtful
-            self._performer.noted.emit(messages.describe_propagated(count, doubtful))
+        if outcome is not None:
+            doubtful = messages.describe_doubtful(self.review.num_doubtful, "slice")
+            self._performer.noted.emit(describe_outcome(outcome) + doubtful)
         self.review.show()
 
     def _fail(self, error: PromptableError | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
@@ -33,6 +34,9 @@ _POLICIES = (
 )
 _NEEDED = (range(1, _MAX_ID), range(2, _MAX_ID), range(1, 2), range(1, _MAX_ID))
 """Numbers of selected rows for which each button is enabled."""
+
+_MAX_SINGLY = 100
+"""Rows that change one by one; with more it is faster to fill the table again."""
 
 _PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 _ROLE = Qt.ItemDataRole
@@ -70,6 +74,37 @@ class _ObjectTable(QAbstractTableModel):
         self._color_of = color_of
         self.rows: list[ObjectRow] = []
         self.hidden: Collection[int] = ()
+
+    def update(self, changed: Mapping[int, ObjectRow | None]) -> None:
+        """Insert, replace and remove rows; they stay in the order of their ids."""
+        for object_id, row in changed.items():
+            place = bisect_left(self.rows, object_id, key=lambda each: each.object_id)
+            is_listed = place < len(self.rows) and self.rows[place].object_id == object_id
+            if row is not None and is_listed:
+                self.rows[place] = row
+                self.dataChanged.emit(
+                    self.index(place, 0), self.index(place, len(_COLUMNS) - 1)
+                )
+            elif row is not None:
+                self.beginInsertRows(QModelIndex(), place, place)
+                self.rows.insert(place, row)
+                self.endInsertRows()
+            elif is_listed:
+                self.beginRemoveRows(QModelIndex(), place, place)
+                del self.rows[place]
+                self.endRemoveRows()
+
+    def reset(self, rows: list[ObjectRow]) -> None:
+        """Replace all rows; they are in the order of their ids."""
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def set_hidden(self, hidden: Collection[int]) -> None:
+        """Show colours again, and no check mark at these ids."""
+        self.hidden = hidden
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0))
 
     def rowCount(self, _parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
         return len(self.rows)
@@ -226,18 +261,31 @@ class ObjectList(QWidget):
         rows = sorted(index.row() for index in self._table.selectionModel().selectedRows())
         return [self._model.rows[row].object_id for row in rows]
 
-    def set_rows(self, rows: Sequence[ObjectRow], hidden: Collection[int]) -> None:
-        """Show these objects; the selection stays where its objects still exist."""
-        selected = self.selected
+    def update_rows(self, changed: Mapping[int, ObjectRow | None]) -> None:
+        """Show new and changed objects, and remove the ones that are None.
+
+        The selection stays where its objects still exist.
+        """
+        selected, rows = self.selected, self._model.rows
         self._is_updating = True
-        self._model.beginResetModel()
-        self._model.rows, self._model.hidden = list(rows), frozenset(hidden)
-        self._model.endResetModel()
-        self.count_changed.emit(len(rows))
-        self._add_to_selection(selected)
+        if len(changed) <= _MAX_SINGLY:
+            self._model.update(changed)
+        else:
+            listed = {**{row.object_id: row for row in rows}, **changed}
+            self._model.reset([row for _, row in sorted(listed.items()) if row is not None])
+            self._add_to_selection(selected)
         self._is_updating = False
+        self.count_changed.emit(len(self._model.rows))
         self._hide_empty_columns()
         self._follow_selection()
+
+    def clear(self) -> None:
+        """Show no object."""
+        self._model.reset([])
+
+    def set_hidden(self, hidden: Collection[int]) -> None:
+        """Show which objects are hidden, and all of them in their present colours."""
+        self._model.set_hidden(frozenset(hidden))
 
     def _add_to_selection(self, object_ids: Collection[int]) -> None:
         flags = QItemSelectionModel.SelectionFlag
@@ -256,9 +304,14 @@ class ObjectList(QWidget):
         self._table.clearSelection()
 
     def _hide_empty_columns(self) -> None:
-        for column in range(1, len(_COLUMNS)):
-            cells = (self._model.index(row, column) for row in range(len(self._model.rows)))
-            self._table.setColumnHidden(column, not any(map(self._model.data, cells)))
+        rows = self._model.rows
+        is_used = (
+            any(row.class_name for row in rows),
+            any(row.slices for row in rows),
+            not all(isnan(row.confidence) for row in rows),
+        )
+        for column, is_shown in enumerate(is_used, start=1):
+            self._table.setColumnHidden(column, not is_shown)
 
     def _follow_selection(self, *_: object) -> None:
         """Report the selected objects, and enable the buttons for them."""

@@ -34,6 +34,7 @@ from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.adapters import full_resolution
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.layer_labels import array_of
+from napari_promptable.gui.layers.ownership import made_for
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.threads import call_in_thread
 from napari_promptable.planes import Index
@@ -208,7 +209,8 @@ class Autosave:
     def restore(self, saved: SavedSession) -> None:
         """Restore a saved session.
 
-        Its labels come in a new layer, unless they were opened from a file.
+        Its labels come in a new layer, unless they were opened from a file, or the layer that
+        we made for the image is still empty.
 
         Raises
         ------
@@ -219,7 +221,7 @@ class Autosave:
         for _ in saved.folder.read_blocks():
             pass  # a damaged file is found before anything changes
         job = self._workspace.job
-        if job is not None and _source_of(job.labels_layer) is None:
+        if job is not None and _source_of(job.labels_layer) is None and not _is_unused(job):
             self._workspace.set_labels_layer(None)
             job = self._workspace.job
         if job is None:
@@ -229,6 +231,19 @@ class Autosave:
         job.labels_layer.refresh()
         restore_session(document, job.session)
         _PLACES[job.session].folder = saved.folder
+
+
+def _is_unused(job: AnnotationJob) -> bool:
+    """Whether a job's labels layer is one that we made and that nothing was done on."""
+    job.catch_up()  # paint that no scan has seen yet
+    session = job.session
+    return (
+        job.labels_layer in made_for(job.image)
+        and _PLACES[session].folder is None
+        and not session.history.changes
+        and not session.history.can_redo
+        and not state_of(session).object_ids
+    )
 
 
 class _Place:

@@ -125,7 +125,7 @@ class Live:
         asked = [
             each.one_part
             for each in prompts.values()
-            if len(each.points_yx) or each.mask is None
+            if each.is_answerable and (len(each.points_yx) or each.mask is None)
         ]
         self.one_part = all(asked) if asked else self._prefers_one_part
 
