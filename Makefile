@@ -48,7 +48,9 @@ demo: env ## segment bundled images; results in demo-output/, no screen needed
 
 test: lint pytest ## everything that must pass
 
-pytest: export OMP_NUM_THREADS ?= 2
+# Two processes run the tests. If each had threads on both cores, threads that wait for one
+# another would spin while the other process holds their core.
+pytest: export OMP_NUM_THREADS ?= 1
 pytest: export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 pytest: export OMP_WAIT_POLICY ?= PASSIVE
 pytest: export NAPARI_ENSURE_PLUGIN_MAIN_THREAD = 1

@@ -1,6 +1,6 @@
 """Pairs of models with the same random weights: the reference implementation's and ours.
 
-Fixtures, all of them once per session:
+Fixtures; the models are dropped after the last parity test, because they take gigabytes:
 
 ``reference_sam``, ``reference_mobile_sam``
     The packages ``segment_anything`` and ``mobile_sam``; tests are skipped without them.
@@ -59,19 +59,19 @@ class ModelPair(NamedTuple):
     ours: Sam
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reference_sam() -> ModuleType:
     """Package ``segment_anything``."""
     return import_or_skip("segment_anything")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reference_mobile_sam() -> ModuleType:
     """Package ``mobile_sam``."""
     return import_or_skip("mobile_sam")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_small_vit_pair(reference_sam: ModuleType) -> Callable[..., ModelPair]:
     """Factory of pairs with a small vision transformer, one pair per layout."""
 
@@ -117,7 +117,7 @@ def make_small_vit_pair(reference_sam: ModuleType) -> Callable[..., ModelPair]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_pair(
     make_small_vit_pair: Callable[..., ModelPair], request: pytest.FixtureRequest
 ) -> Callable[[str], ModelPair]:
@@ -140,7 +140,7 @@ def make_pair(
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_sam2_pair() -> Callable[..., ModelPair]:
     """Factory of pairs of SAM 2.1."""
 
@@ -159,7 +159,7 @@ def make_sam2_pair() -> Callable[..., ModelPair]:
     return make
 
 
-@pytest.fixture(scope="session", params=["as trained", "prepared", "public operations"])
+@pytest.fixture(scope="module", params=["as trained", "prepared", "public operations"])
 def prepare(request: pytest.FixtureRequest) -> Callable[[ModelPair], ModelPair]:
     """Function that brings our model of a pair into one of its forms."""
 
@@ -173,7 +173,7 @@ def prepare(request: pytest.FixtureRequest) -> Callable[[ModelPair], ModelPair]:
     return change
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_image() -> Callable[..., np.ndarray]:
     """Factory of uint8 RGB images: blurred noise, so that prompts meet some structure."""
 

@@ -104,7 +104,7 @@ class Compared(NamedTuple):
     embedding: ImageEmbedding
 
 
-@pytest.fixture(scope="session")  # the forms of `prepare` take turns, each for all modules
+@pytest.fixture(scope="module")
 def make_reference(make_pair: Callable, make_image: Callable) -> Callable[..., Reference]:
     """Function from an architecture and the shape of an image."""
 

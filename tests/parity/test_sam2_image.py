@@ -43,7 +43,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="session")  # the forms of `prepare` take turns, each for all modules
+@pytest.fixture(scope="module")
 def encode_both(make_image: Callable) -> Callable[..., tuple[Any, Tensor]]:
     """Function from a pair and the shape of an image: the reference's predictor with the image,
     and our embedding of it. All forms of our model share the predictor.
@@ -56,7 +56,7 @@ def encode_both(make_image: Callable) -> Callable[..., tuple[Any, Tensor]]:
         predictor.set_image(make_image(*shape))
         return predictor
 
-    @functools.cache
+    @functools.lru_cache(maxsize=1)  # the forms of `prepare` take turns
     @torch.inference_mode()
     def encode(pair: Any, shape: tuple[int, int]) -> tuple[Any, Tensor]:
         pixels = torch.from_numpy(make_image(*shape)).permute(2, 0, 1)[None].float()

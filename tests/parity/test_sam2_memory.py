@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_promptable.models.layers import fold_patches
 from napari_promptable.models.sam2.memory_bank import (
     MAX_PROMPTED_MEMORIES,
     ObjectMemory,
@@ -39,25 +40,47 @@ class Stack:
     ----------
     frames : list of Tensor
         Our embedding of each frame.
+    features : dict of int to (Tensor, dict)
+        Each frame and the reference's embedding of it, encoded once for all runs.
     """
 
-    def __init__(self, pair: Any, images: Iterable[np.ndarray]) -> None:
+    def __init__(
+        self, pair: Any, images: Iterable[np.ndarray], is_encoder_shared: bool = False
+    ) -> None:
         self.pair = pair
         pixels = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images])
         with torch.inference_mode():
             self.inputs = pair.ours.normalise(pixels.float())
-            self.frames = [pair.ours.encode(frame[None].float()) for frame in pixels]
+            self.features = {
+                number: (image, pair.reference.forward_image(image))
+                for number, image in enumerate(self.inputs.split(1))
+            }
+            if is_encoder_shared:
+                self.frames = [
+                    join_levels(*found["backbone_fpn"]) for _, found in self.features.values()
+                ]
+            else:
+                self.frames = [pair.ours.encode(frame[None].float()) for frame in pixels]
 
     def start_reference(self, **options: bool) -> "ReferenceRun":
         """Begin with the reference's video predictor."""
-        return ReferenceRun(self.pair.reference, self.inputs, **options)
+        return ReferenceRun(self.pair.reference, self.inputs, self.features, **options)
+
+
+def join_levels(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+    """Bring the reference's embedding of a frame into our layout."""
+    return torch.cat([coarse, fold_patches(middle), fold_patches(fold_patches(fine))], dim=1)
 
 
 class ReferenceRun:
     """The reference's video predictor on frames that are tensors already."""
 
     def __init__(
-        self, predictor: Any, inputs: Tensor, corrects_as_prompts: bool = False
+        self,
+        predictor: Any,
+        inputs: Tensor,
+        features: dict[int, tuple[Tensor, dict[str, Any]]],
+        corrects_as_prompts: bool = False,
     ) -> None:
         module = import_sam2().sam2_video_predictor
         self.predictor = predictor
@@ -65,7 +88,9 @@ class ReferenceRun:
         with pytest.MonkeyPatch.context() as patch:
             size = inputs.shape[-1]
             patch.setattr(module, "load_video_frames", lambda **_: (inputs, size, size))
-            self.state = predictor.init_state("frames")
+            patch.setattr(type(predictor), "_get_image_feature", lambda *_, **__: None)
+            self.state = predictor.init_state("frames")  # which would encode the first frame
+        self.state["cached_features"] = features
 
     def prompt(self, frame: int, prompts: FramePrompts, object_id: int = 1) -> None:
         """Give clicks or a box; corners come first."""
@@ -269,7 +294,8 @@ def test_the_nearest_prompted_frames_are_the_references(frame: int) -> None:
 @pytest.mark.slow
 def test_full_size(make_sam2_pair: Callable, make_image: Callable) -> None:
     pair = make_sam2_pair("hiera_tiny", is_small=False)
-    full = Stack(pair, [make_image(1024, 1024, seed) for seed in range(3)])
+    images = [make_image(1024, 1024, seed) for seed in range(3)]
+    full = Stack(pair, images, is_encoder_shared=True)  # test_sam2_image compares the encoders
     reference, ours = full.start_reference(), OurRun(full)
     for run in (reference, ours):
         run.prompt(0, FramePrompts(4 * BOX.points_xy, BOX.point_labels))

@@ -62,13 +62,18 @@ def run_learning_demo(
         progress,
         source=SAMPLE,
     )
-    before, after = (_measure(each, image, tested, truth) for each in (model, learned.model))
+    models = (model, learned.model)
+    found = [find_objects(each, image).new_labels for each in models]
+    before, after = (
+        (*_measure(each, image, tested), accuracy(labels, truth))
+        for each, labels in zip(models, found, strict=True)
+    )
     say(f"{TESTED} other objects{'before':>18}{'after':>10}")
     for title, first, second in zip(_ROWS, before, after, strict=True):
         say(f"{title:<18}{first:>16.2f}{second:>10.2f}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "found.tif"
-    write_labels(path, find_objects(learned.model, image).new_labels)
+    write_labels(path, found[-1])
     say(f"{learned.seconds:.0f} s of learning; all objects found: {path}")
 
 
@@ -84,17 +89,14 @@ def choose_labels(truth: Labels) -> tuple[Labels, Labels]:
     return labelled, tested
 
 
-def _measure(
-    model: PromptableModel, image: Image, tested: Labels, truth: Labels
-) -> tuple[float, ...]:
-    """Mean IoU of clicks, corrections and boxes, and SA50 of all objects at once."""
+def _measure(model: PromptableModel, image: Image, tested: Labels) -> tuple[float, ...]:
+    """Mean IoU of clicks, corrections and boxes."""
     embedding = encode_image(model, image)
     clicks = [
         each.ious for each in score_objects(model, embedding, tested, Protocol(corrections=1))
     ]
     boxes = [each.ious[0] for each in score_objects(model, embedding, tested, Protocol("box"))]
-    found = find_objects(model, image).new_labels
-    return (*np.mean(clicks, axis=0), float(np.mean(boxes)), accuracy(found, truth))
+    return (*np.mean(clicks, axis=0), float(np.mean(boxes)))
 
 
 def accuracy(found: Labels, truth: Labels) -> float:

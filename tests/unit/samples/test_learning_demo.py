@@ -1,9 +1,11 @@
-"""The demo of learning, with a single step instead of its minutes."""
+"""The demo of learning, with a single step and few objects instead of its minutes."""
 
 import numpy as np
 import pytest
 
+from napari_promptable.learning import learn as learn_module
 from napari_promptable.learning.settings import LearningSettings
+from napari_promptable.samples import learning_demo
 from napari_promptable.samples.data import sample_labels
 from napari_promptable.samples.learning_demo import (
     LABELLED,
@@ -32,7 +34,9 @@ def test_accuracy_counts_misses_and_false_objects() -> None:
     assert accuracy(np.zeros_like(truth), truth) == 0
 
 
-def test_the_demo_prints_figures_before_and_after(tiny_model, tmp_path) -> None:
+def test_the_demo_prints_figures_before_and_after(tiny_model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(learn_module, "STEPS", (1.0,))
+    monkeypatch.setattr(learning_demo, "TESTED", 6)
     said: list[str] = []
     settings = LearningSettings(minutes=600, max_steps=1)
     run_learning_demo(tiny_model, tmp_path, said.append, settings)
