@@ -163,13 +163,34 @@ def test_ids_above_two_to_the_31(desk, make_disks, highest) -> None:
 def test_labels_whose_ids_are_used_up_say_so(desk, make_disks, dtype) -> None:
     disks = make_disks()
     labels = np.zeros(disks.image.shape, dtype)
-    labels[:3, :3] = np.iinfo(dtype).max
-    desk.viewer.add_labels(labels, name="mine")
+    all_ids = np.arange(1, np.iinfo(dtype).max + 1)
+    labels[:, :8].flat[: len(all_ids)] = all_ids
+    desk.viewer.add_labels(labels.copy(), name="mine")
     desk.open()
     desk.choose("labels", "mine")
     label_a_disk(desk, disks)
     assert "does not fit labels of dtype" in desk.status
     np.testing.assert_array_equal(desk.job.labels_layer.data, labels)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u4", "i8", "u8"])
+def test_an_object_gets_a_lower_id_where_no_higher_one_fits(desk, make_disks, dtype) -> None:
+    disks = make_disks()
+    labels = np.zeros(disks.image.shape, dtype)
+    labels[:3, :3], labels[:3, 3:6] = np.iinfo(dtype).max, 1
+    desk.viewer.add_labels(labels.copy(), name="mine")
+    desk.open()
+    desk.choose("labels", "mine")
+    desk.wait_idle()
+    label_a_disk(desk, disks)
+    np.testing.assert_array_equal(desk.job.labels_layer.data == 2, disks.mask(0))
+    np.testing.assert_array_equal(desk.job.labels_layer.data[:3, :6], labels[:3, :6])
+    desk.widget.controller.object_actions.refine(int(np.iinfo(dtype).max))
+    if dtype == "u8":
+        assert "ids above 9223372036854775807 cannot be worked on" in desk.status
+    else:
+        assert desk.control("object_id").value() == np.iinfo(dtype).max
+    desk.settle()
 
 
 # data that changes under the widget

@@ -119,6 +119,58 @@ def test_later_edits_are_followed(open_desk, disks) -> None:
     assert user.session.records.object_ids == [1, 2, 3]
 
 
+def test_an_object_follows_its_point(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    spots = add_spots(user, CENTRES[:2])
+    convert(user, "points_to_objects")
+    moved = spots.data.copy()
+    moved[0] = np.array(CENTRES[2]) / 2
+    spots.data = moved
+    convert(user, "points_to_objects")
+    assert user.session.records.object_ids == [1, 2]
+    np.testing.assert_array_equal(user.labels == 1, disks.mask(2))
+    np.testing.assert_array_equal(user.labels == 2, disks.mask(1))
+    spots.selected_data = {0}
+    spots.remove_selected()
+    spots.add(np.array(CENTRES[0]) / 2)
+    convert(user, "points_to_objects")
+    assert user.session.records.object_ids == [1, 2, 3]
+    np.testing.assert_array_equal(user.labels == 3, disks.mask(0))
+    convert(user, "points_to_objects")
+    assert "without an object" in user.status
+
+
+def test_an_object_follows_its_point_to_another_slice(open_desk, make_disks) -> None:
+    stack = make_disks((3, 60, 80), [(0, 15, 15), (2, 40, 30)])
+    user = open_desk(stack.image)
+    spots = user.viewer.add_points([stack.centres[0]], name="spots")
+    user.wait_for(lambda: user.control("points_from").findText("spots") >= 0)
+    choose_source(user, "points_from", "spots")
+    convert(user, "points_to_objects")
+    before = user.labels
+    spots.data = [stack.centres[1]]
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels == 1, stack.mask(1))
+    assert user.session.prompts.of(1).keys() == {(2,)}
+    user.push("undo")
+    np.testing.assert_array_equal(user.labels, before)
+
+
+def test_many_points_are_followed(open_desk, make_disks) -> None:
+    places = [(r, c) for r in range(10, 200, 20) for c in range(10, 200, 20)]
+    disks = make_disks((200, 200), places)
+    user = open_desk(disks.image)
+    spots = add_spots(user, places)
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels, disks.truth)
+    moved = spots.data.copy()
+    moved[::2] += 0.5  # one pixel of the image: the disks stay the same
+    spots.data = moved
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels, disks.truth)
+    assert len(user.session.records.object_ids) == len(places)
+
+
 def test_points_may_be_one_objects(open_desk, disks) -> None:
     user = open_desk(disks.image)
     add_spots(user, CENTRES[:2], features={"label": [1, 0]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from math import nan
 
 from psygnal import Signal
@@ -173,12 +174,10 @@ class CurrentAnswers:
             for index, asked in sorted(prompts.of_current.items())
             for box in asked.boxes_yxyx
         ]
-        free = range(prompts.highest_id + 1, prompts.highest_id + len(boxes))
+        ids = chain([prompts.current_object], prompts.free_ids())
         return [
             Question(object_id, index, asked, plane_shape=self._plane_shape)
-            for object_id, (index, asked) in zip(
-                [prompts.current_object, *free], boxes, strict=False
-            )
+            for (index, asked), object_id in zip(boxes, ids, strict=False)
         ]
 
     def accept(self, answer: Answer) -> bool:

@@ -158,8 +158,8 @@ def first_free_id(session: SegmentationSession) -> int:
     """Lowest id above all that are in use; the current object's id if it has nothing yet."""
     prompts, records = session.prompts, session.records
     current = prompts.current_object
-    is_unused = not prompts.of_current and not records.of(current)
-    return current if is_unused and current == prompts.highest_id else prompts.highest_id + 1
+    highest = max([*prompts.objects, *records.object_ids], default=0)
+    return max(current, highest + 1)
 
 
 def commit_new(

@@ -25,11 +25,14 @@ class SinglePrompt:
         The plane it is on.
     prompts : PlanePrompts
         The click or shape alone.
+    number : int
+        Its place among the prompts that were read.
     """
 
     object_id: int | None
     index: Index
     prompts: PlanePrompts
+    number: int = 0
 
 
 def group_prompts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from psygnal import Signal
@@ -9,13 +10,13 @@ from psygnal import Signal
 from napari_promptable.annotation.corrections import with_masks
 from napari_promptable.annotation.history import Prompts
 from napari_promptable.annotation.labels import ObjectLabels
+from napari_promptable.annotation.object_ids import check_workable, iter_free_ids
 from napari_promptable.annotation.prompt_edits import (
     Edit,
     PromptEdits,
     PromptsByPlane,
     have_same_prompts,
 )
-from napari_promptable.errors import PromptError
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
 
@@ -71,10 +72,10 @@ class PromptedObjects:
         """Prompts by object id and plane, without the objects that have none."""
         return {object_id: planes for object_id, planes in self._objects.items() if planes}
 
-    @property
-    def highest_id(self) -> int:
-        """Highest object id in use."""
-        return max(*self._objects, *self._labels.records.object_ids, 1)
+    def free_ids(self) -> Iterator[int]:
+        """Yield ids without prompts and pixels, see `iter_free_ids`."""
+        taken = {*self._objects, *self._labels.records.object_ids}
+        return iter_free_ids(taken, self._labels.array.dtype)
 
     def of(self, object_id: int) -> PromptsByPlane:
         """Return the prompts of one object by plane; empty for an id without any."""
@@ -82,21 +83,20 @@ class PromptedObjects:
 
     def new_object(self) -> int:
         """Begin a new object and return its id; an id without prompts or pixels is reused."""
-        taken = self._labels.records.object_ids
-        unused = [i for i, planes in self._objects.items() if not planes and i not in taken]
-        self.select(unused[0] if unused else self.highest_id + 1)
+        committed = self._labels.records.object_ids
+        unused = [i for i, planes in self._objects.items() if not planes and i not in committed]
+        self.select(unused[0] if unused else next(self.free_ids()))
         return self._current
 
     def leave_id(self) -> None:
         """Move the current object, with its prompts, to a free id."""
-        former, self._current = self._current, self.highest_id + 1
+        former, self._current = self._current, next(self.free_ids())
         self._objects[self._current] = self._objects.pop(former, {})
         self.current_changed.emit(self._current)
 
     def select(self, object_id: int) -> None:
         """Make an object the current one; its prompts come back."""
-        if object_id < 1:
-            raise PromptError(f"object id {object_id} was given; ids start at 1")
+        check_workable(object_id)
         if object_id != self._current:
             self.show(object_id)
 

@@ -15,6 +15,7 @@ from napari_promptable.annotation.classes import ObjectClasses
 from napari_promptable.annotation.corrections import as_corrected
 from napari_promptable.annotation.history import Change, History, Prompts, Verb
 from napari_promptable.annotation.labels import ObjectLabels, Written
+from napari_promptable.annotation.object_ids import check_workable
 from napari_promptable.annotation.outcomes import (
     Course,
     Outcome,
@@ -25,12 +26,7 @@ from napari_promptable.annotation.outcomes import (
 )
 from napari_promptable.annotation.patches import Extent, LabelsArray
 from napari_promptable.annotation.prompted_objects import PromptedObjects
-from napari_promptable.annotation.records import (
-    Key,
-    ObjectOnSlice,
-    Origin,
-    Records,
-)
+from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, Records
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.fields import Field, draw_in
 from napari_promptable.planes import Index, PlaneAxes
@@ -132,6 +128,7 @@ class SegmentationSession:
             raise PromptError(
                 f"object {object_id} is not on slice {index}; pick an object that is in view"
             )
+        check_workable(object_id)
         prompts = self.prompts.of(object_id)
         if index not in prompts:
             correction = PlanePrompts(mask=draw_in(found, field), field=field)
@@ -205,7 +202,9 @@ class SegmentationSession:
         prompts: dict[int, dict[Index, PlanePrompts]] = {}
         for answer in answers:
             question = answer.question
-            prompts.setdefault(question.object_id, {})[question.index] = question.prompts
+            asked = prompts.setdefault(question.object_id, {})
+            if not question.prompts.is_empty:
+                asked[question.index] = question.prompts
             objects[question.object_id, question.index] = answer.on_slice
         if not objects:
             return Outcome(Verb.COMMIT, reason=Reason.NO_ANSWER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -172,11 +173,10 @@ def split_object(
         extent = join_extents(extent, records[each].extent)
     assert extent is not None
     pieces = _pieces_on(session.labels, object_id, line_yx, index, extent)
-    first = session.prompts.highest_id + 1
-    new_ids = list(range(first, first + int(pieces.max()) - 1))
+    new_ids = list(islice(session.prompts.free_ids(), int(pieces.max()) - 1))
     if not new_ids:
         return Outcome(Verb.SPLIT, (object_id,), reason=Reason.UNCHANGED)
-    check_id(new_ids[-1], session.labels.array.dtype)
+    check_id(max(new_ids), session.labels.array.dtype)
     keys = [(object_id, each) for each in sorted(planes)]
     edits = _divide_each(session.labels, keys, new_ids, nearest_piece(pieces), extent)
     written = session.labels.apply(edits)

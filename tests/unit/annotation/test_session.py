@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -406,7 +407,9 @@ def test_many_objects_are_written_or_none(fake_segmenter) -> None:
     session = make_session(np.zeros(SHAPE, np.uint8), first_id=255)
     session.prompts.replace({(0,): make_boxes((1, 1, 5, 5), (8, 8, 12, 15))})
     embedding = fake_segmenter.encode(STACK[0])
-    answers = [q.resolve(fake_segmenter, embedding) for q in session.answers.questions_by_box()]
+    first, second = session.answers.questions_by_box()
+    questions = [first, replace(second, object_id=256)]
+    answers = [question.resolve(fake_segmenter, embedding) for question in questions]
     events = make_events(session)
     with pytest.raises(LabelError, match="256"):
         session.commit_answers(answers)
@@ -706,7 +709,7 @@ def test_objects_of_others_are_noted(fake_segmenter) -> None:
     session.records.note_plane((0,), find_extents(session.labels.array[0]))
     assert session.records.of(FOREIGN) == {(0,): ObjectOnSlice(np.s_[0:1, 0:3], Origin.FOUND)}
     assert session.records.of(1)[0,].origin is Origin.PROMPTS
-    assert session.prompts.highest_id == FOREIGN
+    assert next(session.prompts.free_ids()) == FOREIGN + 1
     session.labels.array[0][session.labels.array[0] == FOREIGN] = 0
     session.records.note_plane((0,), find_extents(session.labels.array[0]))
     assert session.records.object_ids == [1]

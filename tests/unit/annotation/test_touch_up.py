@@ -170,8 +170,9 @@ def test_other_slices_are_divided_at_the_same_place_or_left_alone() -> None:
     assert np.array_equal(labels[0] == 9, labels[1] == 9)
 
 
-def test_a_piece_that_does_not_fit_the_labels_is_refused() -> None:
-    session = make_session(first_id=255)
+def test_a_piece_that_does_not_fit_the_labels_is_refused(monkeypatch) -> None:
+    session = make_session()
+    monkeypatch.setattr(session.prompts, "free_ids", lambda: iter([256]))  # the only one
     before = pixels(session)
     with pytest.raises(LabelError, match="256"):
         split_object(session, 4, ACROSS, (0,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.session import SegmentationSession
@@ -127,14 +127,20 @@ class PromptActions:
         )
 
     def commit_answers_to(
-        self, questions: list[Question], then: Callable[[], None] = lambda: None
+        self,
+        questions: list[Question],
+        known: Sequence[PackedAnswer] = (),
+        then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Answer questions and commit the answers as one change, then call a function."""
+        """Answer questions and commit the answers as one change, then call a function.
+
+        Answers that are known already are part of the change.
+        """
         session = self._session
 
         def deliver(answers: list[PackedAnswer]) -> None:
             if session is not None and session is self._session:
-                self._performer.perform_and_note(session.commit_answers, answers)
+                self._performer.perform_and_note(session.commit_answers, [*known, *answers])
                 then()
 
         self._scheduler.requests.add(self._scheduler.fields.for_questions(questions), deliver)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
-from weakref import WeakKeyDictionary
 
 from napari.components import ViewerModel
 from napari.layers import Layer, Points, Shapes
 
-from napari_promptable.annotation.answers import Question
+from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.prompt_groups import SinglePrompt, group_prompts
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
+from napari_promptable.gui.actions.made_objects import MadeObjects
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.prompting import PromptActions
 from napari_promptable.gui.layers.adapters import BOXES_NAME, POINTS_NAME
@@ -32,7 +31,8 @@ class SourceActions:
     """Makes objects of the points and shapes in layers that the user chose.
 
     The layers are read at each request, so that edits count. Points and shapes are left out
-    while the object that was made of them exists.
+    while the object that was made of them exists, unless they were moved: then the object
+    follows.
 
     Parameters
     ----------
@@ -60,9 +60,7 @@ class SourceActions:
         self._viewer, self._workspace = viewer, workspace
         self._performer, self._actions, self._panel = performer, actions, panel
         self._followed: dict[str, Points | Shapes] = {}
-        self._made: WeakKeyDictionary[SegmentationSession, dict[Hashable, int]] = (
-            WeakKeyDictionary()
-        )
+        self._made = MadeObjects()
 
     def close(self) -> None:
         """Disconnect from the layers."""
@@ -102,6 +100,7 @@ class SourceActions:
         layer = self._panel.layer(kind)
         if layer is not None:
             self._followed[kind] = layer
+            self._made.follow(layer)
             layer.events.data.connect(self._note_edit)
 
     def _unfollow(self, kind: str) -> None:
@@ -110,8 +109,11 @@ class SourceActions:
             layer.events.data.disconnect(self._note_edit)
 
     def _note_edit(self, event: object) -> None:
-        if getattr(event, "action", None) in ("added", "changed", "removed"):
-            self._tell(getattr(event, "source", None))
+        layer = getattr(event, "source", None)
+        is_done = getattr(event, "action", None) in ("added", "changed", "removed")
+        if is_done and layer is not None:
+            self._made.follow(layer)
+            self._tell(layer)
 
     def _tell(self, layer: Points | Shapes | None) -> None:
         """Say how many prompts a layer has, and how to make objects of them."""
@@ -139,44 +141,53 @@ class SourceActions:
         job = self._workspace.job
         if job is None or not self._performer.can_write():
             return
-        session = job.session
-        made = self._made.setdefault(session, {})
-        singles = [] if layer is None else self._singles(job, layer)
-        questions = group_prompts(
-            [each for each in singles if not session.records.of(made.get(_key(each), 0))],
-            _free_ids(session),
+        if layer is None:
+            self._performer.noted.emit(messages.NOTHING_NEW)
+        elif layer is job.layers.points:  # these clicks go when they are objects
+            singles = self._read(job, layer)
+            self._commit(self._group(job, [replace(each, object_id=None) for each in singles]))
+        elif self._panel.is_as_one:
+            self._commit(self._group(job, self._read(job, layer)))
+        else:
+            self._make_new_and_moved(job, layer)
+
+    def _make_new_and_moved(self, job: AnnotationJob, layer: Points | Shapes) -> None:
+        """Save objects for what has none yet, and again for what was moved."""
+        session, made = job.session, self._made
+        singles = made.still_to_make(session, layer, self._read(job, layer))
+        questions = self._group(job, singles)
+        left = made.left_behind(session, layer, singles)
+        new = made.match(layer, singles, questions)
+        self._commit(questions, left, lambda: made.note(session, new))
+
+    def _read(self, job: AnnotationJob, layer: Points | Shapes) -> list[SinglePrompt]:
+        return read_foreign(layer, job.image, job.planes, self._viewer.dims)
+
+    def _group(self, job: AnnotationJob, singles: list[SinglePrompt]) -> list[Question]:
+        """Make the questions that the prompts ask."""
+        return group_prompts(
+            singles,
+            _free_ids(job.session),
             as_one=self._panel.is_as_one,
             one_part=self._actions.one_part,
             expected_size=self._actions.expected_size,
         )
-        if not questions:
+
+    def _commit(
+        self,
+        questions: list[Question],
+        known: Sequence[PackedAnswer] = (),
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        if questions:
+            self._actions.commit_answers_to(questions, known, then)
+        else:
             self._performer.noted.emit(messages.NOTHING_NEW)
-            return
-
-        def note_made() -> None:
-            made.update({_key(each): each.object_id for each in questions})
-
-        self._actions.commit_answers_to(questions, note_made)
-
-    def _singles(self, job: AnnotationJob, layer: Points | Shapes) -> list[SinglePrompt]:
-        """Read a layer; clicks on our own belong to no object: each is to become one."""
-        singles = read_foreign(layer, job.image, job.planes, self._viewer.dims)
-        if layer is job.layers.points:
-            return [replace(single, object_id=None) for single in singles]
-        return singles
 
 
 def _free_ids(session: SegmentationSession) -> Iterator[int]:
-    """The current id, unless an object has it already, and then ids above all others."""
+    """The current id, unless an object has it already, and then free ones."""
     current = session.prompts.current_object
     if not session.records.of(current):
         yield current
-    yield from count(session.prompts.highest_id + 1)
-
-
-def _key(single: SinglePrompt | Question) -> Hashable:
-    """The same for the same prompts on the same plane."""
-    prompts = single.prompts
-    points, boxes = prompts.points_yx.tobytes(), prompts.boxes_yxyx.tobytes()
-    signs, outlines = prompts.point_labels.tobytes(), prompts.polygons_yx
-    return single.index, points, signs, boxes, tuple(each.tobytes() for each in outlines)
+    yield from session.prompts.free_ids()

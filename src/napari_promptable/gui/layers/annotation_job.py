@@ -10,6 +10,7 @@ import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from napari_promptable.annotation.object_ids import iter_free_ids
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.layers.adapters import full_resolution, visible_index
 from napari_promptable.gui.layers.axes import axis_names, channel_choices, propagation_axes
@@ -168,7 +169,10 @@ def _open_session(labels_layer: Labels, planes: PlaneAxes) -> SegmentationSessio
     """Resume or start the session of a labels layer and plane axes."""
     sessions = _SESSIONS.setdefault(labels_layer, {})
     if planes.axes not in sessions:
-        known = [session.prompts.highest_id for session in sessions.values()]
-        first_id = max([highest_id(labels_layer), *known]) + 1
-        sessions[planes.axes] = SegmentationSession(planes, LayerLabels(labels_layer), first_id)
+        known = [highest_id(labels_layer)]
+        for session in sessions.values():
+            known += [*session.prompts.objects, *session.records.object_ids]
+        labels = LayerLabels(labels_layer)
+        first_id = next(iter_free_ids(known, labels.dtype))
+        sessions[planes.axes] = SegmentationSession(planes, labels, first_id)
     return sessions[planes.axes]

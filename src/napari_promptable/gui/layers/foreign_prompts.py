@@ -47,7 +47,7 @@ def read_foreign(
         indices, positions_yx = planes.split(_to_image(layer, positions, image, dims))
         prompts = make(positions_yx) if planes.contains(indices[0]) else None
         if prompts is not None and _is_inside(positions_yx, planes):
-            found.append(SinglePrompt(_object_id(layer, number), indices[0], prompts))
+            found.append(SinglePrompt(_object_id(layer, number), indices[0], prompts, number))
     return found
 
 
