@@ -290,3 +290,19 @@ def test_the_model_looks_closer_where_the_pointer_rests(
         user.qtbot.mouseMove(user.canvas, user.pixel(user.world(-3, 10)))
     user.wait_idle()
     assert is_expected([40, 58])
+
+
+@pytest.mark.parametrize("ground", [0.0, 0.5, 1.0])
+def test_a_click_shows_on_every_ground(open_plugin, ground: float) -> None:
+    """By its colour on dark images, and by its dark border on light ones."""
+    user = open_plugin(np.full((60, 80), ground), contrast_limits=(0, 1))
+    user.preview.visible = False
+    before = user.viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    user.click(user.world(30, 40))
+    user.preview.visible = False
+    after = user.viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    is_changed = np.abs(after - before).max(axis=-1) > 64
+    assert is_changed.sum() > 50
+    brightness = after[is_changed].mean(axis=-1)
+    assert brightness.max() > 70
+    assert (brightness.min() < 30) == (ground > 0)

@@ -32,6 +32,28 @@ def test_a_tool_is_lit_while_its_layer_is_active_in_its_mode(
     assert (lit(user), user.status) == ([tool], START)
 
 
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        ("add_polygon", "Click the corners of the object's outline. A double-click ends it."),
+        ("add_ellipse", "Drag an ellipse around the object."),
+        ("add_line", "Drag a line along the object."),
+        ("add_polyline", "Click along the object. A double-click ends the line."),
+    ],
+)
+def test_the_status_says_how_to_draw_with_tools_of_napari(
+    open_desk, make_disks, mode, hint
+) -> None:
+    user = open_desk(make_disks().image)
+    user.push("tool_box")
+    user.boxes.mode = mode
+    assert (lit(user), user.status) == ([], hint)
+    user.viewer.layers.selection.active = user.image
+    assert (lit(user), user.status) == ([], NO_TOOL)
+    user.press("T")
+    assert lit(user) == ["tool_box"], "the tool of ours that was active last"
+
+
 def test_nothing_is_lit_in_3d_or_without_an_image(open_plugin, make_disks) -> None:
     user = open_plugin(make_disks((5, 60, 80), [(2, 20, 24)]).image)
     user.viewer.dims.ndisplay = 3

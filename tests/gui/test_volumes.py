@@ -344,6 +344,22 @@ def test_an_object_is_not_on_a_slice(open_desk, columns, by_key: bool) -> None:
     assert user.points.features["label"].tolist() == ["positive"]
 
 
+def test_an_unfinished_propagation_is_decided_on_before_not_here(open_desk, columns) -> None:
+    user = open_stack(open_desk, columns)
+    click_disk(user, 0)
+    propagate_in_part(user)
+    user.push("cancel", wait=False)
+    user.model.open_gates()
+    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    before = dict(user.session.prompts.of_current)
+    user.widget.controller.volume_actions.review.not_here()
+    assert user.status.startswith("Another propagation is not finished.")
+    assert user.session.prompts.of_current == before
+    user.push("discard_propagated")
+    user.push("not_here")
+    assert user.session.prompts.of_current[3,].says_absent
+
+
 def test_a_negative_click_alone_says_that_the_object_is_absent(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 0)

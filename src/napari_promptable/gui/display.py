@@ -143,7 +143,7 @@ class Display:
             has_image=self._workspace.image is not None,
             has_preview=job is not None and index is not None and job.layers.shows_mask(index),
             is_busy=self._scheduler.is_busy,
-            has_tool=job is not None and bool(job.layers.tool.active),
+            tool="" if job is None else job.layers.tool.active,
         )
         self._panel.status.set_status(self._note or next_step, self._details)
 

@@ -140,6 +140,9 @@ class ReviewActions:
             return
         if not self._performer.can_write():
             return
+        if any(True for _ in self._found()):  # keeping them would bring the object back
+            self._performer.noted.emit(messages.STILL_PROPAGATING)
+            return
         self._performer.leave_object(session.prompts.select, object_id)
         records, prompts = session.records.of(object_id), session.prompts.of(object_id)
         beyond = planes_beyond(line, line.index, prompts, records)

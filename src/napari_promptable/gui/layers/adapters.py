@@ -24,6 +24,7 @@ SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 _COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
 _BOX_COLOR = "#E66100"  # neither light nor dark: it shows on both
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
+_HALO_WIDTH = 0.1  # of a point's size; dark, because the points are bright on dark images
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
 
 
@@ -93,7 +94,8 @@ def make_points_layer(image: Image, planes: PlaneAxes, object_id: int) -> Points
         },
         feature_defaults={"label": POSITIVE, "object_id": object_id, "refines": OFFERED},
         size=max(3, max(planes.plane_shape) / 60),
-        border_width=0,  # napari draws it too thick where canvas_size_limits apply
+        border_width=_HALO_WIDTH,
+        border_color="black",
         opacity=1.0,
         **transform_of(image),
     )

@@ -13,6 +13,13 @@ from napari_promptable.gui.layers.adapters import POSITIVE, next_click
 
 POINTS_MODE, SCRIBBLE = "add", "scribble"
 BOX_MODES = {"box": "add_rectangle", "outline": "add_polygon_lasso", SCRIBBLE: "add_path"}
+_MODES_OF_NAPARI = {
+    "polygon": "add_polygon",
+    "ellipse": "add_ellipse",
+    "line": "add_line",
+    "polyline": "add_polyline",
+}
+"""Modes that draw prompts, too, but have no button of ours."""
 
 PromptLayerPair = tuple[Points | None, Shapes | None]
 
@@ -32,9 +39,9 @@ class ToolWatch:
     changed : psygnal.Signal
         Emits the name of the tool that became active, or an empty string.
     active : str
-        Name of the active tool; empty if none is.
+        Name of the active tool, one of ours or of napari; empty if none is.
     latest : str
-        Name of the tool that was active last.
+        Name of the tool of ours that was active last.
     """
 
     changed = Signal(str)
@@ -63,7 +70,8 @@ class ToolWatch:
         tool = self._find()
         if tool != self.active:
             self.active = tool
-            self.latest = tool or self.latest
+            if tool and tool not in _MODES_OF_NAPARI:
+                self.latest = tool
             self.changed.emit(tool)
 
     def _find(self) -> str:
@@ -73,5 +81,6 @@ class ToolWatch:
         if points is not None and layer is points and points.mode == POINTS_MODE:
             return next_click(points)
         if boxes is not None and layer is boxes:
-            return next((tool for tool, mode in BOX_MODES.items() if boxes.mode == mode), "")
+            modes = BOX_MODES | _MODES_OF_NAPARI
+            return next((tool for tool, mode in modes.items() if boxes.mode == mode), "")
         return ""

@@ -9,6 +9,14 @@ NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable 
 NO_PLANE = "Show a slice of the image in 2D (square button below the layer list) to segment it."
 NO_TOOL = "Clicks now go to another layer or mode. Press T or a tool button to add prompts."
 START = "Click inside an object, or drag a box."
+DRAWING = {
+    "polygon": "Click the corners of the object's outline. A double-click ends it.",
+    "ellipse": "Drag an ellipse around the object.",
+    "line": "Drag a line along the object.",
+    "polyline": "Click along the object. A double-click ends the line.",
+}
+"""How to use napari's own tools on the layer of boxes."""
+
 ABSENT = "Not on this slice. If it is, press T and click inside it."
 ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
 WAITING = "Preparing this slice… your clicks are kept."
@@ -27,7 +35,7 @@ def describe_next_step(
     has_image: bool,
     has_preview: bool,
     is_busy: bool,
-    has_tool: bool,
+    tool: str,
 ) -> str:
     """Say what to do next.
 
@@ -43,8 +51,8 @@ def describe_next_step(
         Whether a commit would write any pixel on the plane in view.
     is_busy : bool
         Whether something is being computed.
-    has_tool : bool
-        Whether the next click is a prompt.
+    tool : str
+        Name of the tool that the next click uses; empty if it would be no prompt.
 
     Returns
     -------
@@ -55,11 +63,11 @@ def describe_next_step(
         return NO_IMAGE
     if session is None or index is None:
         return NO_PLANE
-    if not has_tool:
+    if not tool:
         return NO_TOOL
     prompts = session.prompts.of_current.get(index)
     if prompts is None:
-        return ELSEWHERE if session.answers.answered else START
+        return ELSEWHERE if session.answers.answered else DRAWING.get(tool, START)
     if prompts.says_absent:
         is_elsewhere = any(p.is_answerable for p in session.prompts.of_current.values())
         return ABSENT if is_elsewhere else ONLY_NEGATIVE
