@@ -21,6 +21,9 @@ from napari_promptable.masks import BoolArray, PackedMask, mask_region
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+INPUT_SIDE = 1024
+"""Longer side of the input of SAM's networks in pixels."""
+
 _MIN_SIDE = 256  # pixels; more magnification shows nothing new
 _POSITIONS = 8  # of a field along its own side: views nearby share one
 _MARGIN = 0.1  # of the extent of prompts, on each side

@@ -6,7 +6,7 @@ neither: the caller counts the results, and stops the work by iterating no furth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from napari_promptable.errors import CancelledError
@@ -20,15 +20,23 @@ IsCancelled = Callable[[], bool]
 Item = TypeVar("Item")
 
 
-def report_each(items: Sequence[Item], progress: Progress | None) -> Iterator[Item]:
+def ignore_progress(done: int, total: int) -> None:
+    """Do nothing: a `Progress` for work that reports to no one."""
+
+
+def report_each(
+    items: Iterable[Item], progress: Progress | None, total: int | None = None
+) -> Iterator[Item]:
     """Iterate over items, and report each when the next one is asked for.
 
     Parameters
     ----------
-    items : sequence
+    items : iterable
         Anything.
     progress : callable, optional
         See `Progress`.
+    total : int, optional
+        Number of items; needed if they have no length.
 
     Yields
     ------
@@ -44,10 +52,13 @@ def report_each(items: Sequence[Item], progress: Progress | None) -> Iterator[It
     b
     2 of 2
     """
+    if total is None:
+        assert isinstance(items, Sized)
+        total = len(items)
     for number, item in enumerate(items, start=1):
         yield item
         if progress is not None:
-            progress(number, len(items))
+            progress(number, total)
 
 
 def check_cancelled(is_cancelled: IsCancelled | None, work: str) -> None:

@@ -41,7 +41,7 @@ def contrast_limits_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
     ImageFormatError
         If no pixel is finite.
     """
-    step = max(1, math.ceil(math.sqrt(image.size / _MAX_SAMPLES)))
+    step = sampling_step(image.size)
     values = _finite_values(image[(slice(None, None, step),) * min(image.ndim, 2)])
     if values.size == 0:
         values = _finite_values(image)
@@ -54,6 +54,11 @@ def contrast_limits_of(image: npt.NDArray[np.generic]) -> tuple[float, float]:
     if low == high:
         low, high = values.min(), values.max()
     return float(low), float(high)
+
+
+def sampling_step(size: int) -> int:
+    """Rows and columns from one to the next that contrast limits of `size` values look at."""
+    return max(1, math.ceil(math.sqrt(size / _MAX_SAMPLES)))
 
 
 def _finite_values(image: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import zarr
 
+import napari_promptable as npp
 from napari_promptable import cli
+from napari_promptable.batch.cluster import propagate_on_workers
+from napari_promptable.batch.segment import propagate_document
 from napari_promptable.errors import (
     CacheError,
     CancelledError,
@@ -17,11 +20,16 @@ from napari_promptable.errors import (
     ImageFormatError,
     UnknownModelError,
 )
+from napari_promptable.files.prompts_json import PromptDocument, write_prompts
+from napari_promptable.instances.cluster import Search, search_on
+from napari_promptable.instances.streaming import write_objects
 from napari_promptable.predict.cluster import RemoteSegmenter, embed_volume
+from napari_promptable.predict.cluster_worker import ImageSource, Weights
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import plane_key
 from napari_promptable.predict.predictor import predict_many, predict_masks
-from napari_promptable.prompts import PromptSet
+from napari_promptable.prompts import PlanePrompts, PromptSet
+from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.transforms import to_rgb8
 
 distributed = pytest.importorskip("distributed")
@@ -88,6 +96,112 @@ def test_the_rest_is_done_by_the_command(cluster, stack_path, tmp_path, capsys) 
     assert 0 < num_encoded <= NUM_PLANES - num_there
 
 
+def _disks(*shape) -> np.ndarray:
+    """Bright disks in noise."""
+    rows, columns = (each % 32 - 16 for each in np.indices(shape)[-2:])
+    noise = np.random.default_rng(2).integers(0, 300, shape)
+    return (np.where(np.hypot(rows, columns) < 9, 2500, 300) + noise).astype(np.uint16)
+
+
+def _kill_one(cluster) -> None:
+    os.kill(cluster.workers[1].pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def test_auto_gives_the_same_labels_though_a_worker_is_killed(
+    cluster, tiny_model, tmp_path
+) -> None:
+    stack, target = _disks(3, 32, 64), np.zeros((3, 32, 64), np.uint32)
+    stack[1, :, 32:64] = 300  # objects that are missing on one slice
+    zarr.create_array(tmp_path / "stack.zarr", data=stack, chunks=(1, 32, 64))
+    search = Search(
+        ImageSource.named(tmp_path / "stack.zarr", "ZYX"),
+        Weights("tiny", "cpu"),
+        npp.AutomaticSettings(),
+    )
+    with search_on(cluster.scheduler_address, search) as workers:
+
+        def progress(done: int, total: int) -> None:
+            if done == 1:
+                _kill_one(cluster)
+
+        count = write_objects(tiny_model, stack, target, search=workers, progress=progress)
+    expected = npp.generate_labels(tiny_model, stack)
+    np.testing.assert_array_equal(target, expected)
+    assert count == expected.max() > 1
+
+
+def test_auto_of_a_plane_gives_the_same_labels(cluster, tiny_model, tmp_path) -> None:
+    plane = _disks(40, 500)
+    zarr.create_array(tmp_path / "plane.zarr", data=plane, chunks=(40, 256))
+    output = tmp_path / "labels.npy"
+    command = ["auto", str(tmp_path / "plane.zarr"), "-o", str(output), "--device", "cpu"]
+    assert cli.main([*command, "--scheduler", cluster.scheduler_address]) == cli.DONE
+    expected = npp.generate_labels(tiny_model, plane)
+    np.testing.assert_array_equal(np.load(output), expected)
+
+
+def test_propagation_gives_the_same_labels_though_a_worker_is_killed(
+    cluster, tiny_model, tmp_path
+) -> None:
+    stack = _disks(4, 32, 96)
+    zarr.create_array(tmp_path / "stack.zarr", data=stack, chunks=(1, 32, 96))
+    clicks = {1: (2, [16, 16]), 2: (0, [16, 48]), 5: (3, [16, 80])}
+    objects = {
+        object_id: {(z,): PlanePrompts([point], [1])}
+        for object_id, (z, point) in clicks.items()
+    }
+    document = PromptDocument("stack.zarr", stack.shape, (1, 2), "tiny", objects)
+    write_prompts(document, tmp_path / "prompts.json")
+    expected = propagate_document(tiny_model, stack, document, PropagationSettings())
+    assert set(np.unique(expected)) == {0, *clicks}
+
+    def progress(done: int, total: int) -> None:
+        if done == 2:
+            _kill_one(cluster)
+
+    image = ImageSource.named(tmp_path / "stack.zarr")._replace(shape=stack.shape)
+    labels = propagate_on_workers(
+        cluster.scheduler_address,
+        image,
+        document,
+        PropagationSettings(),
+        Weights("tiny", "cpu"),
+        np.zeros(stack.shape, np.uint32),
+        scratch=tmp_path,
+        progress=progress,
+    )
+    np.testing.assert_array_equal(labels, expected)
+    assert {path.name for path in tmp_path.iterdir()} == {"prompts.json", "stack.zarr"}
+    output = tmp_path / "labels.npy"
+    command = ["segment", str(tmp_path / "stack.zarr"), str(tmp_path / "prompts.json")]
+    command += ["-o", str(output), "--propagate", "--device", "cpu"]
+    assert cli.main([*command, "--scheduler", cluster.scheduler_address]) == cli.DONE
+    np.testing.assert_array_equal(np.load(output), expected)
+
+
+def test_a_scheduler_needs_a_propagation(tmp_path, capsys) -> None:
+    zarr.create_array(tmp_path / "stack.zarr", data=np.zeros((2, 9, 9), np.uint8))
+    objects = {1: {(0,): PlanePrompts([[4, 4]], [1])}}
+    document = PromptDocument("stack.zarr", (2, 9, 9), (1, 2), "tiny", objects)
+    prompts = write_prompts(document, tmp_path / "prompts.json")
+    command = ["segment", str(tmp_path / "stack.zarr"), str(prompts), "--scheduler", "local"]
+    assert cli.main([*command, "-o", str(tmp_path / "labels.npy")]) == cli.MISTAKE
+    assert "need --propagate" in capsys.readouterr().err
+
+
+def test_embed_shows_a_pyramid_as_the_widget_does(cluster, tiny_model, tmp_path) -> None:
+    plane = np.random.default_rng(0).integers(0, 255, (2100, 2048)).astype(np.uint8)
+    group = zarr.open_group(tmp_path / "slide.ome.zarr", mode="w")
+    group.create_array("0", data=plane)
+    group.create_array("1", data=plane[::2, ::2])
+    group.attrs["multiscales"] = [{"datasets": [{"path": "0"}, {"path": "1"}]}]
+    cache = tmp_path / "cache.zarr"
+    command = ["embed", str(tmp_path / "slide.ome.zarr"), "-o", str(cache), "--device", "cpu"]
+    assert cli.main([*command, "--scheduler", cluster.scheduler_address]) == cli.DONE
+    rgb = to_rgb8(plane[::2, ::2])
+    assert EmbeddingStore(cache).get(plane_key(rgb, tiny_model.model_id), rgb) is not None
+
+
 def test_errors_of_the_work_arrive(cluster, stack_path, tmp_path) -> None:
     address = cluster.scheduler_address
     with pytest.raises(UnknownModelError, match="vit_x"):
@@ -132,7 +246,7 @@ def test_other_weights_are_refused(cluster, disk_image, random_tiny_model) -> No
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://a"])
 def test_without_a_scheduler_it_says_so(address, stack_path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.predict.cluster._CONNECT_S", 0.5)
+    monkeypatch.setattr("napari_promptable.predict.scheduler._CONNECT_S", 0.5)
     with pytest.raises(ClusterError, match="dask scheduler"):
         list(embed_volume(stack_path, tmp_path / "cache.zarr", address=address))
 
@@ -144,7 +258,7 @@ def test_without_dask_it_says_what_to_install(stack_path, tmp_path, monkeypatch)
 
 
 def test_without_workers_it_says_so(stack_path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.predict.cluster._WORKER_S", 0.2)
+    monkeypatch.setattr("napari_promptable.predict.scheduler._WORKER_S", 0.2)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
         pytest.raises(ClusterError, match="no workers"),

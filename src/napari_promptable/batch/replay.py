@@ -33,7 +33,7 @@ from napari_promptable.planes import (
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.progress import Progress, report_each
-from napari_promptable.propagation.fields import propagate_in_field
+from napari_promptable.propagation.fields import field_of, propagate_in_field
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks
 
@@ -198,7 +198,13 @@ class _Replay:
         objects = {i: prompts_on(line, prompts) for i, prompts in change.asked.items()}
         masks = VolumeMasks()
         for value in propagate_in_field(
-            model, embed, line.length, objects, settings, self._planes.plane_shape
+            model,
+            embed,
+            line.length,
+            objects,
+            settings,
+            self._planes.plane_shape,
+            field_of(objects),
         ):
             masks.add(value)
         found = to_objects(masks, line)

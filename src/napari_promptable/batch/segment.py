@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,8 @@ from napari_promptable.predict.prediction import Prediction
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.progress import Progress, report_each
 from napari_promptable.prompts import PlanePrompts
-from napari_promptable.propagation.fields import propagate_in_field
+from napari_promptable.propagation.chains import PropagatedMask
+from napari_promptable.propagation.fields import field_of, propagate_in_field
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks, check_prompts
 
@@ -32,6 +33,13 @@ _CHUNK = 1024  # rows and columns
 
 Report = Callable[[int, Index, Prediction, int], None]
 """Called with object id, plane, candidates and the chosen one before they are committed."""
+
+
+ObjectsOnLine = Mapping[int, Mapping[int, PlanePrompts]]
+"""Prompts by object id and slice."""
+
+Carry = Callable[[SliceLine, ObjectsOnLine], Iterable[PropagatedMask]]
+"""Propagates objects along a line of slices."""
 
 
 def segment_document(
@@ -177,18 +185,48 @@ def propagate_document(
     """
     planes = PlaneAxes(document.image_shape, document.plane_axes)
     planes.check_image(tuple(image.shape))
-    number = _number_of_axis(planes, axis)
     labels = np.zeros(planes.shape, np.uint32) if labels is None else labels
     cache = EmbeddingCache() if cache is None else cache
+    source = PlaneSource(image, planes, levels=levels or {})
+
+    def carry(line: SliceLine, objects: ObjectsOnLine) -> Iterator[PropagatedMask]:
+        return carry_on_line(
+            model, source, cache, settings, line, objects, field_of(objects), progress
+        )
+
+    return write_carried(document, axis, carry, labels)
+
+
+def write_carried(
+    document: PromptDocument, axis: int | None, carry: Carry, labels: LabelsArray
+) -> LabelsArray:
+    """Write the labels of a propagation, however its masks are made.
+
+    Parameters
+    ----------
+    document, axis, labels
+        As in `propagate_document`.
+    carry : callable
+        Propagates objects along one line of slices.
+
+    Returns
+    -------
+    LabelsArray
+        `labels`.
+    """
+    planes = PlaneAxes(document.image_shape, document.plane_axes)
+    number = _number_of_axis(planes, axis)
     volumes: dict[SliceLine, dict[int, dict[int, PlanePrompts]]] = {}
     for object_id in document.objects:
         for index, prompts in _checked_prompts(object_id, document).items():
             if not prompts.is_empty:
                 volume = volumes.setdefault(SliceLine.through(planes, number, index), {})
                 volume.setdefault(object_id, {})[index[number]] = prompts
-    source = PlaneSource(image, planes, levels=levels or {})
     for line, objects in _with_present_objects(volumes):
-        masks = _propagate_on(line, model, source, objects, settings, cache, progress)
+        check_prompts(objects, line.length)
+        masks = VolumeMasks()
+        for value in carry(line, objects):
+            masks.add(value)
         for position in masks.positions:
             plane = np.zeros(planes.plane_shape, labels.dtype)
             masks.draw_labels(position, plane)
@@ -196,39 +234,56 @@ def propagate_document(
     return labels
 
 
-def _propagate_on(
-    line: SliceLine,
+def carry_on_line(
     model: PromptableModel,
     source: PlaneSource,
-    objects: Mapping[int, Mapping[int, PlanePrompts]],
-    settings: PropagationSettings,
     cache: EmbeddingCache,
+    settings: PropagationSettings,
+    line: SliceLine,
+    objects: ObjectsOnLine,
+    field: Field | None,
     progress: Progress | None,
-) -> VolumeMasks:
-    """Propagate objects along a line of slices."""
-    check_prompts(objects, line.length)
-    masks = VolumeMasks()
+) -> Iterator[PropagatedMask]:
+    """Propagate objects along a line of slices in this process.
+
+    Parameters
+    ----------
+    model, settings, cache, progress
+        As in `propagate_document`.
+    source : PlaneSource
+        Reads the image.
+    line : SliceLine
+        The slices.
+    objects : dict of int to dict of int to PlanePrompts
+        By object id and slice.
+    field : Field or None
+        As in `propagate_in_field`.
+
+    Yields
+    ------
+    PropagatedMask
+        As `propagate_in_field` does.
+    """
 
     def embed(position: int, field: Field | None) -> ImageEmbedding:
         pixels = source.read(line.at(position), field)
         return cache.embed(model, model.model_id, pixels)
 
-    for value in propagate_in_field(
+    return propagate_in_field(
         model,
         embed,
         line.length,
         objects,
         settings,
         source.planes.plane_shape,
+        field,
         progress=progress,
-    ):
-        masks.add(value)
-    return masks
+    )
 
 
 def _with_present_objects(
-    volumes: Mapping[SliceLine, Mapping[int, dict[int, PlanePrompts]]],
-) -> Iterator[tuple[SliceLine, dict[int, dict[int, PlanePrompts]]]]:
+    volumes: Mapping[SliceLine, ObjectsOnLine],
+) -> Iterator[tuple[SliceLine, ObjectsOnLine]]:
     """Leave out objects that prompts on a line only exclude, and lines without any other."""
     for line, objects in volumes.items():
         present = {

@@ -15,6 +15,7 @@ from napari_promptable.cli.options import (
     ImagePath,
     ModelName,
     Precision,
+    Scheduler,
     load_model,
 )
 from napari_promptable.cli.progress import ProgressBar
@@ -58,6 +59,7 @@ def run(
     points_per_side: Annotated[
         int | None, Option(metavar="N", help="clicks along the longer side of the grid")
     ] = None,
+    scheduler: Scheduler = None,
     axes: Axes = None,
     channel: Channel = None,
     model: ModelName = BUNDLED_MODEL,
@@ -69,8 +71,10 @@ def run(
     from napari_promptable.files.images import open_channel, read_image
     from napari_promptable.files.label_images import check_label_path, highest_id, write_labels
     from napari_promptable.instances.automatic import default_settings
+    from napari_promptable.instances.cluster import Search, search_on
     from napari_promptable.instances.settings import Seeds
     from napari_promptable.instances.streaming import write_objects
+    from napari_promptable.predict.cluster_worker import ImageSource, Weights
 
     opened = open_channel(image, axes, channel)
     shape = opened.planes.shape
@@ -87,7 +91,18 @@ def run(
     changes = {name: value for name, value in changes.items() if value is not None}
     answering = load_model(model, device, precision)
     settings = default_settings(answering, Seeds(seeds), **changes)
-    with room_for_labels(shape) as room, ProgressBar("work", opened.description) as bar:
+    search = Search(
+        ImageSource.named(image, axes, channel),
+        Weights.named(model, device, precision),
+        settings,
+        where,
+        None if keep is None else str(keep.absolute()),
+    )
+    with (
+        room_for_labels(shape) as room,
+        search_on(scheduler, search) as workers,
+        ProgressBar("work", opened.description) as bar,
+    ):
         count = write_objects(
             answering,
             opened.data,
@@ -95,6 +110,7 @@ def run(
             settings,
             region=where,
             labels=existing,
+            search=workers,
             progress=bar,
         )
         write_labels(output, room, opened)

@@ -17,6 +17,7 @@ from napari_promptable.cli.options import (
     ImagePath,
     ModelName,
     Precision,
+    Scheduler,
     load_model,
 )
 from napari_promptable.cli.progress import track
@@ -33,14 +34,7 @@ def run(
     output: Annotated[
         Path, Option("-o", "--output", metavar="CACHE.zarr", help="folder for the embeddings")
     ],
-    scheduler: Annotated[
-        str | None,
-        Option(
-            metavar="ADDRESS",
-            help="encode on the workers of this dask.distributed scheduler; 'local': on "
-            "processes of this computer",
-        ),
-    ] = None,
+    scheduler: Scheduler = None,
     float16: Annotated[
         bool,
         Option("--float16", help="new cache in half the space; masks change a little"),
@@ -73,7 +67,7 @@ def run(
             image,
             output,
             model=model,
-            address=None if scheduler == "local" else scheduler,
+            address=scheduler,
             device=device,
             precision=precision,
             axes=axes,
@@ -94,17 +88,15 @@ def _embed_here(
     keeping: dict[str, Any],
 ) -> Iterator[tuple[Index, bool]]:
     """Encode in this process."""
-    import numpy as np
-
     from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 
-    planes = image.planes
+    source, field = image.source, image.overview
     store = EmbeddingStore(output, **keeping)
     model = load()
     return embed_planes(
         model,
         model.model_id,
-        lambda index: np.asarray(image.data[planes.region(index)]),
-        planes.indices(),
+        lambda index: source.read(index, field),
+        image.planes.indices(),
         store,
     )

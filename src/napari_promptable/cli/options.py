@@ -29,6 +29,14 @@ Channel = Annotated[int | None, Option(metavar="N", help="use this channel, from
 ModelName = Annotated[
     str, Option(metavar="NAME|PATH", help="a name from 'models list', or a weights file")
 ]
+Scheduler = Annotated[
+    str | None,
+    Option(
+        metavar="ADDRESS",
+        help="work on the workers of this dask.distributed scheduler; 'local': on processes of "
+        "this computer",
+    ),
+]
 Device = Annotated[str, Option(metavar="D", help="auto, cpu, cuda or mps")]
 Precision = Annotated[
     Literal["float32", "bfloat16"],

@@ -16,6 +16,7 @@ from napari_promptable.cli.options import (
     Device,
     ImagePath,
     Precision,
+    Scheduler,
     load_model,
 )
 from napari_promptable.cli.progress import ProgressBar
@@ -90,6 +91,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    scheduler: Scheduler = None,
     axes: Axes = None,
     channel: Channel = None,
     model: Annotated[
@@ -104,8 +106,10 @@ def run(
 ) -> None:
     """Answer prompts on an image and write the labels."""
     from napari_promptable.annotation.session_json import with_one_part
+    from napari_promptable.batch.cluster import propagate_on_workers
     from napari_promptable.batch.segment import room_for_labels
     from napari_promptable.files.label_images import check_label_path, write_labels
+    from napari_promptable.predict.cluster_worker import ImageSource, Weights
     from napari_promptable.predict.embedding_store import EmbeddingStore
     from napari_promptable.predict.embeddings import EmbeddingCache
 
@@ -113,16 +117,45 @@ def run(
     document, opened = _open(files, image, axes, channel)
     if one_part is not None:
         document = with_one_part(document, one_part)
-    changes = _propagation_options(propagate, axis, slices, direction)
+    changes = _propagation_options(slices, direction)
+    if not propagate and (changes or axis is not None or scheduler is not None):
+        raise PromptError(
+            "--axis, --slices, --direction and --scheduler need --propagate; add it"
+        )
     settings = _settings_of(document, changes) if propagate else None
     check_label_path(output, document.image_shape, max(document.objects, default=0))
-    embeddings = EmbeddingCache(store=None if cache is None else EmbeddingStore(cache))
 
-    def load(name: str) -> PromptableModel:
-        return load_model(model or _find_weights(name, prompts), device, precision)
+    def weights_of(name: str) -> str:
+        return model or _find_weights(name, prompts)
 
     with room_for_labels(document.image_shape) as room:
-        labels = _segment(load, opened, document, settings, axis, embeddings, room)
+        if scheduler is None or settings is None:
+            store = None if cache is None else EmbeddingStore(cache)
+            labels = _segment(
+                lambda name: load_model(weights_of(name), device, precision),
+                opened,
+                document,
+                settings,
+                axis,
+                EmbeddingCache(store=store),
+                room,
+            )
+        else:
+            with ProgressBar("tasks", opened.description) as bar:
+                labels = propagate_on_workers(
+                    scheduler,
+                    ImageSource.named(image, axes, channel)._replace(
+                        shape=document.image_shape, layer_name=document.image_name
+                    ),
+                    document,
+                    settings,
+                    Weights.named(weights_of(document.model), device, precision),
+                    room,
+                    axis=axis,
+                    cache_path=cache,
+                    scratch=output.absolute().parent,
+                    progress=bar,
+                )
         write_labels(output, labels, opened)
     objects = count_of(len(document.objects), "object")
     print(f"{output}: {objects}, model {model or document.model}")
@@ -156,16 +189,14 @@ def _open(
 
 
 def _propagation_options(
-    propagate: bool, axis: int | None, slices: tuple[int, int] | None, direction: str | None
+    slices: tuple[int, int] | None, direction: str | None
 ) -> dict[str, Any]:
-    """Settings that options override; PromptError if they lack --propagate."""
+    """Propagation settings that options override."""
     changes: dict[str, Any] = {}
     if slices is not None:
         changes["first"], changes["last"] = slices
     if direction is not None:
         changes["direction"] = direction
-    if not propagate and (changes or axis is not None):
-        raise PromptError("--axis, --slices and --direction need --propagate; add it")
     return changes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_promptable.errors import ImageFormatError, PromptError
+from napari_promptable.fields import INPUT_SIDE, Field, FieldRule
 from napari_promptable.files.axes import (
     CHANNEL,
     MAX_AXES,
@@ -16,7 +17,7 @@ from napari_promptable.files.axes import (
     guess_axes,
 )
 from napari_promptable.files.lazy_view import fix_axis, move_to_end
-from napari_promptable.plane_source import levels_by_step
+from napari_promptable.plane_source import PlaneSource, levels_by_step
 from napari_promptable.planes import PlaneAxes
 
 
@@ -72,6 +73,17 @@ class ImageFile:
     def levels_by_step(self) -> dict[int, Any]:
         """Lower resolutions by step; see `napari_promptable.plane_source.levels_by_step`."""
         return levels_by_step([self.data, *self.levels], self.planes.axes)
+
+    @property
+    def source(self) -> PlaneSource:
+        """Reads planes and fields, at lower resolutions from the file's own levels."""
+        return PlaneSource(self.data, self.planes, levels=self.levels_by_step)
+
+    @property
+    def overview(self) -> Field | None:
+        """Field in which models see whole planes of a pyramid; None is all their pixels."""
+        steps = (1, *sorted(self.levels_by_step))
+        return FieldRule(self.planes.plane_shape, INPUT_SIDE, steps).whole()
 
     @property
     def num_channels(self) -> int:

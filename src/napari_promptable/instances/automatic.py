@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -14,19 +14,19 @@ from napari_promptable.errors import UnknownModelError
 from napari_promptable.instances.by_maps import answer_seeds
 from napari_promptable.instances.by_prompts import answer_grid, answer_seeds_by
 from napari_promptable.instances.found import FoundObject, IntArray, choose_objects
-from napari_promptable.instances.place import Place, check_place
+from napari_promptable.instances.place import Place, SearchPlace, check_place
 from napari_promptable.instances.seeds import Seed, find_seeds
 from napari_promptable.instances.settings import AutomaticSettings, Seeds
 from napari_promptable.instances.views import (
-    View,
+    Viewpoint,
     choose_zooms,
-    count_views,
-    look_everywhere,
+    look_from,
+    viewpoints,
 )
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.predict.segmenter import Segmenter
-from napari_promptable.progress import Progress
+from napari_promptable.progress import Progress, ignore_progress
 from napari_promptable.transforms import to_rgb8
 
 _STEPS_PER_VIEW = 100  # of progress
@@ -138,7 +138,7 @@ def find_objects(
     settings = default_settings(model) if settings is None else settings
     rgb = to_rgb8(image)
     place = check_place((rgb.shape[0], rgb.shape[1]), region, labels)
-    report = _ignore if progress is None else progress
+    report = ignore_progress if progress is None else progress
     found = tuple(find_each(model, rgb, settings, place, report))
     return AutomaticResult(found, settings, place)
 
@@ -241,48 +241,86 @@ def has_maps(model: Segmenter) -> TypeGuard[PromptableModel]:
 
 
 def _answer_views(
-    model: PromptableModel, rgb: npt.NDArray[np.uint8], place: Place, progress: Progress
+    model: PromptableModel, rgb: Any, place: SearchPlace, progress: Progress
 ) -> Iterator[FoundObject]:
     """Find and answer seeds view by view."""
-    for number, total, view in _views(model, rgb, place):
+    points = plan_views(model, rgb, place)
+    for number, viewpoint in enumerate(points):
         start = _STEPS_PER_VIEW * number
 
-        def report(done: int, count: int, start: int = start, total: int = total) -> None:
-            progress(start + _STEPS_PER_VIEW * done // count, _STEPS_PER_VIEW * total)
+        def report(done: int, count: int, start: int = start) -> None:
+            progress(start + _STEPS_PER_VIEW * done // count, _STEPS_PER_VIEW * len(points))
 
-        yield from answer_seeds(model.sam, _seeds(view, place), place.shape, report)
-        progress(start + _STEPS_PER_VIEW, _STEPS_PER_VIEW * total)
+        yield from answer_view(model, rgb, place, viewpoint, report)
+        progress(start + _STEPS_PER_VIEW, _STEPS_PER_VIEW * len(points))
+
+
+def plan_views(model: PromptableModel, rgb: Any, place: SearchPlace) -> list[Viewpoint]:
+    """Plan the views of a place, at the zooms that suit its objects.
+
+    Parameters
+    ----------
+    model : PromptableModel
+        A model with instance maps.
+    rgb : array of uint8 of any kind, shape (H, W, 3)
+        The plane.
+    place : SearchPlace
+        Where objects may lie.
+
+    Returns
+    -------
+    list of Viewpoint
+        For `answer_view`, in any order.
+    """
+    part, _ = place.cut(rgb)
+    zooms = choose_zooms(model.sam, model.model_id, part)
+    return viewpoints(part.shape[:2], zooms)
+
+
+def answer_view(
+    model: PromptableModel,
+    rgb: Any,
+    place: SearchPlace,
+    viewpoint: Viewpoint,
+    progress: Progress,
+) -> Iterator[FoundObject]:
+    """Find and answer the seeds of one view.
+
+    Parameters
+    ----------
+    model, rgb, place
+        As in `plan_views`.
+    viewpoint : Viewpoint
+        From `plan_views`.
+    progress : callable
+        Called with the numbers of finished and of all seeds.
+
+    Yields
+    ------
+    FoundObject
+        One per seed.
+    """
+    seeds = _seeds(model, rgb, place, viewpoint)
+    yield from answer_seeds(model.sam, seeds, place.shape, progress)
 
 
 def _answer_with_other(
     model: Segmenter,
     seeding: PromptableModel,
     rgb: npt.NDArray[np.uint8],
-    place: Place,
+    place: SearchPlace,
     progress: Progress,
 ) -> Iterator[FoundObject]:
     """Find all seeds with one model, and answer them with another."""
-    seeds = [seed for _, _, view in _views(seeding, rgb, place) for seed in _seeds(view, place)]
+    points = plan_views(seeding, rgb, place)
+    seeds = [seed for point in points for seed in _seeds(seeding, rgb, place, point)]
     yield from answer_seeds_by(model, model.encode(rgb, (0, 255)), seeds, progress)
 
 
-def _views(
-    model: PromptableModel, rgb: npt.NDArray[np.uint8], place: Place
-) -> Iterator[tuple[int, int, View]]:
-    """View the place at the zooms that suit its objects: number, total, view."""
-    part, corner = place.cut(rgb)
-    look = partial(look_everywhere, model.sam, model.model_id, part, corner=corner)
-    zooms = choose_zooms(model.sam, model.model_id, part)
-    total = sum(int(np.prod(count_views(part, zoom))) for zoom in zooms)
-    views = (view for zoom in zooms for view in look(zoom=zoom))
-    for number, view in enumerate(views):
-        yield number, total, view
-
-
-def _seeds(view: View, place: Place) -> list[Seed]:
+def _seeds(
+    model: PromptableModel, rgb: Any, place: SearchPlace, viewpoint: Viewpoint
+) -> list[Seed]:
     """Seeds of a view whose points lie where an object may be."""
+    part, corner = place.cut(rgb)
+    view = look_from(model.sam, model.model_id, part, viewpoint, corner)
     return [seed for seed in find_seeds(view) if place.is_free(seed.point_in_image)]
-
-
-def _ignore(done: int, total: int) -> None:
-    """Take no notice of progress."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,11 @@ from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.masks import BoolArray, PackedMask
 
 IntArray = npt.NDArray[np.int32]
+Region = tuple[slice, slice]
 
-_TAKEN = -1  # label of pixels that stay empty
+TAKEN = -1
+"""Label of pixels that stay empty."""
+
 _MIN_FREE = 0.5  # of an object's pixels that are its own in the end
 
 
@@ -101,19 +105,70 @@ def choose_objects(
     chosen : list of FoundObject
         The surest first.
     """
-    labels = np.where(taken, np.int32(_TAKEN), np.int32(0))
+    canvas = _PlaneCanvas(np.where(taken, np.int32(TAKEN), np.int32(0)))
+    chosen = choose_on(canvas, objects, settings)
+    canvas.labels[canvas.labels == TAKEN] = 0
+    return canvas.labels, chosen
+
+
+class Canvas(Protocol):
+    """Shows which chosen objects lie where."""
+
+    def under(self, region: Region) -> IntArray:
+        """Labels of some rows and columns: object k is k + 1, `TAKEN` stays empty."""
+        ...
+
+    def add(self, found: FoundObject, label: int) -> None:
+        """Draw an object, which is not empty, on free pixels."""
+        ...
+
+
+def choose_on(
+    canvas: Canvas, objects: Iterable[FoundObject], settings: AutomaticSettings
+) -> list[FoundObject]:
+    """Choose objects as `choose_objects` does, and draw them on a canvas.
+
+    Returns
+    -------
+    list of FoundObject
+        The surest first.
+    """
     chosen: list[FoundObject] = []
-    ranked = sorted(objects, key=lambda found: -found.confidence)
-    for found in ranked:
+    for found in sorted(objects, key=lambda found: -found.confidence):
         if not _is_sure(found, settings) or found.mask.region is None:
             continue
-        under = labels[found.mask.region]
-        mask = found.mask.crop()
-        if _is_new(under[mask], found.area, chosen, settings):
+        under = canvas.under(found.mask.region)[found.mask.crop()]
+        if _is_new(under, found.area, chosen, settings):
             chosen.append(found)
-            under[mask & (under == 0)] = len(chosen)
-    labels[labels == _TAKEN] = 0
-    return labels, chosen
+            canvas.add(found, len(chosen))
+    return chosen
+
+
+class _PlaneCanvas:
+    """A canvas that holds all pixels of a plane.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        Free pixels are 0; objects are drawn here.
+    """
+
+    def __init__(self, labels: IntArray) -> None:
+        self.labels = labels
+
+    def under(self, region: Region) -> IntArray:
+        """See `Canvas.under`; a view."""
+        return self.labels[region]
+
+    def add(self, found: FoundObject, label: int) -> None:
+        """See `Canvas.add`."""
+        assert found.mask.region is not None
+        draw_on(self.labels[found.mask.region], found.mask.crop(), label)
+
+
+def draw_on(labels: IntArray, mask: BoolArray, label: int) -> None:
+    """Give the free pixels of a mask a label, in place."""
+    labels[mask & (labels == 0)] = label
 
 
 def _is_sure(found: FoundObject, settings: AutomaticSettings) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,30 @@ from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.prompts import as_boxes_yxyx
 
 _COLOURS = (3, 4)  # lengths of an axis of RGB or RGBA
-_MARGIN = 64  # pixels around a region that the network sees, too
+MARGIN = 64
+"""Pixels around a region that the network sees, too."""
+
+MAX_PIXELS = 2**28
+"""Pixels of the largest plane that is read as a whole."""
 
 Labels = npt.NDArray[np.integer[Any]]
+
+
+class SearchPlace(Protocol):
+    """Where to look for objects on a plane."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the plane."""
+        ...
+
+    def is_free(self, point_yx: npt.NDArray[np.floating]) -> bool:
+        """Whether an object may lie at a position (row, col)."""
+        ...
+
+    def cut(self, image: Any) -> tuple[Any, tuple[int, int]]:
+        """Cut the part to be seen out of an image; and its first row and column."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +84,11 @@ class Place:
         added = np.where(new_labels > 0, new_labels + (self.first_id - 1), 0)
         return (self.existing + added).astype(dtype, copy=False)
 
-    def cut(
-        self, image: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-        """Cut the region with some surroundings out of an image; and its first row, column."""
+    def cut(self, image: Any) -> tuple[Any, tuple[int, int]]:
+        """Cut the region with some surroundings out of an image; see `SearchPlace.cut`."""
         bounds = mask_region(self.region)
         assert bounds is not None
-        top, left = (max(0, part.start - _MARGIN) for part in bounds)
-        bottom, right = (part.stop + _MARGIN for part in bounds)
-        return image[top:bottom, left:right], (top, left)
+        return cut_with_margin(image, bounds)
 
 
 def check_place(
@@ -101,6 +118,13 @@ def check_place(
         If the labels have another shape or are not whole numbers.
     """
     return Place(_as_mask(shape, region), _as_labels(shape, labels))
+
+
+def cut_with_margin(image: Any, bounds: tuple[slice, slice]) -> tuple[Any, tuple[int, int]]:
+    """Cut rows and columns with a margin out of an image; and the first row and column."""
+    top, left = (max(0, part.start - MARGIN) for part in bounds)
+    bottom, right = (part.stop + MARGIN for part in bounds)
+    return image[top:bottom, left:right], (top, left)
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
@@ -153,10 +177,15 @@ def _as_mask(shape: tuple[int, int], region: npt.ArrayLike | None) -> BoolArray:
 
 def _draw_box(shape: tuple[int, int], box: npt.NDArray[Any]) -> BoolArray:
     """Draw a box, clipped to the plane."""
-    top, left, bottom, right = as_boxes_yxyx(box[None])[0].round().astype(int).tolist()
     mask = np.zeros(shape, bool)
-    mask[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = True
+    mask[rows_and_columns(box)] = True
     return mask
+
+
+def rows_and_columns(box: npt.ArrayLike) -> tuple[slice, slice]:
+    """Rows and columns of a box (top, left, bottom, right) of first and last pixels."""
+    top, left, bottom, right = as_boxes_yxyx([box])[0].round().astype(int).tolist()
+    return slice(max(top, 0), max(bottom + 1, 0)), slice(max(left, 0), max(right + 1, 0))
 
 
 def _as_labels(shape: tuple[int, int], labels: npt.ArrayLike | None) -> Labels | None:

@@ -7,8 +7,9 @@ would show. So there are no halves of objects to stitch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,52 +102,90 @@ def look_at(sam: Sam, model_id: str, part: Rgb, zoom: float) -> View:
     )
 
 
-def look_everywhere(
-    sam: Sam, model_id: str, image: Rgb, zoom: float, corner: tuple[int, int] = (0, 0)
-) -> Iterator[View]:
-    """View a whole image at some zoom, part by part.
+@dataclass(frozen=True)
+class Viewpoint:
+    """Which part of an image a view shows, and how large.
+
+    Attributes
+    ----------
+    zoom : float
+        Input pixels per image pixel.
+    number : (int, int)
+        Row and column in the grid of views.
+    counts : (int, int)
+        Rows and columns of that grid, which covers the image.
+    """
+
+    zoom: float
+    number: tuple[int, int]
+    counts: tuple[int, int]
+
+
+def viewpoints(size: tuple[int, int], zooms: Iterable[float]) -> list[Viewpoint]:
+    """List the viewpoints from which a whole image is seen at some zooms.
 
     Parameters
     ----------
-    sam, model_id, zoom
-        As in `look_at`.
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB; perhaps cut out of a larger image.
-    corner : (int, int), optional
-        Its first row and column there; views are placed in the larger image.
+    size : (int, int)
+        Height and width of the image.
+    zooms : iterable of float
+        See `choose_zooms`.
 
-    Yields
-    ------
-    View
-        Their cores cover the image.
+    Returns
+    -------
+    list of Viewpoint
+        The cores of their views cover the image, once at each zoom.
     """
-    size = np.array(image.shape[:2])
-    counts = count_views(image, zoom)
-    for place in np.ndindex(*counts):
-        core = np.array([place, np.add(place, 1)]) * size / counts
-        first = np.maximum(np.floor(core[0] - _HALO / zoom), 0).astype(int)
-        last = np.ceil(core[1] + _HALO / zoom).astype(int)
-        view = look_at(sam, model_id, image[first[0] : last[0], first[1] : last[1]], zoom)
-        top, left = (first + corner).tolist()
-        edges = tuple((core + corner).ravel().tolist())
-        yield replace(view, corner=(top, left), core_yxyx=edges)
+    found = []
+    for zoom in zooms:
+        rows, columns = (max(1, round(zoom * length / _CORE)) for length in size)
+        found += [
+            Viewpoint(zoom, (row, column), (rows, columns))
+            for row, column in np.ndindex(rows, columns)
+        ]
+    return found
 
 
-def count_views(image: Rgb, zoom: float) -> tuple[int, int]:
-    """Rows and columns of views that `look_everywhere` needs."""
-    rows, columns = (max(1, round(zoom * length / _CORE)) for length in image.shape[:2])
-    return rows, columns
+def look_from(
+    sam: Sam, model_id: str, image: Any, viewpoint: Viewpoint, corner: tuple[int, int] = (0, 0)
+) -> View:
+    """View a part of an image; reads no more than the part.
+
+    Parameters
+    ----------
+    sam, model_id
+        As in `look_at`.
+    image : array of uint8 of any kind, shape (H, W, 3)
+        RGB; perhaps cut out of a larger image.
+    viewpoint : Viewpoint
+        From `viewpoints`.
+    corner : (int, int), optional
+        First row and column of the image in the larger one, in which the view is placed.
+
+    Returns
+    -------
+    View
+        Responsible for its core.
+    """
+    size, zoom = np.array(image.shape[:2]), viewpoint.zoom
+    core = np.array([viewpoint.number, np.add(viewpoint.number, 1)]) * size / viewpoint.counts
+    first = np.maximum(np.floor(core[0] - _HALO / zoom), 0).astype(int)
+    last = np.ceil(core[1] + _HALO / zoom).astype(int)
+    view = look_at(sam, model_id, image[first[0] : last[0], first[1] : last[1]], zoom)
+    top, left = (first + corner).tolist()
+    edges = tuple((core + corner).ravel().tolist())
+    return replace(view, corner=(top, left), core_yxyx=edges)
 
 
-def choose_zooms(sam: Sam, model_id: str, image: Rgb) -> list[float]:
+def choose_zooms(sam: Sam, model_id: str, image: Any) -> list[float]:
     """Find the zooms at which the objects of an image have the best size.
 
     Parameters
     ----------
     sam, model_id
         As in `look_at`.
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
+    image : array of uint8 of any kind, shape (H, W, 3)
+        RGB; only its middle is read.
 
     Returns
     -------
@@ -166,7 +205,7 @@ def choose_zooms(sam: Sam, model_id: str, image: Rgb) -> list[float]:
     return zooms
 
 
-def _middle(image: Rgb, zoom: float) -> Rgb:
+def _middle(image: Any, zoom: float) -> Any:
     """Cut out of an image what the overview can hold at a zoom."""
     side = int(_OVERVIEW / zoom)
     top, left = (max(0, (length - side) // 2) for length in image.shape[:2])

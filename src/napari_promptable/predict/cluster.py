@@ -1,17 +1,15 @@
 """Encoding on the workers of a dask.distributed scheduler: volumes, or single planes.
 
-Every worker opens the image itself, loads the model once, and writes to the store itself; a
-task is one plane. Doing one twice does no harm, so tasks of lost workers are simply repeated.
+Every worker opens the image, loads the model once, and writes to the store itself; a task is
+one plane.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,6 @@ from napari_promptable.errors import (
     CancelledError,
     ClusterError,
     EmbeddingMismatchError,
-    PromptableError,
 )
 from napari_promptable.files.images import open_channel
 from napari_promptable.masks import BoolArray
@@ -36,22 +33,23 @@ from napari_promptable.predict.cluster_worker import (
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.prediction import Prediction
+from napari_promptable.predict.scheduler import (
+    NO_WORKERS,
+    RETRIES,
+    Workers,
+    connect,
+    errors_named,
+)
 from napari_promptable.progress import IsCancelled
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import to_rgb8
-from napari_promptable.weights.registry import MODELS
 
 if TYPE_CHECKING:
     from napari_promptable.predict.object_memory import Trail
     from napari_promptable.predict.predictor import PromptableModel
 
-_CONNECT_S = 5  # to wait for an answer of a scheduler
-_WORKER_S = 30  # to wait for the first worker
-_RETRIES = 3  # of a plane whose encoding failed
 _POLL_S = 0.1  # between two questions whether to go on
 _POLLS_TO_CHECK = 100  # until it is asked again whether there are workers
-_MAX_LOCAL_WORKERS = 4  # each holds a model
-_NO_WORKERS = "the scheduler has no workers; start some with the command dask worker ADDRESS"
 
 
 def embed_volume(
@@ -109,24 +107,18 @@ def embed_volume(
     CacheError, CheckpointError, DeviceError, ImageFormatError, UnknownModelError
         As the store, the model and the image raise them, here or on a worker.
     """
-    planes = open_channel(image_path, axes, channel).planes
+    opened = open_channel(image_path, axes, channel)
     EmbeddingStore(cache_path, dtype=dtype)  # its errors come before any process is started
-    with _connect(address, num_workers) as client, _errors_named():
-        import distributed
-
-        futures = client.map(
+    with connect(address, num_workers) as client:
+        yield from Workers(client).map(
             embed_plane,
-            list(planes.indices()),
-            image=ImageSource(str(Path(image_path).absolute()), axes, channel),
+            opened.planes.indices(),
+            image=ImageSource.named(image_path, axes, channel),
+            field=opened.overview,
             cache_path=str(Path(cache_path).absolute()),
             max_bytes=max_bytes,
-            weights=Weights(_as_source(model), device, precision),
-            pure=False,
-            retries=_RETRIES,
+            weights=Weights.named(model, device, precision),
         )
-        for future in distributed.as_completed(futures, loop=client.loop):
-            yield future.result()
-            future.release()
 
 
 class RemoteSegmenter:
@@ -158,10 +150,10 @@ class RemoteSegmenter:
         device: str = "auto",
     ) -> None:
         precision = "bfloat16" if model.model_id.endswith("-bfloat16") else "float32"
-        self._weights = Weights(_as_source(name_or_path or model.name), device, precision)
+        self._weights = Weights.named(name_or_path or model.name, device, precision)
         self._model = model
         self._exits = ExitStack()
-        self._client = self._exits.enter_context(_connect(address, None))
+        self._client = self._exits.enter_context(connect(address, None))
 
     @property
     def model_id(self) -> str:
@@ -210,9 +202,9 @@ class RemoteSegmenter:
             As in `encode_image`.
         """
         rgb = to_rgb8(image, contrast_limits)
-        with _errors_named():
+        with errors_named():
             future = self._client.submit(
-                encode_plane, rgb, self._weights, pure=False, retries=_RETRIES
+                encode_plane, rgb, self._weights, pure=False, retries=RETRIES
             )
             self._wait(future, is_cancelled)
             values, sizes = future.result()
@@ -264,80 +256,4 @@ class RemoteSegmenter:
                 return
             if poll % _POLLS_TO_CHECK == 0 and not self._client.nthreads():
                 future.cancel()
-                raise ClusterError(_NO_WORKERS)
-
-
-def _as_source(name_or_path: str | Path) -> str:
-    """Model names as they are, paths made absolute."""
-    if str(name_or_path) in MODELS or not Path(name_or_path).exists():
-        return str(name_or_path)
-    return str(Path(name_or_path).absolute())
-
-
-def _import_distributed() -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        raise ClusterError(
-            "dask.distributed is not installed; run pip install "
-            '"napari-promptable[distributed]"'
-        ) from error
-    return distributed
-
-
-def _start_workers(num_workers: int | None) -> Any:
-    """Start processes on this computer; a context manager ends them."""
-    return _import_distributed().LocalCluster(
-        n_workers=num_workers or min(os.cpu_count() or 1, _MAX_LOCAL_WORKERS),
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=":0",
-    )
-
-
-@contextmanager
-def _connect(address: str | None, num_workers: int | None) -> Iterator[Any]:
-    """Give a client with at least one worker."""
-    distributed = _import_distributed()
-    with ExitStack() as exits:
-        target = address or exits.enter_context(_start_workers(num_workers))
-        try:
-            client = exits.enter_context(
-                distributed.Client(target, timeout=_CONNECT_S, set_as_default=False)
-            )
-        except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"there is no scheduler at {address} ({error}); start one with the command "
-                "dask scheduler, and give the address that it prints"
-            ) from error
-        try:
-            client.wait_for_workers(1, timeout=_WORKER_S)
-        except TimeoutError as error:
-            raise ClusterError(_NO_WORKERS) from error
-        yield client
-
-
-@contextmanager
-def _errors_named() -> Iterator[None]:
-    """Raise ClusterError for what comes from the cluster rather than from the work."""
-    import distributed
-
-    try:
-        yield
-    except PromptableError:
-        raise
-    except distributed.KilledWorker as error:
-        raise ClusterError(
-            f"several workers were lost with the same plane ({error}); give workers more "
-            "memory, or choose a smaller model"
-        ) from error
-    except (OSError, concurrent.futures.CancelledError) as error:
-        raise ClusterError(
-            f"the connection to the scheduler was lost ({error}); start the scheduler and run "
-            "this again: finished slices are kept"
-        ) from error
-    except (ImportError, RuntimeError) as error:
-        raise ClusterError(
-            f"a worker failed ({error}); install the same versions of napari-promptable and "
-            "distributed on all computers, and look at the worker's log"
-        ) from error
+                raise ClusterError(NO_WORKERS)

@@ -31,11 +31,12 @@ def propagate_in_field(
     objects: Mapping[int, Mapping[int, PlanePrompts]],
     settings: PropagationSettings,
     plane_shape: tuple[int, int],
+    field: Field | None,
     *,
     changed: Mapping[int, Collection[int]] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[PropagatedMask]:
-    """Propagate objects in the field that holds all their prompts.
+    """Propagate objects in one field of all slices.
 
     Parameters
     ----------
@@ -47,6 +48,9 @@ def propagate_in_field(
         By object id and slice, in pixels of the plane.
     plane_shape : (int, int)
         Height and width of a plane.
+    field : Field or None
+        What the model sees of each slice, see `field_of`; None is the whole plane. Objects that
+        are propagated some at a time get the same masks in the same field.
 
     Yields
     ------
@@ -58,7 +62,6 @@ def propagate_in_field(
     PromptError
         As in `propagate_prompts`.
     """
-    field = field_of(objects)
     local = {
         object_id: {
             position: in_field(with_field(asked, field, plane_shape))

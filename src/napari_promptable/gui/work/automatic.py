@@ -13,6 +13,7 @@ from napari_promptable.errors import CancelledError, PromptError
 from napari_promptable.gui.work.encoding import PlaneEncoder
 from napari_promptable.gui.work.steps import STEP_S
 from napari_promptable.gui.work.worker import TaskControl
+from napari_promptable.instances.place import MAX_PIXELS
 from napari_promptable.instances.settings import AutomaticSettings
 from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
@@ -21,7 +22,6 @@ from napari_promptable.transforms import to_rgb8
 if TYPE_CHECKING:  # imports torch
     from napari_promptable.instances.automatic import AutomaticResult
 
-_MAX_PIXELS = 2**28  # of a plane that is read as a whole
 _STEPS_PER_PLANE = 1000  # of progress
 
 
@@ -112,8 +112,8 @@ class AutomaticRun:
 def check_size(plane_shape: tuple[int, int]) -> None:
     """Raise PromptError for a plane that is too large to be searched as a whole."""
     height, width = plane_shape
-    if height * width > _MAX_PIXELS:
+    if height * width > MAX_PIXELS:
         raise PromptError(
             f"this slice has {height:,} × {width:,} pixels; finding all objects needs one of "
-            f"{_MAX_PIXELS:,} pixels at most: crop a part to an image layer of its own"
+            f"{MAX_PIXELS:,} pixels at most: crop a part to an image layer of its own"
         )

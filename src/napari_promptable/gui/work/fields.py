@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_promptable.annotation.answers import Question
 from napari_promptable.field_prompts import extent_of
-from napari_promptable.fields import Field, FieldRule, with_margin
+from napari_promptable.fields import INPUT_SIDE, Field, FieldRule, with_margin
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.regions import visible_extent
 from napari_promptable.gui.layers.workspace import Workspace
@@ -18,7 +18,6 @@ from napari_promptable.gui.work.loading import ModelLoading
 from napari_promptable.planes import Index
 from napari_promptable.prompts import PlanePrompts
 
-_INPUT_SIDE = 1024  # of SAM's networks
 _LEAST_SIDE = 4096  # of planes that a model is shown in parts if it magnifies by itself
 
 Box = npt.NDArray[np.floating]
@@ -130,8 +129,8 @@ class Fields:
         model, shape = self._loading.model, job.planes.plane_shape
         steps = job.source(None).steps
         if model is None or model.looks_closer:
-            return FieldRule(shape, _INPUT_SIDE, steps, _LEAST_SIDE)
-        return FieldRule(shape, _INPUT_SIDE, steps)
+            return FieldRule(shape, INPUT_SIDE, steps, _LEAST_SIDE)
+        return FieldRule(shape, INPUT_SIDE, steps)
 
 
 def describe_field(
@@ -148,7 +147,7 @@ def describe_field(
     """
     height, width = plane_shape if field is None else (field.height, field.width)
     is_whole = field is None or (height, width) == plane_shape
-    zoom = _INPUT_SIDE / max(height, width)
+    zoom = INPUT_SIDE / max(height, width)
     size = f"{zoom:.2g}×" if unit == "pixel" else f"{pixel_size / zoom:.3g} {unit}/px"
     return f"{'whole plane' if is_whole else 'field of view'}, {size}"
 

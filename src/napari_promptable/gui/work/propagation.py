@@ -14,7 +14,7 @@ from napari_promptable.planes import SliceLine
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.chains import PropagatedMask
-from napari_promptable.propagation.fields import propagate_in_field
+from napari_promptable.propagation.fields import field_of, propagate_in_field
 from napari_promptable.propagation.gaps import find_gaps
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks
@@ -84,6 +84,7 @@ class PropagationRun:
             self.objects,
             self.settings,
             encoder.planes.planes.plane_shape,
+            field_of(self.objects),
             changed=self._changed,
             progress=lambda done, total: self._control.report(done, total),
         )
