@@ -368,6 +368,9 @@ class User(WidgetUser):
     def press_button(self, world: Sequence[float]) -> None:
         self._send(QEvent.Type.MouseButtonPress, self.pixel(world))
 
+    def move_pressed(self, world: Sequence[float]) -> None:
+        self._send(QEvent.Type.MouseMove, self.pixel(world))
+
     def release_button(self, world: Sequence[float]) -> None:
         self._send(QEvent.Type.MouseButtonRelease, self.pixel(world))
 

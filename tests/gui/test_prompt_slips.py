@@ -9,6 +9,25 @@ from napari_promptable.strokes import stroke_to_clicks
 
 pytestmark = pytest.mark.gui
 
+
+def test_escape_in_mid_drag_of_an_outline_waits_for_the_button(open_plugin, make_disks) -> None:
+    disks = make_disks()
+    user = open_plugin(disks.image)
+    row, column = disks.centres[0]
+    path = [(row - 8, column - 8), (row - 8, column + 8), (row + 8, column + 8)]
+    user.push("tool_outline")
+    user.press_button(user.world(*path[0]))
+    for place in (*path[1:], (row + 8, column - 8)):
+        user.move_pressed(user.world(*place))
+    user.press("Escape", wait=False)
+    user.release_button(user.world(row + 8, column - 8))
+    user.wait_idle()
+    assert len(user.boxes.data) == 1
+    assert user.preview_mask[row, column]
+    assert user.notifications == []
+    assert "Escape" not in map(str, user.boxes.keymap)
+
+
 BIG = {"shape": (60, 80), "centres": [(30, 40)], "radius": 14.0}
 
 

@@ -69,6 +69,19 @@ def test_objects_come_back_in_the_empty_layer_that_is_there(open_desk, disks) ->
     np.testing.assert_array_equal(user.labels, before)
 
 
+@pytest.mark.parametrize("shape", [(50, 70), (3, 60, 80)])
+def test_labels_are_saved_although_they_get_other_data_at_once(open_desk, disks, shape) -> None:
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.press("C")
+    before = user.labels
+    user.objects.data = np.zeros(shape, np.uint16)
+    assert "no longer fits" in user.status
+    user.wait_for(lambda: user.control("restore_session").isVisible())
+    user.push("restore_session")
+    np.testing.assert_array_equal(user.labels, before)
+
+
 @pytest.mark.parametrize("is_undone", [False, True])
 def test_objects_come_back_beside_newer_ones(open_desk, disks, is_undone: bool) -> None:
     user = open_desk(disks.image)

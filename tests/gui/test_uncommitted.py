@@ -98,3 +98,57 @@ def test_a_correction_that_was_left_is_listed(user, disks) -> None:
     user.choose_object(1)
     user.press("C")
     assert rows(user) == [(1, "")]
+
+
+def remove_labels(user) -> None:
+    user.viewer.layers.remove(user.objects)
+
+
+def replace_labels(user) -> None:
+    user.objects.data = np.zeros((50, 70), np.uint16)
+
+
+def choose_labels(user) -> None:
+    user.viewer.add_labels(np.full((60, 80), 7, np.uint16), name="mine").data[:, :40] = 0
+    user.wait_for(lambda: user.control("labels").findText("mine") >= 0)
+    user.choose("labels", "mine")
+
+
+@pytest.mark.parametrize("change", [remove_labels, replace_labels, choose_labels])
+def test_an_object_goes_along_to_another_labels_layer(open_desk, disks, change) -> None:
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    former = user.objects
+    change(user)
+    user.wait_idle()
+    assert user.objects is not former
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    [(object_id, text)] = [row for row in rows(user) if row[1]]
+    assert text == "not committed"
+    user.press("C")
+    np.testing.assert_array_equal(user.labels == object_id, disks.mask(0))
+    assert not np.any(former.data)
+
+
+def test_an_object_stays_behind_when_the_image_gets_another_shape(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.image.data = disks.image[:50]
+    user.wait_idle()
+    assert user.status.startswith("Object 1 is not committed. It comes back")
+    user.image.data = disks.image
+    user.wait_idle()
+    assert rows(user) == [(1, "not committed")]
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+def test_what_a_scan_of_other_labels_found_does_not_count(open_desk, make_disks) -> None:
+    stack = make_disks((3, 60, 80), [(2, 20, 24)])
+    user = open_desk(stack.image)
+    user.viewer.dims.set_point(0, 2)
+    user.click(user.on_plane(20, 24))
+    user.press("C")
+    user.objects.data = np.zeros((2, 3, 60, 80), np.uint16)  # slice 2 cannot be read any more
+    user.wait_idle()
+    assert "no longer fits" in user.status
+    assert user.notifications == []

@@ -19,6 +19,22 @@ def has_uncommitted(session: SegmentationSession, object_id: int) -> bool:
     return bool(prompts) and not have_same_prompts(prompts, _answered(session, object_id))
 
 
+def take_along(former: SegmentationSession, session: SegmentationSession) -> None:
+    """Go on in another session with the object that is being made, under a free id there.
+
+    It is a new object there, which is committed to the other labels. An object that has pixels
+    in the former labels stays.
+    """
+    object_id = former.prompts.current_object
+    if former.records.of(object_id) or not has_uncommitted(former, object_id):
+        return
+    prompts = dict(former.prompts.of_current)
+    former.prompts.assign({object_id: {}})
+    new_id = session.prompts.new_object()
+    session.prompts.assign({new_id: prompts})
+    session.prompts.show(new_id)
+
+
 def _answered(session: SegmentationSession, object_id: int) -> PromptsByPlane:
     """Prompts that the last change of the labels answered for an object."""
     for change in reversed(session.history.changes):

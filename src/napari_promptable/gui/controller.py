@@ -17,7 +17,7 @@ from napari_promptable.gui.actions.doubtful import DoubtfulObjects
 from napari_promptable.gui.actions.fields import FieldActions
 from napari_promptable.gui.actions.files import FileActions
 from napari_promptable.gui.actions.learning import LearningActions
-from napari_promptable.gui.actions.messages import GETTING_READY, describe_lost_labels
+from napari_promptable.gui.actions.messages import GETTING_READY
 from napari_promptable.gui.actions.object_view import ObjectView, color_of
 from napari_promptable.gui.actions.objects import ObjectActions
 from napari_promptable.gui.actions.performer import Performer
@@ -343,9 +343,6 @@ class PromptController:
                 (self.workspace.pixels_changed, self.display.clear_note),
                 (self.workspace.plane_changed, self._follow_plane),
             )
-        )
-        self.workspace.labels_lost.connect(
-            lambda lost, new: self.display.say(describe_lost_labels(lost, new))
         )
         self.autosave.failed.connect(self.display.show_error)
         self.recovery.failed.connect(self.display.show_error)

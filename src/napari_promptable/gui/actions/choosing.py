@@ -11,7 +11,11 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.annotation.uncommitted import has_uncommitted
-from napari_promptable.gui.actions.messages import describe_left, describe_shared
+from napari_promptable.gui.actions.messages import (
+    describe_left_behind,
+    describe_lost_labels,
+    describe_shared,
+)
 from napari_promptable.gui.actions.models import ModelActions
 from napari_promptable.gui.layers.lessons import IMAGE
 from napari_promptable.gui.layers.ownership import images_sharing, is_shown_by_us
@@ -119,10 +123,14 @@ class ChoiceActions:
         self._timer.timeout.connect(self._catch_up)
         for event in self._layer_events():
             event.connect(self._follow_layers)
+        workspace.left.connect(self._note_left)
+        workspace.labels_lost.connect(self._note_lost)
 
     def close(self) -> None:
         """Disconnect from the viewer and the work."""
         self.models.close()
+        self._workspace.left.disconnect(self._note_left)
+        self._workspace.labels_lost.disconnect(self._note_lost)
         self._timer.stop()
         for event in self._layer_events():
             event.disconnect(self._follow_layers)
@@ -154,12 +162,20 @@ class ChoiceActions:
         self.note_details()
         self.applied.emit()
 
+    def _note_left(self, object_id: int) -> None:
+        """Say that the current object is not committed and not in view any more."""
+        self.noted.emit(describe_left_behind(object_id))
+
+    def _note_lost(self, lost: str, new: str) -> None:
+        """Say that objects go to another labels layer from now on."""
+        self.noted.emit(describe_lost_labels(lost, new))
+
     def _leave_image(self, image: Image | None) -> None:
         """Segment another image, and say so if the current object is not committed."""
         session = self._workspace.session
         self._workspace.set_image(image)
         if session is not None and has_uncommitted(session, session.prompts.current_object):
-            self.noted.emit(describe_left(session.prompts.current_object))
+            self._note_left(session.prompts.current_object)
 
     def _note_sharing(self) -> None:
         """Say so if the chosen labels layer holds the objects of other images, too."""

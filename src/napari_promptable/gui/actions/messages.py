@@ -74,6 +74,14 @@ def describe_left(object_id: int) -> str:
     return f"Object {object_id} is not committed. Click it in the list of objects to resume."
 
 
+def describe_left_behind(object_id: int) -> str:
+    """Say that an object is not committed, and belongs to what is not in view any more."""
+    return (
+        f"Object {object_id} is not committed. It comes back with the image and axes on which "
+        "you clicked it."
+    )
+
+
 def describe_failed_model(name: str, stays: str) -> str:
     """Say that a model cannot be used, and which one stays in use, if there is one."""
     way_on = f"{stays} stays in use." if stays else "Choose another model."

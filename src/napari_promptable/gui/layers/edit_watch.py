@@ -113,11 +113,13 @@ class EditWatch:
     def watch_boxes(self, boxes: Shapes) -> None:
         """Follow the shapes on a layer."""
         boxes.events.data.connect(self._follow_boxes)
+        boxes.mouse_drag_callbacks.append(_hold_escape)
 
     def release(self, layer: Layer) -> None:
-        """Remove our mouse callback from a layer, which napari may keep for a while."""
-        if self._follow_press in layer.mouse_drag_callbacks:
-            layer.mouse_drag_callbacks.remove(self._follow_press)
+        """Remove our mouse callbacks from a layer, which napari may keep for a while."""
+        for callback in (self._follow_press, _hold_escape):
+            if callback in layer.mouse_drag_callbacks:
+                layer.mouse_drag_callbacks.remove(callback)
         if self._negative_once is layer:
             self._negative_once = None
 
@@ -240,3 +242,12 @@ class EditWatch:
         if points is not None:
             with self.silence():
                 set_next_click(points, POSITIVE)
+
+
+def _hold_escape(boxes: Shapes, event: Any) -> Iterator[None]:
+    """Let Escape wait until the button is up: napari's lasso fails if it ends in mid-drag."""
+    boxes.bind_key("Escape", lambda _: None)
+    yield
+    while event.type == "mouse_move":
+        yield
+    boxes.bind_key("Escape", None)

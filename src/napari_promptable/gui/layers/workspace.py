@@ -12,6 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.uncommitted import has_uncommitted, take_along
 from napari_promptable.gui.layers.adapters import plane_axes_of
 from napari_promptable.gui.layers.annotation_job import AnnotationJob, start_job
 from napari_promptable.gui.layers.canvas import LayerKeys
@@ -46,6 +47,9 @@ class Workspace:
         Emits the former job, or None, when another job has started or none is left.
     plane_changed : psygnal.Signal
         Emitted when another plane may have come into view.
+    left : psygnal.Signal
+        Emits the id of an object that is not committed and that stays behind because the image
+        got other data or the viewer shows other axes.
     labels_lost : psygnal.Signal
         Emits the name of a labels layer that new data made unusable, and the name of the one
         that replaces it.
@@ -54,6 +58,7 @@ class Workspace:
     pixels_changed = Signal()
     job_changed = Signal(object)
     plane_changed = Signal()
+    left = Signal(int)
     labels_lost = Signal(str, str)
 
     def __init__(self, viewer: ViewerModel, keys: LayerKeys) -> None:
@@ -138,10 +143,15 @@ class Workspace:
 
     def _follow_axes(self) -> bool:
         """Start another job if the planes in view are other ones; returns whether."""
-        former = None if self.job is None else self.job.planes
+        job = self.job
+        former = None if job is None else job.planes
         is_due = self.image in self._viewer.layers and self._planes_in_view() != former
         if is_due:
-            self._start_job(None if self.job is None else self.job.labels_layer)
+            self._start_job(None if job is None else job.labels_layer)
+        if is_due and job is not None:
+            current = job.session.prompts.current_object
+            if has_uncommitted(job.session, current):
+                self.left.emit(current)
         return is_due
 
     def _follow_pixels(self, _event: Any = None) -> None:
@@ -179,6 +189,8 @@ class Workspace:
         former, self.job = self.job, job
         if former is not None:
             former.labels_layer.events.data.disconnect(self._check_labels)
+            if job is not None:
+                take_along(former.session, job.session)
             former.leave()
             former.layers.clear_preview()
         if job is not None:

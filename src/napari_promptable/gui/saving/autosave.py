@@ -33,7 +33,7 @@ from napari_promptable.annotation.session_json import (
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.adapters import full_resolution
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
-from napari_promptable.gui.layers.layer_labels import array_of
+from napari_promptable.gui.layers.layer_labels import array_of, is_labels_layer_for, levels_of
 from napari_promptable.gui.layers.ownership import made_for
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.threads import call_in_thread
@@ -71,6 +71,7 @@ class Autosave:
     def __init__(self, workspace: Workspace, model_name: Callable[[], str]) -> None:
         self._workspace, self._model_name = workspace, model_name
         self._job: AnnotationJob | None = None
+        self._labels: Any = None  # in which the changes were made: the layer may get other data
         self._touched: set[Block] = set()
         self._is_due = False
         self._running: _Save | None = None
@@ -90,7 +91,7 @@ class Autosave:
             session.classes.changed.disconnect(self._note_change)
             session.prompts.changed.disconnect(self._note_change)
             self._job.watch.changed.disconnect(self._note_plane)
-        self._job = job
+        self._job, self._labels = job, None
         if job is not None:
             session = job.session
             _PLACES.setdefault(session, _Place(job)).follow_image(job)
@@ -123,6 +124,9 @@ class Autosave:
         self._note_change()
 
     def _note_change(self, _about: object = None) -> None:
+        job = self._job
+        if job is not None and is_labels_layer_for(job.labels_layer, job.planes):
+            self._labels = array_of(job.labels_layer)
         self._is_due = True
         if not self._timer.isActive():  # changes that never pause are saved, too
             self._timer.start()
@@ -155,7 +159,7 @@ class Autosave:
         state = state_of(job.session)
         if not state.object_ids and place.folder is None:
             return None
-        return _Save(place, state, self._model_name(), array_of(job.labels_layer), touched)
+        return _Save(place, state, self._model_name(), self._labels, touched)
 
     def _finish(self, _result: None = None) -> None:
         self._running = None
@@ -202,9 +206,13 @@ class Autosave:
 
     @property
     def _in_use(self) -> set[Path | None]:
-        """Folders of the sessions whose labels layers can still be seen and chosen."""
+        """Folders of the sessions whose labels can still be seen and chosen."""
         has_layer = self._workspace.has_layer
-        return {place.path for place in _PLACES.values() if has_layer(place.labels_layer)}
+        return {
+            place.path
+            for place in _PLACES.values()
+            if has_layer(place.labels_layer) and place.is_on_screen
+        }
 
     def restore(self, saved: SavedSession) -> None:
         """Restore a saved session.
@@ -273,6 +281,12 @@ class _Place:
     def path(self) -> Path | None:
         """Path of the folder, if it has been chosen."""
         return None if self.folder is None else self.folder.path
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether the labels layer has data of the image's shape, and not other data now."""
+        layer = self.labels_layer
+        return layer is not None and tuple(levels_of(layer)[0].shape) == self._planes.shape
 
     @property
     def labels_layer(self) -> Any:

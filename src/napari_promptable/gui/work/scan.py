@@ -42,6 +42,8 @@ class LabelScan:
 
         def done(looks: Looks) -> None:
             self._unfinished = None
+            if job is not self._workspace.job:  # its layer may have got data of another shape
+                return
             job.note_looks(looks)
             if looks.error is not None:
                 self._report(looks.error)
