@@ -68,8 +68,8 @@ class TokenMLP(nn.Module):
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(embed_dim, hidden_dim)
-        self.lin2 = nn.Linear(hidden_dim, embed_dim)
+        self.lin1: nn.Module = nn.Linear(embed_dim, hidden_dim)
+        self.lin2: nn.Module = nn.Linear(hidden_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, C) to the same shape."""

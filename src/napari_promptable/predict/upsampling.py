@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_promptable.models.cpu.packed import can_pack, multiply
 from napari_promptable.models.cpu.parallel import one_thread, share_out
 
 _BLOCK = 256  # rows and columns of a block of pixels, whose values stay in the cache
@@ -85,10 +86,12 @@ def upsample_blocks(
     masks = np.zeros((len(logits), *size), bool)
     logits = logits.float().cpu()
     is_positive = logits.numpy() > threshold
+    packed = can_pack()
 
     def fill(block: tuple[int, AxisBlock, AxisBlock]) -> None:
         k, (rows, from_rows, by_row), (columns, from_columns, by_column) = block
-        values = by_row @ logits[k, from_rows, from_columns] @ by_column.T
+        by_cell = multiply(by_row, logits[k, from_rows, from_columns].T, packed)
+        values = multiply(by_cell, by_column, packed)
         np.greater(values.numpy(), threshold, out=masks[k, rows, columns])
 
     blocks = product(range(len(masks)), rows_in_blocks, columns_in_blocks)

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_promptable.models.cpu import packed
-from napari_promptable.models.cpu.packed import PackedLinear, can_pack
+from napari_promptable.models.cpu.packed import PackedLinear, can_pack, multiply, multiply_each
 
 FORMS = [
     False,
@@ -40,6 +40,28 @@ def test_products_are_those_of_a_linear_layer(
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert torch.equal(other, kept)
+
+
+@pytest.mark.parametrize("packed", FORMS)
+def test_products_of_matrices_in_any_order_of_memory(
+    packed: bool, tensors: tuple[torch.Tensor, ...]
+) -> None:
+    x, weight, _, other = tensors
+    for left, right in (
+        (x, weight),
+        (x.T, other.T),  # transposes
+        (x[:, 3:20], weight[:, 3:20]),  # parts of larger matrices
+    ):
+        found = multiply(left, right, packed)
+        torch.testing.assert_close(found, left @ right.T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("packed", FORMS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_matrix_has_its_own_product(packed: bool, count: int) -> None:
+    x, weights = torch.rand(count, 5, 4), torch.rand(count, 6, 4)
+    found = multiply_each(x, weights, packed)
+    torch.testing.assert_close(found, x @ weights.transpose(1, 2), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("fault", ["missing", "wrong"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_promptable.models.cpu.packed import can_pack, multiply_each
 from napari_promptable.models.cpu.parallel import Cells
 from napari_promptable.models.mask_decoder import Attention
 
@@ -48,11 +49,14 @@ class TokenToImageAttention(nn.Module):
         The layer to prepare.
     cells : Cells
         Applies functions to cells.
+    packed : bool, optional
+        Whether to use oneDNN's products, see `PackedLinear`.
     """
 
-    def __init__(self, attention: Attention, cells: Cells) -> None:
+    def __init__(self, attention: Attention, cells: Cells, packed: bool | None = None) -> None:
         super().__init__()
         self.attention, self.cells = attention, cells
+        self.packed = can_pack() if packed is None else packed
         heads = attention.num_heads
         self.q, self.k, self.v = (
             _Projection(layer, heads)
@@ -68,10 +72,11 @@ class TokenToImageAttention(nn.Module):
         rows = queries.reshape(len(image), -1, queries.shape[-1])
 
         def look(cells: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
-            scores = torch.matmul(rows, (cells + positions).transpose(1, 2))
+            scores = multiply_each(rows, cells + positions, self.packed)
             highest = scores.amax(-1, keepdim=True)
             weights = scores.sub_(highest).exp_()
-            return highest, weights.sum(-1, keepdim=True), torch.matmul(weights, cells)
+            sums = multiply_each(weights, cells.transpose(1, 2), self.packed)
+            return highest, weights.sum(-1, keepdim=True), sums
 
         looks = self.cells.in_parts(look, image, image_pe)
         highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
@@ -92,11 +97,14 @@ class ImageToTokenAttention(nn.Module):
     ----------
     attention : Attention
         The layer to prepare.
+    packed : bool, optional
+        Whether to use oneDNN's products, see `PackedLinear`.
     """
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: Attention, packed: bool | None = None) -> None:
         super().__init__()
         self.attention = attention
+        self.packed = can_pack() if packed is None else packed
         heads = attention.num_heads
         self.q, self.k, self.v = (
             _Projection(layer, heads)
@@ -117,9 +125,10 @@ class ImageToTokenAttention(nn.Module):
         values = (self.v(v) @ self.out_weight + self.out_bias).flatten(1, 2)
 
         def attend(q: Tensor) -> Tensor:
-            scores = torch.baddbmm(offsets, rows, q.transpose(1, 2).expand(len(rows), -1, -1))
-            weights = scores.unflatten(1, keys.shape[1:3]).softmax(dim=2).flatten(1, 2)
-            return torch.bmm(weights.transpose(1, 2), values)
+            scores = multiply_each(rows, q.expand(len(rows), -1, -1), self.packed)
+            scores = scores.add_(offsets).unflatten(1, keys.shape[1:3])
+            weights = scores.softmax(dim=2).flatten(1, 2)
+            return multiply_each(weights.transpose(1, 2), values.transpose(1, 2), self.packed)
 
         return attend
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_promptable.models.cpu.attention import ImageToTokenAttention, TokenToImageAttention
-from napari_promptable.models.cpu.packed import PackedLinear
+from napari_promptable.models.cpu.packed import PackedLayer, PackedLinear, multiply_each
 from napari_promptable.models.cpu.parallel import Cells
 from napari_promptable.models.layers import LayerNorm2d
 from napari_promptable.models.mask_decoder import (
@@ -28,6 +28,7 @@ from napari_promptable.models.mask_decoder import (
     to_sequence,
 )
 
+_FEW_TOKENS = 8  # of a click: those of the output, of the click and of the padding
 _CELLS_AT_ONCE = 512  # in the decoder; they are 0.5 MB in SAM, 8 MB when upscaled
 
 
@@ -40,13 +41,23 @@ class TwoWayBlockPlan(nn.Module):
         The block to prepare.
     cells : Cells
         Applies functions to cells.
+    packed : bool, optional
+        See `PackedLinear`.
     """
 
-    def __init__(self, block: TwoWayAttentionBlock, cells: Cells) -> None:
+    def __init__(
+        self, block: TwoWayAttentionBlock, cells: Cells, packed: bool | None = None
+    ) -> None:
         super().__init__()
         self.block, self.cells = block, cells
-        self.look_at_image = TokenToImageAttention(block.cross_attn_token_to_image, cells)
-        self.look_at_tokens = ImageToTokenAttention(block.cross_attn_image_to_token)
+        self.look_at_image = TokenToImageAttention(
+            block.cross_attn_token_to_image, cells, packed
+        )
+        self.look_at_tokens = ImageToTokenAttention(block.cross_attn_image_to_token, packed)
+        mlp = block.mlp
+        assert isinstance(mlp.lin1, nn.Linear) and isinstance(mlp.lin2, nn.Linear)
+        mlp.lin1 = PackedLayer(mlp.lin1, _FEW_TOKENS, packed)
+        mlp.lin2 = PackedLayer(mlp.lin2, _FEW_TOKENS, packed)
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
@@ -73,6 +84,8 @@ class TwoWayTransformerPlan(nn.Module):
     ----------
     transformer : TwoWayTransformer
         The layers to prepare.
+    packed : bool, optional
+        See `PackedLinear`.
 
     Attributes
     ----------
@@ -80,15 +93,17 @@ class TwoWayTransformerPlan(nn.Module):
         The same layers as they were.
     """
 
-    def __init__(self, transformer: TwoWayTransformer) -> None:
+    def __init__(self, transformer: TwoWayTransformer, packed: bool | None = None) -> None:
         super().__init__()
         self.plain = transformer
         cells = Cells(_CELLS_AT_ONCE)
         self.layers = nn.ModuleList()
         for block in transformer.layers:
             assert isinstance(block, TwoWayAttentionBlock)
-            self.layers.append(TwoWayBlockPlan(block, cells))
-        self.last_look = TokenToImageAttention(transformer.final_attn_token_to_image, cells)
+            self.layers.append(TwoWayBlockPlan(block, cells, packed))
+        self.last_look = TokenToImageAttention(
+            transformer.final_attn_token_to_image, cells, packed
+        )
         self.norm = transformer.norm_final_attn
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,28 +133,30 @@ class MaskUpscalingPlan(nn.Module):
         self.up = _pack_upscaling(up, _CELLS_AT_ONCE, packed)
         self.norm = _norm_of_rows(norm)
         self.up_again = _pack_upscaling(up_again, 4 * _CELLS_AT_ONCE, packed)
+        self.packed = self.up.packed
 
     def forward(self, image: Tensor, details: Sequence[Tensor], weights: Tensor) -> Tensor:
         """See `MaskUpscaling.forward`."""
         cells = to_sequence(image)
         shape = (*cells.shape[:2], 16, weights.shape[-1])
-        by_cell = [to_sequence(folded) for folded in details]
+        by_cell = [folded.flatten(2).transpose(1, 2) for folded in details]
         logits = self.cells.map(partial(self._draw, weights), shape, cells, *by_cell)
         return cells_to_image(logits.unflatten(1, image.shape[-2:]))
 
     def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
         """Draw masks with weights (N, C / 8, M) on cells (N, K, C): (N, K, 16, M)."""
-        n, count, _ = cells.shape
-        upscaled = self.up(cells.flatten(0, 1)).view(n, count, 4, -1)
+        by_cell = cells.shape[:2]
+        upscaled = self.up(cells.flatten(0, 1)).unflatten(0, by_cell)
         if len(details) > 0:
-            upscaled = upscaled + details[0].unflatten(2, (4, -1))
-        rows = F.gelu(self.norm(upscaled)).flatten(0, 2)
+            upscaled += details[0]
+        rows = F.gelu(self.norm(upscaled.unflatten(2, (4, -1)))).flatten(0, 2)
         if len(details) > 1:
-            pixels = self.up_again(rows).view(n, 16 * count, -1)
-            pixels = F.gelu(pixels + details[1].unflatten(2, (16, -1)).flatten(1, 2))
+            pixels = F.gelu(self.up_again(rows).view(*by_cell, -1).add_(details[1]))
         else:
-            pixels = self.up_again.gelu(rows).view(n, 16 * count, -1)
-        return (pixels @ weights).view(n, count, 16, -1)
+            pixels = self.up_again.gelu(rows).view(*by_cell, -1)
+        pixels = pixels.view(len(cells), -1, weights.shape[1])
+        drawn = multiply_each(pixels, weights.transpose(1, 2), self.packed)
+        return drawn.view(*by_cell, 16, -1)
 
 
 class MapDownscaling(nn.Module):

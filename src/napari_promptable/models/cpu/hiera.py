@@ -33,7 +33,7 @@ from napari_promptable.models.cpu.vit import group_windows
 from napari_promptable.models.sam2.fpn_neck import FpnNeck
 from napari_promptable.models.sam2.hiera import PATCH_STRIDE, POOL, Hiera, HieraBlock
 
-_TOKENS_AT_ONCE = 2048  # the perceptron's inner layer then is 3 MB in the first stage
+_NUMBERS_AT_ONCE = 2**17  # of some tokens; the perceptron's inner layer then is 2 MB
 _QUERIES_AT_ONCE = 128  # of a head in global attention: a block of scores is 2 MB at 1024 px
 
 
@@ -51,16 +51,19 @@ class HieraBlockPlan(nn.Module):
     def __init__(self, block: HieraBlock, packed: bool | None) -> None:
         super().__init__()
         self.window_size, self.pools = block.window_size, block.pools
+        self.tokens_at_once = _tokens_at_once(block)
         self.norm1, self.norm2 = block.norm1, block.norm2
         self.num_heads = block.attn.num_heads
         first, last = block.mlp.layers
         assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
         self.qkv, self.proj, self.lin1, self.lin2 = (
-            PackedLinear.of(layer, _TOKENS_AT_ONCE, packed)
+            PackedLinear.of(layer, self.tokens_at_once, packed)
             for layer in (block.attn.qkv, block.attn.proj, first, last)
         )
         self.skip = (
-            None if block.proj is None else PackedLinear.of(block.proj, _TOKENS_AT_ONCE, packed)
+            None
+            if block.proj is None
+            else PackedLinear.of(block.proj, self.tokens_at_once, packed)
         )
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ class GlobalHieraBlockPlan(HieraBlockPlan):
 
     def forward(self, x: Tensor) -> Tensor:
         """Change the tokens of an image, (tokens, C), and return them."""
-        parts = [slice(n, n + _TOKENS_AT_ONCE) for n in range(0, len(x), _TOKENS_AT_ONCE)]
+        count = self.tokens_at_once
+        parts = [slice(n, n + count) for n in range(0, len(x), count)]
         qkv = x.new_empty(3, *x.shape)
         attended = torch.empty_like(x)
 
@@ -135,6 +139,11 @@ class GlobalHieraBlockPlan(HieraBlockPlan):
             some = slice(first, first + _QUERIES_AT_ONCE)
             scores = keys(q[some])
             attended[some] = values(torch.softmax(scores, -1, out=scores))
+
+
+def _tokens_at_once(block: HieraBlock) -> int:
+    """How many tokens of a block's input are worked on at a time, fewer where they are wide."""
+    return _NUMBERS_AT_ONCE // block.norm1.normalized_shape[0]
 
 
 def _pool(x: Tensor) -> Tensor:
@@ -172,7 +181,9 @@ class WindowRun(nn.Module):
     ) -> None:
         super().__init__()
         assert blocks[0].window_size is not None
-        self.groups = group_windows(grid_size, blocks[0].window_size, _TOKENS_AT_ONCE)
+        self.groups = group_windows(
+            grid_size, blocks[0].window_size, _tokens_at_once(blocks[0])
+        )
         self.blocks = nn.ModuleList(HieraBlockPlan(block, packed) for block in blocks)
         self.ends, self.grid_size = ends, grid_size
         self.output_size = grid_size // POOL ** sum(block.pools for block in blocks)
@@ -256,7 +267,7 @@ class HieraPlan(nn.Module):
         positions = trunk.positions(self.grid_size, self.grid_size)
         self.positions = positions.detach().flatten(0, 2)
         self.laterals = [
-            PackedLinear(weight, bias, _TOKENS_AT_ONCE, packed)
+            PackedLinear(weight, bias, _NUMBERS_AT_ONCE // weight.shape[1], packed)
             for weight, bias in _laterals(neck, details)
         ]
         self.dims = [len(bias) for _, bias in _laterals(neck, details)]
@@ -282,6 +293,7 @@ class HieraPlan(nn.Module):
     def _encode(self, image: Tensor) -> list[Tensor]:
         image = image.contiguous(memory_format=torch.channels_last)
         x = self.patch_embed(image)[0].permute(1, 2, 0).flatten(0, 1)
+        del image  # 12 MB that the layers below would keep
         x += self.positions
         sizes = [self.grid_size // POOL**stage for stage in range(len(self.laterals))]
         levels = [
