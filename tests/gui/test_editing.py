@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from napari.layers import Points, Shapes
+from napari.layers import Labels, Points, Shapes
 from qtpy.QtCore import QItemSelectionModel, QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QColor, QDropEvent
 from qtpy.QtWidgets import QColorDialog, QFileDialog, QInputDialog, QWidget
@@ -428,6 +428,23 @@ def test_dropped_objects_become_prompts(
     getattr(user.widget.controller.sources, button)()
     user.wait_idle()
     assert "saved" in user.status or "exactly like this" in user.status
+
+
+def test_files_dropped_on_the_canvas_become_what_the_window_says(
+    editor, tmp_path, monkeypatch
+) -> None:
+    user, path = editor.user, tmp_path / "cells.geojson"
+    export(editor, path, "GeoJSON (QuPath)", monkeypatch)
+    box = editor.control("import_as")
+    box.setCurrentIndex(box.findText("as boxes"))
+    assert user.viewer.open(str(path), plugin="napari-promptable") == []
+    user.wait_for(lambda: "cells boxes" in user.layer_names)
+    assert len(user.viewer.layers["cells boxes"].data) == 2
+    user.viewer.window.remove_dock_widget(editor.dock)
+    user.process_events()
+    [layer] = user.viewer.open(str(path), plugin="napari-promptable")
+    assert isinstance(layer, Labels)
+    assert np.array_equal(layer.data, user.labels)
 
 
 def test_tracks_become_points(open_plugin, make_disks, tmp_path) -> None:

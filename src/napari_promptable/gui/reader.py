@@ -17,7 +17,7 @@ from napari_promptable.planes import PlaneAxes
 LayerData = tuple[Any, ...]
 Read = Callable[[str | list[str]], list[LayerData]]
 
-_NO_LAYER: list[LayerData] = [(None,)]  # napari's sentinel for a file without layers
+NO_LAYER: list[LayerData] = [(None,)]  # napari's sentinel for a file without layers
 _SIGNS = ("negative", "positive")
 
 
@@ -46,7 +46,7 @@ def _read(path: str | list[str]) -> list[LayerData]:
     if len(DROPS.dropped):
         for one in paths:
             DROPS.dropped.emit(one)
-        return _NO_LAYER
+        return NO_LAYER
     return list(chain.from_iterable(_to_layers(Path(one)) for one in paths))
 
 

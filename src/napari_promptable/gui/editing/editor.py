@@ -11,6 +11,7 @@ from napari_promptable.gui.actions.measuring import MeasureActions
 from napari_promptable.gui.actions.touch_up import TouchUpActions
 from napari_promptable.gui.controller import PromptController
 from napari_promptable.gui.editing.panel import EditorPanel
+from napari_promptable.gui.exchange import set_importer
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.cutting_line import CuttingLine
 
@@ -36,7 +37,7 @@ class ObjectEditor:
     """
 
     def __init__(self, viewer: ViewerModel, controller: PromptController) -> None:
-        self._controller = controller
+        self._viewer, self._controller = viewer, controller
         self._is_closed = False
         self._job: AnnotationJob | None = None
         self.panel = EditorPanel()
@@ -79,6 +80,7 @@ class ObjectEditor:
         self._measuring.measured.connect(self._show_table)
         exchange.export_requested.connect(self._exchange.write)
         exchange.import_requested.connect(self._exchange.read)
+        set_importer(self._viewer, lambda path: self._exchange.read(path, exchange.kind))
 
     def _show_table(self, table: Any) -> None:
         if not self._is_closed:
@@ -100,6 +102,7 @@ class ObjectEditor:
         if self._is_closed:
             return
         self._is_closed = True
+        set_importer(self._viewer, None)
         self._listen_to(None)
         self._controller.workspace.job_changed.disconnect(self._follow_job)
         self._controller.closed.disconnect(self._part)

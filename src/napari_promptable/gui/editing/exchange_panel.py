@@ -46,7 +46,7 @@ class ExchangePanel(QWidget):
         read = make_button(
             "Import…",
             "import_objects",
-            "Read objects from a file, or drop the file on this window",
+            "Read objects from a file, or drop the file on this window or the canvas",
         )
         read.clicked.connect(self._choose_source)
         folder = make_button("Folder…", "import_folder", f"Import a folder: {_FOLDER_FORMATS}")
