@@ -34,17 +34,32 @@ def find_disks(monkeypatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def user(open_plugin, make_disks, find_disks):
-    """A viewer with two disks, and the controls for everything shown."""
-    disks = make_disks()
-    find_disks(disks.truth)
-    user = open_plugin(disks.image)
-    user.disks = disks
-    user.push("auto")
-    return user
+def show_controls(make_disks, find_disks):
+    """Function that opens two disks, and the controls for everything."""
+
+    def show(open_image):
+        disks = make_disks()
+        find_disks(disks.truth)
+        user = open_image(disks.image)
+        user.disks = disks
+        user.push("auto")
+        return user
+
+    return show
 
 
-def test_the_controls_take_the_place_of_the_single_object(user) -> None:
+@pytest.fixture
+def user(open_desk, show_controls):
+    return show_controls(open_desk)
+
+
+@pytest.fixture
+def window_user(open_plugin, show_controls):
+    return show_controls(open_plugin)
+
+
+def test_the_controls_take_the_place_of_the_single_object(window_user) -> None:
+    user = window_user
     assert user.control("auto_find").isVisible()
     assert not user.control("commit").isVisible()
     user.push("auto_close")
@@ -76,7 +91,8 @@ def test_thresholds_act_at_once(user) -> None:
     assert user.control("auto_count").text() == "2 objects here"
 
 
-def test_a_key_rejects_the_object_under_the_pointer_and_takes_it_back(user) -> None:
+def test_a_key_rejects_the_object_under_the_pointer_and_takes_it_back(window_user) -> None:
+    user = window_user
     user.push("auto_find")
     user.qtbot.mouseMove(user.canvas, user.pixel(user.world(*user.disks.centres[0])))
     user.process_events()
@@ -97,7 +113,8 @@ def test_existing_labels_stay(user) -> None:
     assert (user.labels[user.disks.mask(1)] == 8).all()
 
 
-def test_only_inside_the_selected_shape(user) -> None:
+def test_only_inside_the_selected_shape(window_user) -> None:
+    user = window_user
     user.choose("auto_where", "Selected")
     user.push("auto_find")
     assert user.status.startswith("Select a shape first")
@@ -110,7 +127,8 @@ def test_only_inside_the_selected_shape(user) -> None:
     np.testing.assert_array_equal(user.preview_mask, user.disks.mask(1))
 
 
-def test_only_in_the_visible_field(user) -> None:
+def test_only_in_the_visible_field(window_user) -> None:
+    user = window_user
     row, column = user.disks.centres[0]
     user.choose("auto_where", "Visible")
     camera_of(user.viewer).center = (0, row, column)

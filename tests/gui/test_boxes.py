@@ -58,8 +58,8 @@ def test_boxes_to_objects_is_one_entry_of_the_history(open_plugin, make_disks) -
     assert len(user.boxes.data) == 1
 
 
-def test_boxes_to_objects_without_boxes_says_what_to_do(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks().image)
+def test_boxes_to_objects_without_boxes_says_what_to_do(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
     user.push("boxes_to_objects")
     assert "Drag a box" in user.status
 
@@ -78,9 +78,9 @@ def test_a_click_corrects_a_box(open_plugin, make_disks) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ellipse", "polygon"])
-def test_ellipses_and_polygons_are_mask_prompts(kind, open_plugin, make_disks) -> None:
+def test_ellipses_and_polygons_are_mask_prompts(kind, open_desk, make_disks) -> None:
     disks = make_disks(centres=CENTRES)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     top, left, bottom, right = box_around(CENTRES[1])
     corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
     user.boxes.add(corners, shape_type=kind)

@@ -45,11 +45,11 @@ def test_candidate_commit_undo_redo(open_plugin, make_disks) -> None:
     assert len(user.points.data) == 0
 
 
-def test_undo_gives_back_the_former_pixels(open_plugin, make_disks) -> None:
+def test_undo_gives_back_the_former_pixels(open_desk, make_disks) -> None:
     disks = make_disks()
     former = np.random.default_rng(0).integers(0, 9, disks.image.shape).astype(np.uint16)
     former[disks.truth > 0] = 0
-    user = open_plugin(disks.image, before=lambda viewer: viewer.add_labels(former.copy()))
+    user = open_desk(disks.image, before=lambda viewer: viewer.add_labels(former.copy()))
     user.choose("labels", "Labels")
     for centre in disks.centres:
         user.click(user.world(*centre))
@@ -82,9 +82,9 @@ def test_t_makes_the_next_click_negative(open_plugin, make_disks) -> None:
     assert list(user.points.features["label"]) == ["positive", "negative"]
 
 
-def test_the_sign_is_the_feature_and_not_the_colour(open_plugin, make_disks) -> None:
+def test_the_sign_is_the_feature_and_not_the_colour(open_desk, make_disks) -> None:
     disks = make_disks(**BIG)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(30, 40))
     user.press("T")
     user.click(user.world(33, 40))
@@ -100,8 +100,8 @@ def test_the_sign_is_the_feature_and_not_the_colour(open_plugin, make_disks) -> 
     assert {str(symbol) for symbol in user.points.symbol} == {SYMBOLS["positive"]}
 
 
-def test_only_negative_clicks_ask_for_a_positive_one(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks().image)
+def test_only_negative_clicks_ask_for_a_positive_one(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
     user.push("tool_negative")
     user.click(user.world(20, 24))
     assert user.model.questions == []
@@ -128,9 +128,9 @@ def test_moved_and_deleted_points_are_asked_again(open_plugin, make_disks) -> No
     assert user.status.startswith("Click inside")
 
 
-def test_a_correction_starts_from_the_chosen_candidate(open_plugin, make_disks) -> None:
+def test_a_correction_starts_from_the_chosen_candidate(open_desk, make_disks) -> None:
     disks = make_disks(**BIG)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(30, 40))
     prediction = user.session.answers.prediction(())
     user.press("M")
@@ -142,9 +142,9 @@ def test_a_correction_starts_from_the_chosen_candidate(open_plugin, make_disks) 
     assert len(second.points_yx) == 2
 
 
-def test_keep_policy_takes_no_pixel_of_others(open_plugin, make_disks) -> None:
+def test_keep_policy_takes_no_pixel_of_others(open_desk, make_disks) -> None:
     disks = make_disks(**BIG)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(30, 40))
     user.push("commit")
     first = user.labels == 1
@@ -157,9 +157,9 @@ def test_keep_policy_takes_no_pixel_of_others(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.labels == 2, second & ~first)
 
 
-def test_object_id_brings_prompts_back(open_plugin, make_disks) -> None:
+def test_object_id_brings_prompts_back(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     user.press("C")
     user.click(user.world(*disks.centres[1]))
@@ -192,9 +192,9 @@ def test_a_changed_object_replaces_its_former_pixels(open_plugin, make_disks) ->
     np.testing.assert_array_equal(user.labels == 1, disks.mask(0))
 
 
-def test_without_live_nothing_happens_until_segment(open_plugin, make_disks) -> None:
+def test_without_live_nothing_happens_until_segment(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image, is_awaited=False)
+    user = open_desk(disks.image, is_awaited=False)
     user.push("live")
     asked = len(user.model.planes)
     user.click(user.world(*disks.centres[0]))
@@ -214,10 +214,10 @@ def test_without_live_nothing_happens_until_segment(open_plugin, make_disks) -> 
 
 
 def test_saved_prompts_make_the_same_labels(
-    open_plugin, make_disks, fake_model, tmp_path
+    open_desk, make_disks, fake_model, tmp_path
 ) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     for centre in disks.centres:
         user.click(user.world(*centre))
         user.push("commit")

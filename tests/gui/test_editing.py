@@ -24,18 +24,24 @@ SHAPE = (60, 80)
 
 
 class Editor:
-    """A user with both windows, and two committed disks: objects 1 and 2."""
+    """A user with both widgets, and with disks committed as objects 1, 2 and so on."""
 
-    def __init__(self, user, centres) -> None:
+    def __init__(self, user, centres=(), is_docked: bool = False) -> None:
         self.user = user
+        user.widget.controller.panel._objects_section.set_open(True)
         for centre in centres:
             user.click(user.world(*centre))
             user.press("C")
-        user.push("edit_objects")
-        self.dock = user.viewer.window._wrapped_dock_widgets[
-            "Edit and measure objects (napari-promptable)"
-        ]
-        self.widget = self.dock.inner_widget()
+        if is_docked:
+            user.push("edit_objects")
+            self.dock = user.viewer.window._wrapped_dock_widgets[
+                "Edit and measure objects (napari-promptable)"
+            ]
+            self.widget = self.dock.inner_widget()
+        else:
+            self.widget = ObjectEditorWidget(user.viewer)
+            user.qtbot.addWidget(self.widget)
+            self.widget.show()
         user.process_events()
 
     def control(self, name: str) -> QWidget:
@@ -66,11 +72,19 @@ class Editor:
 
 
 @pytest.fixture
-def editor(open_plugin, make_disks) -> Editor:
-    disks = make_disks(SHAPE, [(20, 24), (40, 58), (44, 20)])
-    user = open_plugin(disks.image)
-    user.widget.controller.panel._objects_section.set_open(True)
-    return Editor(user, disks.centres[:2])
+def disks(make_disks):
+    return make_disks(SHAPE, [(20, 24), (40, 58), (44, 20)])
+
+
+@pytest.fixture
+def editor(open_desk, disks) -> Editor:
+    return Editor(open_desk(disks.image), disks.centres[:2])
+
+
+@pytest.fixture
+def docked_editor(open_plugin, disks) -> Editor:
+    """For tests that need the canvas or a window of napari."""
+    return Editor(open_plugin(disks.image), disks.centres[:2], is_docked=True)
 
 
 @pytest.fixture
@@ -81,7 +95,8 @@ def answers(monkeypatch) -> list[str]:
     return texts
 
 
-def test_the_window_opens_once_and_under_the_canvas(editor) -> None:
+def test_the_window_opens_once_and_under_the_canvas(docked_editor) -> None:
+    editor = docked_editor
     window = editor.user.viewer.window
     area = window._qt_window.dockWidgetArea(editor.dock)
     assert area == Qt.DockWidgetArea.BottomDockWidgetArea
@@ -101,7 +116,8 @@ def test_classes_are_added_and_new_objects_take_the_current_one(editor, answers)
     assert user.session.records.class_names == {3: "cell"}
 
 
-def test_number_keys_choose_a_class_or_set_it_for_the_selected_objects(editor) -> None:
+def test_number_keys_choose_a_class_or_set_it_for_the_selected_objects(docked_editor) -> None:
+    editor = docked_editor
     user, classes = editor.user, editor.user.session.classes
     for name in ("nucleus", "cell"):
         classes.define(name)
@@ -134,7 +150,8 @@ def test_the_highlighted_class_is_the_one_of_new_objects(editor) -> None:
     assert user.status.startswith("Select saved objects")
 
 
-def test_digits_keep_their_meaning_in_napari(editor) -> None:
+def test_digits_keep_their_meaning_in_napari(docked_editor) -> None:
+    editor = docked_editor
     user = editor.user
     assert not {str(n) for n in range(10)} & {str(key) for key in user.points.keymap}
     user.viewer.layers.selection.active = user.points
@@ -203,7 +220,8 @@ def test_without_a_selection_the_current_object_is_corrected(editor) -> None:
     assert np.array_equal(user.preview_mask, user.labels == 2)
 
 
-def test_a_line_across_splits_the_object_and_the_tool_ends(editor) -> None:
+def test_a_line_across_splits_the_object_and_the_tool_ends(docked_editor) -> None:
+    editor = docked_editor
     user = editor.user
     before, active = user.labels, user.viewer.layers.selection.active
     editor.select()
@@ -220,7 +238,8 @@ def test_a_line_across_splits_the_object_and_the_tool_ends(editor) -> None:
     assert np.array_equal(user.labels, before)
 
 
-def test_only_a_selected_object_is_split_and_another_layer_cancels(editor) -> None:
+def test_only_a_selected_object_is_split_and_another_layer_cancels(docked_editor) -> None:
+    editor = docked_editor
     user = editor.user
     editor.select(2)
     editor.push("split")
@@ -232,16 +251,13 @@ def test_only_a_selected_object_is_split_and_another_layer_cancels(editor) -> No
     assert user.viewer.layers.selection.active is user.image
 
 
-def test_one_slice_or_all_slices_are_corrected(open_plugin, make_disks) -> None:
+def test_one_slice_or_all_slices_are_corrected(open_desk, make_disks) -> None:
     disks = make_disks((3, *SHAPE), [(z, 20, 24) for z in range(3)])
     labels = np.where(disks.truth > 0, 5, 0).astype(np.uint16)
-    user = open_plugin(
-        disks.image, before=lambda viewer: viewer.add_labels(labels, name="mine")
-    )
-    user.widget.controller.panel._objects_section.set_open(True)
+    user = open_desk(disks.image, before=lambda viewer: viewer.add_labels(labels, name="mine"))
     user.choose("labels", "mine")
     user.wait_for(lambda: user.session.records.object_ids == [5])
-    editor = Editor(user, [])
+    editor = Editor(user)
     editor.select(5)
     editor.push("grow")
     assert "on 1 slice." in user.status
@@ -250,7 +266,8 @@ def test_one_slice_or_all_slices_are_corrected(open_plugin, make_disks) -> None:
     assert "on 3 slices." in user.status
 
 
-def test_it_fits_a_narrow_dock_and_ends_with_the_other_window(editor) -> None:
+def test_it_fits_a_narrow_dock_and_ends_with_the_other_window(docked_editor) -> None:
+    editor = docked_editor
     assert editor.widget.minimumSizeHint().width() <= 300
     user = editor.user
     user.close_dock()
@@ -321,18 +338,17 @@ def test_own_columns_of_the_features_stay(editor) -> None:
     assert features["well"].tolist()[1:] == ["B2"]
 
 
-def test_a_stack_is_measured_in_3d_or_slice_by_slice(open_plugin, make_disks) -> None:
+def test_a_stack_is_measured_in_3d_or_slice_by_slice(open_desk, make_disks) -> None:
     disks = make_disks((3, *SHAPE), [(z, 20, 24) for z in range(3)])
     labels = np.where(disks.truth > 0, 5, 0).astype(np.uint16)
-    user = open_plugin(
+    user = open_desk(
         disks.image,
         before=lambda viewer: viewer.add_labels(labels, name="mine", scale=(2, 1, 1)),
         scale=(2, 1, 1),
     )
     user.choose("labels", "mine")
     user.wait_for(lambda: user.session.records.object_ids == [5])
-    user.widget.controller.panel._objects_section.set_open(True)
-    editor = Editor(user, [])
+    editor = Editor(user)
     table = measure(editor)
     assert table["volume"].tolist() == [2 * (labels > 0).sum()]
     editor.push("per_slice")
@@ -341,10 +357,9 @@ def test_a_stack_is_measured_in_3d_or_slice_by_slice(open_plugin, make_disks) ->
     assert user.status == "1 object measured in 3 rows."
 
 
-def test_there_is_nothing_to_measure_without_objects(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks(SHAPE).image)
-    user.widget.controller.panel._objects_section.set_open(True)
-    editor = Editor(user, [])
+def test_there_is_nothing_to_measure_without_objects(open_desk, make_disks) -> None:
+    user = open_desk(make_disks(SHAPE).image)
+    editor = Editor(user)
     editor.push("measure")
     assert user.status.startswith("There is no saved object")
 
@@ -431,8 +446,9 @@ def test_dropped_objects_become_prompts(
 
 
 def test_files_dropped_on_the_canvas_become_what_the_window_says(
-    editor, tmp_path, monkeypatch
+    docked_editor, tmp_path, monkeypatch
 ) -> None:
+    editor = docked_editor
     user, path = editor.user, tmp_path / "cells.geojson"
     export(editor, path, "GeoJSON (QuPath)", monkeypatch)
     box = editor.control("import_as")
@@ -447,14 +463,13 @@ def test_files_dropped_on_the_canvas_become_what_the_window_says(
     assert np.array_equal(layer.data, user.labels)
 
 
-def test_tracks_become_points(open_plugin, make_disks, tmp_path) -> None:
+def test_tracks_become_points(open_desk, make_disks, tmp_path) -> None:
     disks = make_disks((3, *SHAPE), [(t, 20, 24) for t in range(3)])
     labels = np.where(disks.truth > 0, 5, 0).astype(np.uint16)
     write_geff(tmp_path / "cells.geff", LabelledObjects(labels, "TYX", (2.0, 1.0, 1.0)))
     options = {"scale": (2, 1, 1), "axis_labels": ("t", "y", "x")}
-    user = open_plugin(disks.image, **options)
-    user.widget.controller.panel._objects_section.set_open(True)
-    editor = Editor(user, [])
+    user = open_desk(disks.image, **options)
+    editor = Editor(user)
     panel = editor.widget.editor.panel.exchange
     panel.import_requested.emit(str(tmp_path / "cells.geff"), "labels")
     user.wait_for(lambda: "import them as points" in user.status)

@@ -14,9 +14,9 @@ CENTRES = [(20, 20), (20, 60), (50, 20), (50, 60)]
 
 
 @pytest.fixture
-def user(open_plugin, make_disks):
+def user(open_desk, make_disks):
     """A person who has committed one disk."""
-    user = open_plugin(make_disks((70, 80), CENTRES).image)
+    user = open_desk(make_disks((70, 80), CENTRES).image)
     user.click(CENTRES[0])
     user.press("C")
     return user

@@ -20,7 +20,12 @@ def disks(make_disks):
 
 
 @pytest.fixture
-def user(open_plugin, disks):
+def user(open_desk, disks):
+    return open_desk(disks.image)
+
+
+@pytest.fixture
+def window_user(open_plugin, disks):
     return open_plugin(disks.image)
 
 
@@ -73,7 +78,8 @@ def test_every_model_has_a_tooltip(user) -> None:
     assert all("Licence: " in tip for tip in tips)
 
 
-def test_nothing_is_downloaded_without_a_yes(user, disks) -> None:
+def test_nothing_is_downloaded_without_a_yes(window_user, disks) -> None:
+    user = window_user
     user.choose("model", VIT_B)
     box = question(user)
     assert [button.text() for button in box.buttons()] == ["Download", "Cancel"]
@@ -90,7 +96,8 @@ def test_nothing_is_downloaded_without_a_yes(user, disks) -> None:
     assert shown_model(user).startswith(VIT_B)
 
 
-def test_the_former_model_answers_when_a_download_fails(user, disks, broken) -> None:
+def test_the_former_model_answers_when_a_download_fails(window_user, disks, broken) -> None:
+    user = window_user
     user.click(user.world(*disks.centres[0]))
     width = user.widget.width()
     broken()
@@ -123,7 +130,10 @@ def test_a_bad_file_leaves_the_list(user, disks, broken, tmp_path) -> None:
     assert user.status.startswith("notes.pt could not be loaded.")
 
 
-def test_clicks_are_answered_while_another_model_is_fetched(user, disks, monkeypatch) -> None:
+def test_clicks_are_answered_while_another_model_is_fetched(
+    window_user, disks, monkeypatch
+) -> None:
+    user = window_user
     import threading
 
     gate = threading.Event()

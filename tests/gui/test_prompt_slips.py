@@ -75,9 +75,9 @@ def test_all_prompts_are_removed_at_once(open_plugin, make_disks) -> None:
     assert user.preview_mask.any()
 
 
-def test_a_click_outside_is_dropped_and_blocks_nothing(open_plugin, make_disks) -> None:
+def test_a_click_outside_is_dropped_and_blocks_nothing(open_desk, make_disks) -> None:
     disks = make_disks(**BIG)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.points.add([[-20.0, 40.0]])
     user.wait_idle()
     assert len(user.points.data) == 0
@@ -106,8 +106,8 @@ def test_lines_are_strokes_with_the_sign_of_the_click_tool(
     assert most == 1 + len(stroke_to_clicks(prompts.strokes_yx[0]))
 
 
-def test_strokes_come_back_with_their_object(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks(**BIG).image)
+def test_strokes_come_back_with_their_object(open_desk, make_disks) -> None:
+    user = open_desk(make_disks(**BIG).image)
     user.push("tool_scribble")
     user.boxes.add(np.array([[29.5, 40.0], [30.5, 40.0]]), shape_type="path")
     user.wait_idle()
@@ -120,9 +120,9 @@ def test_strokes_come_back_with_their_object(open_plugin, make_disks) -> None:
     assert list(user.boxes.shape_type) == ["path"]
 
 
-def test_no_prompt_is_taken_in_3d(open_plugin, make_disks) -> None:
+def test_no_prompt_is_taken_in_3d(open_desk, make_disks) -> None:
     disks = make_disks(shape=(4, 60, 80), centres=[(1, 30, 40)])
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.viewer.dims.ndisplay = 3
     user.points.add([[1.0, 30.0, 40.0]])
     user.wait_idle()
@@ -135,8 +135,8 @@ def test_no_prompt_is_taken_in_3d(open_plugin, make_disks) -> None:
     assert user.preview_mask.any()
 
 
-def test_the_next_object_begins_with_a_positive_click(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks(**BIG).image)
+def test_the_next_object_begins_with_a_positive_click(open_desk, make_disks) -> None:
+    user = open_desk(make_disks(**BIG).image)
     user.click(user.world(30, 40))
     user.press("T")
     assert user.control("tool_negative").isChecked()
@@ -159,9 +159,9 @@ def test_a_click_with_control_excludes(open_plugin, make_disks) -> None:
     assert list(user.points.features["label"]) == ["positive", "negative", "positive"]
 
 
-def test_a_covered_commit_keeps_prompts_and_id(open_plugin, make_disks) -> None:
+def test_a_covered_commit_keeps_prompts_and_id(open_desk, make_disks) -> None:
     disks = make_disks(**BIG)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(30, 40))
     user.press("C")
     before = user.labels

@@ -34,9 +34,9 @@ def held_desk(open_desk, make_disks) -> tuple:
 # layers
 
 
-def test_renamed_layers_go_on_working(open_plugin, make_disks) -> None:
+def test_renamed_layers_go_on_working(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     for number, layer in enumerate(list(user.viewer.layers)):
         layer.name = f"renamed {number}"
@@ -50,8 +50,8 @@ def test_renamed_layers_go_on_working(open_plugin, make_disks) -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt points", "prompt boxes", "preview", "image objects"])
-def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
-    user, disks = held_user
+def test_deleting_a_layer_in_mid_prediction(name, held_desk) -> None:
+    user, disks = held_desk
     deleted = user.viewer.layers[name]
     user.viewer.layers.remove(deleted)
     user.process_events()
@@ -81,8 +81,8 @@ def test_deleting_a_layer_in_mid_prediction(name, held_user) -> None:
         assert not deleted.data.any()
 
 
-def test_deleting_the_image_in_mid_prediction(held_user, make_disks) -> None:
-    user, _ = held_user
+def test_deleting_the_image_in_mid_prediction(held_desk, make_disks) -> None:
+    user, _ = held_desk
     objects = user.objects
     user.viewer.layers.remove(user.image)
     user.wait_for(lambda: "Open Sample" in user.status)

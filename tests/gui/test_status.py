@@ -25,8 +25,8 @@ def commit_one(user, disks) -> None:
     assert user.status.startswith("Object 1 saved:")
 
 
-def test_nothing_is_being_prepared_after_cancel(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_nothing_is_being_prepared_after_cancel(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     user.model.predict_gate.clear()
     user.click(user.world(*disks.centres[0]), wait=False)
     user.wait_for(lambda: user.status == WAITING)
@@ -39,8 +39,8 @@ def test_nothing_is_being_prepared_after_cancel(open_plugin, disks) -> None:
     assert user.status == COMMIT_NEXT
 
 
-def test_nothing_is_remembered_of_an_image_that_is_gone(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_nothing_is_remembered_of_an_image_that_is_gone(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     commit_one(user, disks)
     user.viewer.layers.clear()
     user.wait_for(lambda: user.session is None)
@@ -49,15 +49,15 @@ def test_nothing_is_remembered_of_an_image_that_is_gone(open_plugin, disks) -> N
 
 
 @pytest.mark.parametrize("tool", ["tool_negative", "tool_box", "tool_outline"])
-def test_another_tool_shows_the_next_step(open_plugin, disks, tool: str) -> None:
-    user = open_plugin(disks.image)
+def test_another_tool_shows_the_next_step(open_desk, disks, tool: str) -> None:
+    user = open_desk(disks.image)
     commit_one(user, disks)
     user.push(tool)
     assert user.status == START
 
 
-def test_another_slice_shows_the_next_step(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks((4, 60, 80), [(0, 20, 24)]).image)
+def test_another_slice_shows_the_next_step(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((4, 60, 80), [(0, 20, 24)]).image)
     user.viewer.dims.set_point(0, 0)
     user.click(user.on_plane(20, 24))
     user.press("C")
@@ -67,8 +67,8 @@ def test_another_slice_shows_the_next_step(open_plugin, make_disks) -> None:
     assert user.status == START
 
 
-def test_preview_and_status_follow_the_policy_and_the_labels(open_plugin, disks) -> None:
-    user = open_plugin(disks.image)
+def test_preview_and_status_follow_the_policy_and_the_labels(open_desk, disks) -> None:
+    user = open_desk(disks.image)
     commit_one(user, disks)
     user.click(user.world(*disks.centres[0]))
     assert user.status == COVERED

@@ -16,9 +16,9 @@ def lit(user) -> list[str]:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_is_lit_while_its_layer_is_active_in_its_mode(
-    open_plugin, make_disks, tool
+    open_desk, make_disks, tool
 ) -> None:
-    user = open_plugin(make_disks().image)
+    user = open_desk(make_disks().image)
     user.push(tool)
     assert lit(user) == [tool]
     active = user.viewer.layers.selection.active
@@ -54,8 +54,8 @@ def test_the_status_says_how_to_draw_with_tools_of_napari(
     assert lit(user) == ["tool_box"], "the tool of ours that was active last"
 
 
-def test_nothing_is_lit_in_3d_or_without_an_image(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks((5, 60, 80), [(2, 20, 24)]).image)
+def test_nothing_is_lit_in_3d_or_without_an_image(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((5, 60, 80), [(2, 20, 24)]).image)
     user.viewer.dims.ndisplay = 3
     assert lit(user) == []
     assert not any(user.control(tool).isEnabled() for tool in TOOLS)
@@ -70,8 +70,8 @@ def test_nothing_is_lit_in_3d_or_without_an_image(open_plugin, make_disks) -> No
     assert not any(user.control(tool).isEnabled() for tool in TOOLS)
 
 
-def test_t_brings_the_tool_back_and_then_switches(open_plugin, make_disks) -> None:
-    user = open_plugin(make_disks().image)
+def test_t_brings_the_tool_back_and_then_switches(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
     user.viewer.layers.selection.active = user.image
     user.press("T")
     assert lit(user) == ["tool_positive"]

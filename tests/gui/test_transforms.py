@@ -38,9 +38,9 @@ def test_click_through_transform(transform, open_plugin, make_disks) -> None:
         np.testing.assert_allclose(getattr(user.objects, name), value)
 
 
-def test_a_moved_image_takes_its_prompts_along(open_plugin, make_disks) -> None:
+def test_a_moved_image_takes_its_prompts_along(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     user.image.scale = (3, 2)
     user.image.translate = (50, 60)
@@ -81,25 +81,25 @@ def test_our_labels_follow_their_image_and_others_stay(
     np.testing.assert_allclose(labels.scale, (0.2, 0.3))
 
 
-def test_flat_image_in_a_viewer_of_stacks(open_plugin, make_disks) -> None:
+def test_flat_image_in_a_viewer_of_stacks(open_desk, make_disks) -> None:
     disks = make_disks()
 
     def add_stack(viewer) -> None:
         viewer.add_image(np.zeros((4, 60, 80)), name="stack")
         viewer.layers.move(1, 0)
 
-    user = open_plugin(disks.image, before=add_stack, scale=(2, 2))
+    user = open_desk(disks.image, before=add_stack, scale=(2, 2))
     assert user.viewer.dims.ndim == 3
     assert user.workspace.image is user.image
     commit_disk(user, disks, 0)
 
 
-def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
+def test_rgb_and_its_channels(open_desk, make_disks) -> None:
     first, second = make_disks(centres=[(20, 24)]), make_disks(centres=[(40, 58)])
     rgb = np.full((60, 80, 3), 20, np.uint8)
     rgb[..., 0][first.mask(0)] = 250
     rgb[..., 1][second.mask(0)] = 250
-    user = open_plugin(rgb, rgb=True)
+    user = open_desk(rgb, rgb=True)
     assert user.model.planes[-1].shape == (60, 80, 3)
     assert user.objects.data.shape == (60, 80)
     commit_disk(user, first, 0)
@@ -114,10 +114,10 @@ def test_rgb_and_its_channels(open_plugin, make_disks) -> None:
     assert user.preview_mask.any()
 
 
-def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> None:
+def test_the_model_sees_the_channel_that_is_chosen(open_desk, make_disks) -> None:
     disks = make_disks()
     channels = np.stack([np.zeros_like(disks.image), disks.image])
-    user = open_plugin(channels)  # channel 0, which is empty, is in view
+    user = open_desk(channels)  # channel 0, which is empty, is in view
     assert user.index() == (0,)
     user.choose("channel", "channel 2 of 2")
     user.click(user.on_plane(*disks.centres[0]))
@@ -127,9 +127,9 @@ def test_the_model_sees_the_channel_that_is_chosen(open_plugin, make_disks) -> N
     assert not user.labels[1].any()
 
 
-def test_multiscale_image_is_read_at_full_resolution(open_plugin, make_disks) -> None:
+def test_multiscale_image_is_read_at_full_resolution(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin([disks.image, disks.image[::2, ::2]], multiscale=True)
+    user = open_desk([disks.image, disks.image[::2, ::2]], multiscale=True)
     assert user.model.planes[-1].shape == (*disks.image.shape, 3)
     commit_disk(user, disks, 1)
 
@@ -148,9 +148,9 @@ def test_click_into_the_window(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 
 
-def test_changed_pixels_are_encoded_and_answered_again(open_plugin, make_disks) -> None:
+def test_changed_pixels_are_encoded_and_answered_again(open_desk, make_disks) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     user.click(user.world(*disks.centres[0]))
     brighter = np.where(disks.image > 0.5, 0.9, 0.2)
     user.image.data = brighter

@@ -8,6 +8,7 @@ import sys
 
 import napari
 import numpy as np
+from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
@@ -20,8 +21,11 @@ def main() -> None:
     viewer.add_image(np.random.default_rng(0).random((5, 128, 128), np.float32))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     controller = widget.controller
+    waker = QTimer()
+    waker.start(20)  # ms; without events the loop would burn the time that the work needs
     while controller.workspace.job is None or controller.scheduler.is_busy:
-        QApplication.processEvents()
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+    waker.stop()
     controller.scheduler.encode_all()
     QApplication.processEvents()
     pixel = tuple(np.array([i]) for i in (0, 3, 4))
