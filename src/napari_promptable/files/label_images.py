@@ -19,6 +19,7 @@ from napari_promptable.files.ngff_labels import (
     add_to_list,
     describe_axes,
     fill_label_group,
+    show_labels_as_image,
 )
 from napari_promptable.files.writing import (
     check_that_it_can_be_written,
@@ -195,9 +196,11 @@ def _write_zarr(path: Path, labels: Any, dtype: np.dtype[Any], grid: _Grid) -> N
     """Write a group with the one label image labels/objects."""
     import zarr
 
-    group = zarr.open_group(path, mode="w").create_group("labels")
+    root = zarr.open_group(path, mode="w")
+    group = root.create_group("labels")
     scale = [float(grid.scale.get(axis, 1.0)) for axis in grid.axes]
     level = Level("0", tuple(labels.shape), [{"type": "scale", "scale": scale}])
     axes = describe_axes(grid.axes, grid.units)
     fill_label_group(group.create_group(LABELS_NAME), labels, dtype, axes, [level], {})
     add_to_list(group, LABELS_NAME)
+    show_labels_as_image(root, axes, [level])

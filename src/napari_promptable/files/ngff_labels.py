@@ -6,7 +6,7 @@ Source: https://ngff.openmicroscopy.org, versions 0.4 (zarr 2) and 0.5 (zarr 3).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,17 +89,38 @@ def fill_label_group(
     names = [axis["name"] for axis in axes]
     for level in levels:
         _write_level(group, level, labels, dtype, names)
+    image = _describe_levels(group, axes, levels)
+    _write_attributes(
+        group, {"multiscales": [image], "image-label": _versioned(group, image_label)}
+    )
+
+
+def show_labels_as_image(
+    root: Any, axes: Sequence[Mapping[str, str]], levels: Sequence[Level]
+) -> None:
+    """Describe our label image as the image of the group that holds `labels`.
+
+    Without it, other programs find nothing to show in a group that has labels only. Parameters
+    as in `fill_label_group`.
+    """
+    folder = f"labels/{LABELS_NAME}"
+    inside = [replace(level, path=f"{folder}/{level.path}") for level in levels]
+    _write_attributes(root, {"multiscales": [_describe_levels(root, axes, inside)]})
+
+
+def _describe_levels(
+    group: Any, axes: Sequence[Mapping[str, str]], levels: Sequence[Level]
+) -> dict[str, Any]:
     datasets = [
         {"path": level.path, "coordinateTransformations": level.transformations}
         for level in levels
     ]
-    is_old = group.metadata.zarr_format == 2
-    version = {"version": "0.4"} if is_old else {}  # in 0.5, the group has it
-    image = {"name": LABELS_NAME, "axes": list(axes), "datasets": datasets}
-    _write_attributes(
-        group,
-        {"multiscales": [image | version], "image-label": dict(image_label) | version},
-    )
+    return _versioned(group, {"name": LABELS_NAME, "axes": list(axes), "datasets": datasets})
+
+
+def _versioned(group: Any, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the version where each part has its own: in 0.5, the group has it."""
+    return dict(described) | ({"version": "0.4"} if group.metadata.zarr_format == 2 else {})
 
 
 def _write_attributes(group: Any, attributes: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from napari_promptable.files.ngff_labels import (
     add_to_list,
     describe_axes,
     fill_label_group,
+    show_labels_as_image,
 )
 from napari_promptable.files.ome_zarr import read_attributes, read_zarr
 from napari_promptable.files.writing import complete_folder
@@ -55,11 +56,13 @@ def write_ngff(path: Path, objects: LabelledObjects) -> None:
         _add_to_image(path, objects)
         return
     with complete_folder(path, ImageFormatError) as folder:
-        labels = zarr.open_group(folder, mode="w").create_group("labels")
+        root = zarr.open_group(folder, mode="w")
+        labels, axes = root.create_group("labels"), _axes_of(objects)
         scale = [float(size) for size in objects.scale]
         level = Level("0", tuple(objects.labels.shape), [{"type": "scale", "scale": scale}])
-        _fill(labels.create_group(LABELS_NAME), objects, _axes_of(objects), [level], {})
+        _fill(labels.create_group(LABELS_NAME), objects, axes, [level], {})
         add_to_list(labels, LABELS_NAME)
+        show_labels_as_image(root, axes, [level])
 
 
 def is_image_group(path: Path) -> bool:

@@ -13,6 +13,7 @@ from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.exchange import export_objects, import_objects
 from napari_promptable.files.formats.label_files import open_labels
 from napari_promptable.files.formats.labelled_objects import LabelledObjects
+from napari_promptable.files.images import read_image
 
 _SCALE = {
     "type": "object",
@@ -177,6 +178,14 @@ def test_the_metadata_keep_the_rules(cells: LabelledObjects, tmp_path: Path) -> 
     values = [entry["label-value"] for entry in attributes["image-label"]["properties"]]
     assert values == [4, 4464]
     assert group["labels/objects/0"].metadata.dimension_names == ("z", "y", "x")
+
+
+def test_a_group_of_labels_opens_as_an_image(cells: LabelledObjects, tmp_path: Path) -> None:
+    path = tmp_path / "labels.ome.zarr"
+    export_objects(path, cells)
+    [shown] = zarr.open_group(path, mode="r").attrs["ome"]["multiscales"]
+    assert shown["datasets"][0]["path"] == "labels/objects/0"
+    np.testing.assert_array_equal(np.asarray(read_image(path)), cells.labels)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
