@@ -1,4 +1,4 @@
-"""What one cell attends to in the vision transformer, while it encodes an image."""
+"""What one cell attends to in a vision transformer, ViT or Hiera, while it encodes an image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from napari_promptable.models.cpu.hiera import (
+    GlobalHieraBlockPlan,
+    GlobalRun,
+    HieraPlan,
+    WindowRun,
+)
 from napari_promptable.models.cpu.vit import GlobalBlockPlan, ViTPlan
+from napari_promptable.models.sam2.hiera import Hiera, HieraBlock
 from napari_promptable.models.vit import Block, ViTEncoder
+
+_PLAIN = (Block, HieraBlock)
 
 
 def global_blocks(encoder: nn.Module) -> dict[int, nn.Module]:
@@ -23,17 +32,29 @@ def global_blocks(encoder: nn.Module) -> dict[int, nn.Module]:
     Returns
     -------
     dict of int to Module
-        Empty for encoders that are no `ViTEncoder`, plain or prepared for a CPU.
+        Empty for encoders that are neither ViT nor Hiera, plain or prepared for a CPU.
     """
-    if not isinstance(encoder, ViTEncoder | ViTPlan):
-        return {}
-    return {n: block for n, block in enumerate(encoder.blocks) if _is_global(block)}
+    return {n: block for n, block in enumerate(_blocks_of(encoder)) if _is_global(block)}
+
+
+def _blocks_of(encoder: nn.Module) -> Iterator[nn.Module]:
+    """Blocks in the order in which an image passes them; none of other encoders."""
+    if isinstance(encoder, HieraPlan):
+        for run in encoder.runs:
+            if isinstance(run, GlobalRun):
+                yield run.block
+            elif isinstance(run, WindowRun):
+                yield from run.blocks
+        return
+    trunk = getattr(encoder, "trunk", encoder)  # SAM 2's encoder has a neck beside it
+    if isinstance(trunk, ViTEncoder | ViTPlan | Hiera):
+        yield from trunk.blocks
 
 
 def _is_global(block: nn.Module) -> bool:
-    if isinstance(block, Block):
+    if isinstance(block, _PLAIN):
         return block.window_size is None
-    return isinstance(block, GlobalBlockPlan)
+    return isinstance(block, GlobalBlockPlan | GlobalHieraBlockPlan)
 
 
 @contextmanager
@@ -55,11 +76,12 @@ def record_cell(encoder: nn.Module, row: int, column: int) -> Iterator[dict[int,
     weights: dict[int, Tensor] = {}
 
     def listen(number: int, block: nn.Module) -> Any:
-        attention: Any = block.attn if isinstance(block, Block) else block
+        is_plain = isinstance(block, _PLAIN)
+        attention: Any = block.attn if is_plain else block
 
         def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             found = attention.weights_of(inputs[0], row, column)
-            weights[number] = found[0] if isinstance(block, Block) else found
+            weights[number] = found[0] if is_plain else found
 
         return attention.register_forward_pre_hook(record)
 

@@ -36,7 +36,7 @@ def explain_encoder(
     Parameters
     ----------
     model : PromptableModel
-        With ViT-B, ViT-L or ViT-H, the encoders with attention over the whole image.
+        With ViT-B, ViT-L, ViT-H or SAM 2.1's Hiera, whose cells attend to the whole image.
     image, contrast_limits, is_cancelled
         As for `encode_image`.
     position_yx : array_like of float, shape (2,)
@@ -59,11 +59,13 @@ def explain_encoder(
     if not has_encoder_attention(model):
         raise UnknownModelError(
             f"the image encoder of {model.name} has no attention over the whole image; choose "
-            "a model with ViT-B, ViT-L or ViT-H"
+            "a model with ViT-B, ViT-L or ViT-H, or of SAM 2.1"
         )
     rgb = to_rgb8(image, contrast_limits)
     size, stride = (rgb.shape[0], rgb.shape[1]), model.sam.patch_stride
-    zoom = np.array(resized_shape(size, model.sam.image_size)) / size
+    side = model.sam.image_size
+    shown = (side, side) if model.sam.squashes_images else resized_shape(size, side)
+    zoom = np.array(shown) / size
     origin, cell_size = (0.5 * stride - 0.5) / zoom, stride / zoom
     row, column = _find_cell(position_yx, size, origin, cell_size)
     with record_cell(model.sam.image_encoder, row, column) as weights:

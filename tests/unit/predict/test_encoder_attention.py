@@ -11,6 +11,8 @@ from napari_promptable.errors import PromptError, UnknownModelError
 from napari_promptable.models.cpu.prepare import prepare_for_inference
 from napari_promptable.models.encoder_attention import global_blocks, record_cell
 from napari_promptable.models.sam import build_vit_sam
+from napari_promptable.models.sam2.hiera import HieraLayout
+from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.models.vit import ViTEncoder
 from napari_promptable.predict.predictor import PromptableModel
 
@@ -23,6 +25,14 @@ def make_model(is_prepared: bool = False) -> PromptableModel:
     for parameter in sam.image_encoder.parameters():
         if not parameter.any():  # positions start as zeros
             parameter.normal_(std=0.3)
+    if is_prepared:
+        prepare_for_inference(sam)
+    return PromptableModel("random", "any", "random", sam)
+
+
+def make_hiera_model(is_prepared: bool = False) -> PromptableModel:
+    torch.manual_seed(0)
+    sam = Sam2(HieraLayout(16, 1, (1, 2, 7, 2), (5, 7, 9)), SIDE).eval().requires_grad_(False)
     if is_prepared:
         prepare_for_inference(sam)
     return PromptableModel("random", "any", "random", sam)
@@ -65,9 +75,40 @@ def test_weights_are_those_of_any_form_of_the_network(is_prepared, image) -> Non
     np.testing.assert_allclose(found.weights, plain.weights, atol=1e-5)
 
 
+def test_the_weights_give_the_output_of_hiera_s_attention() -> None:
+    encoder = make_hiera_model().sam.image_encoder
+    attention = encoder.trunk.blocks[7].attn
+    inputs, outputs = [], []
+
+    def keep(_module, given, returned) -> None:
+        inputs.append(given[0])
+        outputs.append(returned)
+
+    attention.register_forward_hook(keep)
+    with record_cell(encoder, 5, 9) as weights:
+        encoder(torch.randn(1, 3, SIDE, SIDE))
+    assert list(weights) == [5, 7, 9]
+    values = attention.qkv(inputs[0])[0].chunk(3, dim=-1)[2].unflatten(-1, (4, -1))
+    attended = torch.einsum("hyx,yxhd->hd", weights[7], values)
+    expected = attention.proj(attended.flatten())
+    torch.testing.assert_close(expected, outputs[0][0, 5, 9], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("is_prepared", [False, True])
-def test_looking_leaves_the_network_as_it_was(is_prepared, image) -> None:
-    model = make_model(is_prepared)
+def test_weights_of_hiera_are_those_of_any_form_of_the_network(is_prepared, image) -> None:
+    plain = explain_encoder(make_hiera_model(), image, (40, 90))
+    found = explain_encoder(make_hiera_model(is_prepared), image, (40, 90))
+    assert found.blocks == (5, 7, 9)
+    assert found.cell == (6, 11)  # the image is squashed to the square
+    assert found.weights.shape == (3, 4, 16, 16)
+    np.testing.assert_allclose(found.weights.sum(axis=(2, 3)), 1, atol=1e-5)
+    np.testing.assert_allclose(found.weights, plain.weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [make_model, make_hiera_model])
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_looking_leaves_the_network_as_it_was(is_prepared, make, image) -> None:
+    model = make(is_prepared)
     before = encode_image(model, image, (0, 255)).features
     explain_encoder(model, image, (0, 0), (0, 255))
     np.testing.assert_array_equal(encode_image(model, image, (0, 255)).features, before)

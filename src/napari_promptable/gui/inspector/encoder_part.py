@@ -22,7 +22,7 @@ class EncoderPart(QWidget):
         ask = make_button(
             "Encoder from here",
             "encoder_attention",
-            "What the cell of the latest click attends to in the image encoder (ViT-B, -L, -H)",
+            "What the cell of the latest click attends to in the image encoder (ViT, SAM 2.1)",
         )
         ask.clicked.connect(self._ask)
         self._block = name_widget(QComboBox(), "encoder_block", "Block with global attention")

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from math import isqrt
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -127,6 +128,15 @@ class GlobalHieraBlockPlan(HieraBlockPlan):
         share_out(self._attend, heads)
         share_out(finish, parts)
         return x
+
+    def weights_of(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Weights of one cell's query, (heads, side, side), as in `forward` on `x`."""
+        side = isqrt(len(x))
+        qkv = self.qkv(self.norm1(x)).unflatten(1, (3, self.num_heads, -1))
+        q, k, _ = qkv.unbind(1)
+        scores = torch.einsum("hd,thd->ht", q[row * side + column], k) * q.shape[-1] ** -0.5
+        weights: Tensor = scores.softmax(-1).unflatten(1, (side, side))
+        return weights
 
     def _attend(self, head: tuple[Tensor, ...]) -> None:
         """Let a head attend: queries, keys, values (tokens, D), and where the result goes."""

@@ -97,6 +97,16 @@ class PooledAttention(nn.Module):
         attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2])
         return self.proj(attended.transpose(1, 2).reshape(q.shape))  # type: ignore[no-any-return]
 
+    def weights_of(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Weights of one cell's query, (N, heads, rows, columns), as in `forward` on `x`.
+
+        Queries must not be pooled.
+        """
+        q, k, _ = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
+        scores = torch.einsum("nhd,nyxhd->nhyx", q[:, row, column], k) * q.shape[-1] ** -0.5
+        weights: Tensor = scores.flatten(2).softmax(-1).view_as(scores)
+        return weights
+
     def _split_heads(self, x: Tensor) -> Tensor:
         """(N, rows, columns, C) → (N, heads, cells, D)."""
         heads: Tensor = x.flatten(1, 2).unflatten(-1, (self.num_heads, -1))
