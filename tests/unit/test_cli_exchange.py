@@ -137,6 +137,18 @@ def test_a_missing_package_is_named_with_its_extra(
     assert "pip install 'napari-promptable[export]'" in capsys.readouterr().err
 
 
+def test_one_object_is_one(image_path: Path, tmp_path: Path, capsys) -> None:
+    outlines = tmp_path / "one.geojson"
+    ring = [[0, 0], [5, 0], [5, 5], [0, 5], [0, 0]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "geometry": geometry, "properties": {}}
+    outlines.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    for name, text in (("o.tif", "1 object from"), ("o.json", "prompts of 1 object from")):
+        arguments = "import", outlines, "-o", tmp_path / name, "--image", image_path
+        assert run(*arguments) == cli.DONE
+        assert capsys.readouterr().out.strip().endswith(f"{text} one.geojson")
+
+
 @pytest.mark.parametrize("kind", ["box", "point"])
 def test_objects_become_prompts(
     kind, labels_path: Path, image_path: Path, tmp_path: Path, capsys

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from napari_promptable.cli.options import BUNDLED_MODEL, Axes, LabelsPath, PromptsPath
+from napari_promptable.wording import count_of
 
 FormatName = Annotated[
     str,
@@ -75,8 +76,9 @@ def run_import(
         found = import_for_prompts(file, prompt, shape, image_axes, scale, format_name)
         document = to_document(placed_in(found, opened), prompt, BUNDLED_MODEL)
         write_prompts(document, output)
-        print(f"{output}: prompts of {len(document.objects)} objects from {file.name}")
+        count = count_of(len(document.objects), "object")
+        print(f"{output}: prompts of {count} from {file.name}")
         return
     found = import_objects(file, shape, image_axes, format_name)
     export_objects(output, placed_in(found, opened))
-    print(f"{output}: {len(found.find_ids())} objects from {file.name}")
+    print(f"{output}: {count_of(len(found.find_ids()), 'object')} from {file.name}")

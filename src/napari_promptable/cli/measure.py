@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from napari_promptable.cli.options import Axes, Channel, LabelsPath, PromptsPath
+from napari_promptable.wording import count_of
 
 
 def run(
@@ -44,4 +45,5 @@ def run(
         channel_axis = next((i for i, axis in enumerate(pixels.axes) if axis in "CS"), None)
         table = measure_objects(objects, pixels.data, channel_axis, per_slice)
     write_table(output, table)
-    print(f"{output}: {len(table)} rows, {len(table.columns)} columns")
+    size = count_of(len(table), "row"), count_of(len(table.columns), "column")
+    print(f"{output}: {', '.join(size)}")
