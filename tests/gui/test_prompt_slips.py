@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_promptable.gui.layers.edit_watch import CLICKED_OUTSIDE, IN_3D
+from napari_promptable.gui.layers.edit_watch import CLICKED_OUTSIDE, DRAWN_OUTSIDE, IN_3D
 from napari_promptable.strokes import stroke_to_clicks
 
 pytestmark = pytest.mark.gui
@@ -184,3 +184,64 @@ def test_napari_keeps_its_keys_on_labels_layers(open_plugin, make_disks) -> None
     user.objects.paint((30, 40), 1)
     user.press("M")
     assert user.objects.selected_label == 2
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "polygon", "path"])
+def test_a_shape_beside_the_image_is_no_prompt(open_desk, make_disks, kind) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    corners = np.array([(-30, -30), (-30, -10), (-10, -10), (-10, -30)], float)
+    user.boxes.add(corners, shape_type=kind)
+    user.process_events()
+    assert user.status == DRAWN_OUTSIDE
+    assert len(user.boxes.data) == len(user.boxes.features) == 0
+    user.click(user.world(*disks.centres[0]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "polygon"])
+def test_a_shape_moved_out_of_the_image_blocks_nothing(open_desk, make_disks, kind) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    row, column = disks.centres[1]
+    corners = np.add([(-8, -8), (-8, 8), (8, 8), (8, -8)], (row, column), dtype=float)
+    user.boxes.add(corners, shape_type=kind)
+    user.wait_idle()
+    user.boxes.data = [corners - 100]
+    user.wait_idle()
+    assert not user.preview_mask.any()
+    user.click(user.world(*disks.centres[0]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    assert user.notifications == []
+
+
+@pytest.mark.parametrize(
+    "features", [{}, {"label": ["bogus"]}, {"label": [1], "object_id": [np.nan]}]
+)
+def test_clicks_count_whatever_the_feature_table_becomes(
+    open_desk, make_disks, features
+) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.points.features = features
+    user.boxes.features = {}
+    user.wait_idle()
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+    user.press("C")
+    np.testing.assert_array_equal(user.labels == 1, disks.mask(0))
+    user.click(user.world(*disks.centres[1]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
+    assert user.points.features["object_id"].tolist() == [2]
+
+
+def test_the_preview_shows_masks_after_a_script_gave_it_other_data(
+    open_desk, make_disks
+) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.preview.data = np.zeros((60, 80), np.uint8)
+    user.press("C")
+    user.click(user.world(*disks.centres[1]))
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(1))

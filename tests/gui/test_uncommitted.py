@@ -142,6 +142,15 @@ def test_an_object_stays_behind_when_the_image_gets_another_shape(open_desk, dis
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
 
 
+def test_an_object_stays_behind_with_other_axes(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((3, 60, 80), [(1, 20, 24)]).image)
+    user.viewer.dims.set_point(0, 1)
+    user.click(user.on_plane(20, 24))
+    user.viewer.dims.roll()
+    user.wait_idle()
+    assert user.status.startswith("Object 1 is not committed. It comes back")
+
+
 def test_what_a_scan_of_other_labels_found_does_not_count(open_desk, make_disks) -> None:
     stack = make_disks((3, 60, 80), [(2, 20, 24)])
     user = open_desk(stack.image)

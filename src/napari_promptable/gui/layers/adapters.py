@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.colormaps.standardize_color import transform_color
@@ -147,7 +148,7 @@ def set_next_click(layer: Points, label: str) -> None:
 
 def next_click(layer: Points) -> str:
     """Return the sign of the next click, `POSITIVE` or `NEGATIVE`."""
-    return str(layer.feature_defaults["label"].iloc[0])
+    return NEGATIVE if next_feature(layer, "label") == NEGATIVE else POSITIVE
 
 
 def set_next_stroke(layer: Shapes, label: str) -> None:
@@ -165,7 +166,40 @@ def set_next_box(layer: Shapes) -> None:
 
 def next_refined(layer: Points) -> int:
     """Return the code of the candidate that the next click corrects, see `refines_code`."""
-    return int(layer.feature_defaults["refines"].iloc[0])
+    code = next_feature(layer, "refines")
+    return int(code) if isinstance(code, int | np.integer) else OFFERED
+
+
+def next_feature(layer: Points | Shapes, name: str) -> Any:
+    """Return a feature of the next prompt; None where the user removed its column."""
+    defaults = layer.feature_defaults
+    return defaults[name].iloc[0] if name in defaults else None
+
+
+def are_negative(layer: Points | Shapes) -> npt.NDArray[np.bool_]:
+    """Which prompts are negative; whatever else the user writes as their label is positive."""
+    labels = layer.features.get("label")
+    if labels is None:
+        return np.zeros(len(layer.data), bool)
+    return np.asarray(labels == NEGATIVE)
+
+
+def belong_to(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
+    """Which prompts are an object's; those without an id are, as the layer shows one object."""
+    ids = layer.features.get("object_id")
+    if ids is None:
+        return np.ones(len(layer.data), bool)
+    numbers = pd.to_numeric(ids, errors="coerce")
+    return np.asarray(numbers.isna() | (numbers == object_id))
+
+
+def refined_candidates(layer: Points) -> list[int | None]:
+    """Return which candidate each click corrects; None for the one that was offered."""
+    codes = layer.features.get("refines")
+    if codes is None:
+        return [None] * len(layer.data)
+    numbers = pd.to_numeric(codes, errors="coerce").fillna(OFFERED).astype(int)
+    return [refined_candidate(code) for code in numbers]
 
 
 def set_default_features(layer: Points | Shapes, **features: Any) -> None:
@@ -175,7 +209,7 @@ def set_default_features(layer: Points | Shapes, **features: Any) -> None:
 
 def show_signs(layer: Points) -> None:
     """Give every click the symbol and colour of its sign."""
-    signs = [NEGATIVE if label == NEGATIVE else POSITIVE for label in layer.features["label"]]
+    signs = [NEGATIVE if is_negative else POSITIVE for is_negative in are_negative(layer)]
     symbols = [SYMBOLS[sign] for sign in signs]
     if symbols != [str(symbol) for symbol in layer.symbol]:
         layer.symbol = symbols

@@ -28,10 +28,12 @@ from napari_promptable.gui.layers.adapters import (
     to_image_pixels,
 )
 from napari_promptable.gui.layers.canvas import Place
+from napari_promptable.gui.layers.prompt_values import meets_plane
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 
 CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
+DRAWN_OUTSIDE = "That shape was outside the image. Draw it around an object."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
 
 _MIN_BOX_PX = 3  # on the screen; less is a click
@@ -170,6 +172,7 @@ class EditWatch:
 
     def _places(self, points: Points, positions: npt.NDArray[Any]) -> list[Place | None]:
         """Find the plane and the position on it for each row; None outside the image."""
+        positions = np.where(np.isfinite(positions), positions, -1e6)  # outside, too
         in_image = to_image_pixels(self._image, points, positions)
         places = zip(*self._planes.split(in_image), strict=True)
         return [place if self._is_inside(*place) else None for place in places]
@@ -186,12 +189,30 @@ class EditWatch:
         if is_new and self._is_tiny(event.source):
             # napari is not done with the new shape
             QTimer.singleShot(0, partial(self._make_click, event.source))
-            return
-        self.report(event)
+        elif is_new and self._is_outside(event.source):
+            QTimer.singleShot(0, partial(self._drop_outside, event.source))
+        else:
+            self.report(event)
+
+    def _is_outside(self, boxes: Shapes) -> bool:
+        """Whether the newest shape lies beside the image."""
+        if boxes.nshapes == 0:
+            return False
+        positions = to_image_pixels(self._image, boxes, np.asarray(boxes.data[-1]))
+        indices, corners_yx = self._planes.split(positions)
+        is_on_slice = self._planes.contains(indices[0])
+        return not (is_on_slice and meets_plane(corners_yx, self._planes))
+
+    def _drop_outside(self, boxes: Shapes) -> None:
+        """Remove the newest shape, which lies beside the image."""
+        if self._is_outside(boxes):
+            with self.silence():
+                _remove_newest(boxes)
+            self.refused.emit(DRAWN_OUTSIDE)
 
     def _is_tiny(self, boxes: Shapes) -> bool:
-        """Whether the newest shape is a box that a click with the box tool left behind."""
-        if boxes.nshapes == 0 or boxes.shape_type[-1] != "rectangle":
+        """Whether the newest shape is a box or ellipse that a mere click left behind."""
+        if boxes.nshapes == 0 or boxes.shape_type[-1] not in ("rectangle", "ellipse"):
             return False
         corners = np.array([boxes.data_to_world(corner) for corner in boxes.data[-1]])
         extent = np.ptp(corners, axis=0).max() * camera_of(self._viewer).zoom
@@ -202,8 +223,7 @@ class EditWatch:
         if self._is_tiny(boxes):
             position = np.asarray(boxes.data_to_world(boxes.data[-1][0]))
             with self.silence():
-                boxes.selected_data = {boxes.nshapes - 1}
-                boxes.remove_selected()
+                _remove_newest(boxes)
             self.clicked.emit(position)
 
     def _follow_features(self, event: Any) -> None:
@@ -242,6 +262,11 @@ class EditWatch:
         if points is not None:
             with self.silence():
                 set_next_click(points, POSITIVE)
+
+
+def _remove_newest(boxes: Shapes) -> None:
+    boxes.selected_data = {boxes.nshapes - 1}
+    boxes.remove_selected()
 
 
 def _hold_escape(boxes: Shapes, event: Any) -> Iterator[None]:

@@ -113,6 +113,9 @@ class Preview:
             self._add(self.layer)
             # after napari's own callback, which draws the data and thus no lines
             self.layer.events.set_data.connect(self._draw_lines, position="last")
+        elif self._pyramid is None and not isinstance(self.layer.data, PlaneStack):
+            self.layer.data = PlaneStack(self._planes)  # a script gave the layer other data
+            self._shown.clear()
         return self.layer
 
     def show(self, index: Index, mask: PackedMask | None) -> None:

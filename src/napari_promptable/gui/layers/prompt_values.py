@@ -13,8 +13,11 @@ from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     OFFERED,
     POSITIVE,
+    are_negative,
+    belong_to,
     next_click,
-    refined_candidate,
+    next_feature,
+    refined_candidates,
     set_default_features,
     set_next_box,
     set_next_click,
@@ -52,26 +55,28 @@ def read_layers(
     Returns
     -------
     dict of Index to PlanePrompts
-        By plane, planes outside the image left out; clicks in the layer's order.
+        By plane, shapes and planes outside the image left out; clicks in the layer's order.
     """
     clicks: dict[Index, list[tuple[Any, int, int | None]]] = {}
     regions: dict[Index, tuple[list[Any], list[Any]]] = {}
     strokes: dict[Index, tuple[list[Any], list[int]]] = {}
     if points is not None and len(points.data):
         indices, positions = planes.split(to_image(points, np.asarray(points.data)))
-        for i in np.flatnonzero(_belongs(points, object_id)):
-            row = points.features.iloc[i]
-            label = int(row["label"] != NEGATIVE)
-            refined = refined_candidate(int(row["refines"]))
-            clicks.setdefault(indices[i], []).append((positions[i], label, refined))
+        labels, refined = ~are_negative(points), refined_candidates(points)
+        for i in np.flatnonzero(belong_to(points, object_id)):
+            click = positions[i], int(labels[i]), refined[i]
+            clicks.setdefault(indices[i], []).append(click)
     if boxes is not None and len(boxes.data):
-        for i in np.flatnonzero(_belongs(boxes, object_id)):
+        signed = ~are_negative(boxes)
+        for i in np.flatnonzero(belong_to(boxes, object_id)):
             indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
             kind = str(boxes.shape_type[i])
+            if not meets_plane(corners, planes):
+                continue
             if kind in ("path", "line"):
                 paths, signs = strokes.setdefault(indices[0], ([], []))
                 paths.append(corners)
-                signs.append(int(boxes.features["label"].iloc[i] != NEGATIVE))
+                signs.append(int(signed[i]))
                 continue
             rectangles, outlines = regions.setdefault(indices[0], ([], []))
             boxed, outlined = read_region(kind, corners)
@@ -125,8 +130,10 @@ def _is_upright(corners: npt.NDArray[np.floating]) -> bool:
     return bool((sides.min(axis=1) < _LEVEL_PX).all())
 
 
-def _belongs(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(layer.features["object_id"].astype(int) == object_id)
+def meets_plane(corners_yx: npt.NDArray[np.floating], planes: PlaneAxes) -> bool:
+    """Whether the bounding box of a shape holds any pixel of the plane."""
+    first, last = np.rint(corners_yx.min(axis=0)), np.rint(corners_yx.max(axis=0))
+    return bool((last >= 0).all() and (first < planes.plane_shape).all())
 
 
 def write_layers(
@@ -168,7 +175,7 @@ def _write_boxes(
     layer.selected_data = set()
     layer.data = []
     none = {"object_id": np.array([], int), "label": np.array([], object)}
-    is_negative = layer.feature_defaults["label"].iloc[0] == NEGATIVE
+    is_negative = next_feature(layer, "label") == NEGATIVE
     layer.features = none  # napari keeps old ones
     set_default_features(layer, object_id=object_id)
     for index, plane in prompts.items():

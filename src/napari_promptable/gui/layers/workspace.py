@@ -136,28 +136,29 @@ class Workspace:
 
     def _follow_dims(self) -> None:
         """React to a change of slice or displayed axes."""
+        former = self.job
         self._follow_axes()
         if self.job is not None:
             self.job.watch.visible = self.job.visible_index()
         self.plane_changed.emit()
+        if former is not self.job and (left := _uncommitted_in(former)):
+            self.left.emit(left)
 
     def _follow_axes(self) -> bool:
         """Start another job if the planes in view are other ones; returns whether."""
-        job = self.job
-        former = None if job is None else job.planes
+        former = None if self.job is None else self.job.planes
         is_due = self.image in self._viewer.layers and self._planes_in_view() != former
         if is_due:
-            self._start_job(None if job is None else job.labels_layer)
-        if is_due and job is not None:
-            current = job.session.prompts.current_object
-            if has_uncommitted(job.session, current):
-                self.left.emit(current)
+            self._start_job(None if self.job is None else self.job.labels_layer)
         return is_due
 
     def _follow_pixels(self, _event: Any = None) -> None:
         """React to new data of the image, which may have another shape or other axes."""
+        former = self.job
         if not self._follow_axes():
             self.pixels_changed.emit()
+        elif left := _uncommitted_in(former):
+            self.left.emit(left)
 
     # jobs
 
@@ -224,3 +225,11 @@ class Workspace:
         if job is not None and not is_labels_layer_for(job.labels_layer, job.planes):
             labels_layer = self._use_labels(job.layers, None)
             self.labels_lost.emit(job.labels_layer.name, labels_layer.name)
+
+
+def _uncommitted_in(job: AnnotationJob | None) -> int:
+    """Id of the object that a job works on if it is not committed; 0 otherwise."""
+    if job is None:
+        return 0
+    current = job.session.prompts.current_object
+    return current if has_uncommitted(job.session, current) else 0
