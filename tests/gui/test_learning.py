@@ -18,6 +18,7 @@ from napari_promptable.annotation.records import (
     confirmed_planes,
 )
 from napari_promptable.gui.actions import learning
+from napari_promptable.gui.work import learning as process_module
 from napari_promptable.learning.process import WEIGHTS_NAME, write_job
 
 pytestmark = pytest.mark.gui
@@ -213,6 +214,61 @@ def test_objects_that_nobody_looked_at_are_left_out() -> None:
         }
     )
     assert confirmed_planes(records) == {(0,): {1}, (1,): {2}}
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("place", ["numpy.save", f"{process_module.__name__}.TemporaryDirectory"])
+def test_a_full_disk_keeps_learning_from_beginning(user, monkeypatch, place: str) -> None:
+    before = user.labels
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full_disk)
+        user.push("learn")
+    assert "No space left" in user.status
+    assert not user.widget.controller.panel.learning.isVisible()
+    actions = user.widget.controller.learning_actions
+    assert not actions._learning.is_running
+    assert actions._learning._folder is None, "nothing is left on the disk"
+    np.testing.assert_array_equal(user.labels, before)
+
+
+def test_weights_that_do_not_fit_on_the_disk_can_be_used_later(
+    user, process, monkeypatch
+) -> None:
+    user.push("learn")
+    process.finish(is_better=True)
+    folder = user.widget.controller.autosave.folder_of(user.session)
+    with monkeypatch.context() as patch:
+        patch.setattr(learning.shutil, "copyfile", full_disk)
+        user.push("use_learned")
+    assert "press Use again" in user.status
+    assert not list(folder.glob("learned-*"))
+    assert user.control("model").currentText().startswith("tiny · ")
+    user.push("use_learned")
+    assert user.control("model").currentText() == "tiny + 5 objects of image"
+
+
+def test_a_process_that_dies_loses_only_the_learning(user, monkeypatch, tmp_path) -> None:
+    (tmp_path / "endless.py").write_text(
+        f"import json, sys\nprint(json.dumps({{'state': {STATE}}}), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(process_module, "_MODULE", "endless")
+    before, window = user.labels, user.widget.controller.panel.learning
+    user.push("learn")
+    user.wait_for(lambda: "1:15 left" in user.control("learn_text").text())
+    user.widget.controller.learning_actions._learning._process.kill()
+    user.wait_for(lambda: not window.isVisible())
+    assert "learning stopped without a result" in user.status
+    assert "labels are as they were" in user.status
+    np.testing.assert_array_equal(user.labels, before)
+    assert user.control("model").currentText().startswith("tiny · ")
+    user.click(FREE_CENTRES[0])
+    user.press("C")
+    assert user.status.startswith("Object 6 saved")
 
 
 @pytest.mark.slow

@@ -65,10 +65,15 @@ def write_job(
             np.save(folder / f"{number}_image.npy", image, allow_pickle=False)
             np.save(folder / f"{number}_labels.npy", labels, allow_pickle=False)
     except OSError as error:
-        raise CacheError(
-            f"learning cannot begin: {folder} cannot be written ({error.strerror or error}); "
-            "free some space"
-        ) from error
+        raise refuse_to_begin(str(folder), error) from error
+
+
+def refuse_to_begin(folder: str, error: OSError) -> CacheError:
+    """Make the error of a folder that cannot hold a job."""
+    return CacheError(
+        f"learning cannot begin: {folder} cannot be written ({error.strerror or error}); "
+        "free some space"
+    )
 
 
 def run_job(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from napari_promptable.errors import LearningError, PromptableError
-from napari_promptable.learning.process import WEIGHTS_NAME, write_job
+from napari_promptable.learning.process import WEIGHTS_NAME, refuse_to_begin, write_job
 
 _MODULE = "napari_promptable.learning.process"
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -65,9 +65,12 @@ class Learning(QObject):
             If there is no room for the images on disk.
         """
         self.forget()
-        self._folder = TemporaryDirectory(
-            prefix="napari-promptable-", ignore_cleanup_errors=True
-        )
+        try:
+            self._folder = TemporaryDirectory(
+                prefix="napari-promptable-", ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise refuse_to_begin("the folder for temporary files", error) from error
         write_job(Path(self._folder.name), model, examples, self.settings, source)
         process = self._process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
