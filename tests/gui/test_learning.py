@@ -220,7 +220,9 @@ def full_disk(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["numpy.save", f"{process_module.__name__}.TemporaryDirectory"])
+@pytest.mark.parametrize(
+    "place", ["numpy.save", f"{process_module.__name__}.TemporaryDirectory"]
+)
 def test_a_full_disk_keeps_learning_from_beginning(user, monkeypatch, place: str) -> None:
     before = user.labels
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from napari_promptable.learning.labelled_image import Int32Array, LabelledImage
 from napari_promptable.transforms import to_rgb8
 
 HELD_OUT_SHARE = 0.2
+HELD_OUT_GROUPS = 2  # so that the figures come from twice as many objects
 FEWEST_HELD_OUT = 2
 FEWEST_OBJECTS = 2
 """One is needed to learn from, another one to see what that was worth."""
@@ -203,10 +204,12 @@ def hold_out(objects: Sequence[ObjectKey], seed: int) -> list[tuple[ObjectKey, .
     Returns
     -------
     list of tuple of ObjectKey
-        One group with a fifth of the objects, at least two; below five objects a group of each.
+        Groups to hold out in turn: two with a fifth of the objects each, at least two; below
+        five objects a group of each.
     """
     if len(objects) < FEWEST_TO_HOLD_OUT_A_GROUP:
         return [(key,) for key in objects]
     count = max(FEWEST_HELD_OUT, round(HELD_OUT_SHARE * len(objects)))
-    chosen = np.random.default_rng(seed).permutation(len(objects))[:count]
-    return [tuple(objects[n] for n in sorted(chosen))]
+    order = np.random.default_rng(seed).permutation(len(objects))
+    starts = range(0, HELD_OUT_GROUPS * count, count)
+    return [tuple(objects[n] for n in sorted(order[at : at + count])) for at in starts]

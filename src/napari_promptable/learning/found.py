@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,17 @@ class Found:
     def score(self) -> float:
         """SA50, hits / (objects + false); without knowing the false ones hits / objects."""
         return self.hits / (self.objects + (self.false or 0))
+
+    @staticmethod
+    def join(several: Iterable[Found | None]) -> Found:
+        """Count the objects of several searches together, without those that were not made."""
+        made = [each for each in several if each is not None]
+        false = [each.false for each in made if each.false is not None]
+        return Found(
+            sum(each.objects for each in made),
+            sum(each.hits for each in made),
+            sum(false) if false else None,
+        )
 
     @property
     def title(self) -> str:

@@ -25,6 +25,7 @@ from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.learning.learned import Learned
 from napari_promptable.learning.learner import Learner, LearningState, Schedule
 from napari_promptable.learning.network import Parent, open_parent
+from napari_promptable.learning.objective import mean_of_weights
 from napari_promptable.learning.planes import Embed, PlaneSource, SharedEmbeddings
 from napari_promptable.learning.replay import read_replay
 from napari_promptable.learning.settings import LearningSettings
@@ -56,9 +57,10 @@ def learn(
 ) -> Learned:
     """Learn from a few labelled objects.
 
-    A fifth of the objects is held out, at least two; below five objects each is held out in
-    turn. Figures before and after, and the choice of the step between old and new weights, come
-    from held-out objects only.
+    Two groups of objects are held out in turn, a fifth of the objects each, at least two; below
+    five objects each object is held out in turn. Figures before and after, and the choice of
+    the step between old and new weights, come from weights that did not learn from the objects
+    that they are asked about. The learned model has the mean of these weights.
 
     Parameters
     ----------
@@ -120,9 +122,10 @@ def _ignore(_: LearningState) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Outcome:
+class _Trial:
     """Weights that were learned without some objects, and figures of these."""
 
+    held_out: tuple[ObjectKey, ...]
     weights: Mapping[str, Tensor]
     before: Figures
     after: dict[float, Figures]
@@ -145,6 +148,7 @@ class _Job:
         self._parent, self._examples, self._settings = parent, examples, settings
         self._progress, self._clock = progress, clock
         self._start, self._wall_start = clock(), time.monotonic()
+        self._later = 0.0  # seconds for the groups that are held out after the present one
         self._embed: Embed = encode_rgb8
         if not parent.trains_encoder:
             self._embed = SharedEmbeddings(parent.model, cache)
@@ -154,24 +158,21 @@ class _Job:
             self._replay = make_sampler(images) if images else None
 
     def run(self, name: str) -> Learned:
-        """Learn with objects held out, choose the step, compare."""
+        """Learn with objects held out in turn, choose the step, compare."""
         groups = hold_out(self._examples.objects, self._settings.seed)
-        total = 60 * self._settings.minutes
-        if len(groups) == 1:
-            outcomes = [self._try(groups[0], total)]
-            weights = outcomes[0].weights
-        else:  # few objects: each is held out in turn, and the final weights learn from all
-            share = total / (len(groups) + 1)
-            outcomes = [self._try(group, share) for group in groups]
-            weights = self._learn((), groups[0], total - self._elapsed)
-        before = _join(outcome.before for outcome in outcomes)
-        after = {step: _join(outcome.after[step] for outcome in outcomes) for step in STEPS}
+        share = 60 * self._settings.minutes / len(groups)
+        trials = []
+        for number, group in enumerate(groups, start=1):
+            self._later = share * (len(groups) - number)
+            trials.append(self._try(group, share))
+        before = _join(trial.before for trial in trials)
+        after = {step: _join(trial.after[step] for trial in trials) for step in STEPS}
         step = choose_step(before, after)
         shown = step or STEPS[0]  # what is not better is shown, too, but not offered
-        learned = self._parent.between(weights, shown)
+        learned = self._parent.between(
+            mean_of_weights([trial.weights for trial in trials]), shown
+        )
         model = self._parent.make_model(learned, name)
-        found_before = outcomes[0].found
-        found_after = None if found_before is None else self._find(model, groups[0])
         return Learned(
             model if step else self._parent.model,
             self._parent.model,
@@ -182,7 +183,7 @@ class _Job:
             self._settings,
             self._elapsed,
             learned if step else {},
-            (found_before, found_after) if found_before and found_after else None,
+            self._find_after(trials, shown),
         )
 
     @property
@@ -193,6 +194,18 @@ class _Job:
     def _elapsed(self) -> float:
         return self._clock() - self._start
 
+    def _find_after(self, trials: Sequence[_Trial], step: float) -> tuple[Found, Found] | None:
+        """Count the held-out objects that are found without a prompt, before and after."""
+        searched = [trial for trial in trials if trial.found is not None]
+        if not searched:
+            return None
+        after = [self._find(self._make_model(t.weights, step), t.held_out) for t in searched]
+        return Found.join([t.found for t in searched]), Found.join(after)
+
+    def _make_model(self, weights: Mapping[str, Tensor], step: float) -> PromptableModel:
+        """Make a model a share of the way to some weights, to be measured."""
+        return self._parent.make_model(self._parent.between(weights, step), "learned")
+
     def _find(self, model: PromptableModel, held_out: tuple[ObjectKey, ...]) -> Found | None:
         """Find some held-out objects without a prompt, if there are enough to tell anything."""
         if len(held_out) < FEWEST_HELD_OUT:
@@ -200,7 +213,7 @@ class _Job:
         check = partial(self._check, "finding objects")
         return measure_found(model, self._examples, held_out[:MOST_MEASURED], check)
 
-    def _try(self, held_out: tuple[ObjectKey, ...], seconds: float) -> _Outcome:
+    def _try(self, held_out: tuple[ObjectKey, ...], seconds: float) -> _Trial:
         """Learn without some objects, and measure them before and after."""
         start = self._clock()
         planes = self._examples.only(held_out[:MOST_MEASURED])
@@ -209,27 +222,22 @@ class _Job:
         start = self._clock()
         found = self._find(self._parent.model, held_out)
         cost += 2 * (self._clock() - start)
-        weights = self._learn(
-            held_out, held_out, max(seconds - cost, (1 - MEASURED_SHARE) * seconds)
-        )
-        after = {}
-        for step in STEPS:
-            learned = self._parent.between(weights, step)
-            model = self._parent.make_model(learned, "learned")
-            after[step] = self._measure(model, planes, "measuring after")
-        return _Outcome(weights, before, after, found)
+        weights = self._learn(held_out, max(seconds - cost, (1 - MEASURED_SHARE) * seconds))
+        after = {
+            step: self._measure(self._make_model(weights, step), planes, "measuring after")
+            for step in STEPS
+        }
+        return _Trial(held_out, weights, before, after, found)
 
     def _measure(
         self, model: PromptableModel, planes: Sequence[LabelledImage], phase: str
     ) -> Figures:
         return measure(model, planes, lambda: self._check(phase), self._embed)
 
-    def _learn(
-        self, held_out: tuple[ObjectKey, ...], watched: tuple[ObjectKey, ...], seconds: float
-    ) -> dict[str, Tensor]:
-        """Learn from all objects but the held-out ones, and watch the loss of some."""
+    def _learn(self, held_out: tuple[ObjectKey, ...], seconds: float) -> dict[str, Tensor]:
+        """Learn from all objects but the held-out ones, and watch the loss of these."""
         network = self._parent.make_network()
-        own, seen = self._examples.without(held_out), self._examples.only(watched)
+        own, seen = self._examples.without(held_out), self._examples.only(held_out)
         if self._sees_whole_planes:
             model = self._parent.model
             sources = [PlaneSource(model, planes, self._embed) for planes in (own, seen)]
@@ -258,12 +266,12 @@ class _Job:
     def _check(self, phase: str) -> None:
         """Report, so that a cancellation is noticed."""
         left = max(0.0, 60 * self._settings.minutes - self._elapsed)
-        self._report(LearningState(phase, 0, left))
+        self._report(LearningState(phase, 0, left - self._later))
 
     def _report(self, state: LearningState) -> None:
         """Report progress; the time left is longer if the machine has other work to do."""
         waited = (time.monotonic() - self._wall_start) / max(self._elapsed, 1e-9)
-        left = state.seconds_left * min(max(waited, 1.0), LONGEST_WAIT)
+        left = (state.seconds_left + self._later) * min(max(waited, 1.0), LONGEST_WAIT)
         self._progress(replace(state, seconds_left=left))
 
 

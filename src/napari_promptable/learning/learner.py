@@ -24,6 +24,7 @@ WARM_UP_STEPS = 10
 FALLING_SHARE = 0.5  # of the time, in which the learning rate falls to zero
 EMA_DECAY = 0.98
 WEIGHT_DECAY = 0.01
+SHOWN_SHARE = 0.5  # of the loss of a click's answers, see `prompt_loss`
 TASK_WEIGHTS = Weights(instances=0.5, sizes=0.3)
 CHECKS = 12  # of the held-out loss, in the whole time
 CHECKED_BATCHES = 2
@@ -187,7 +188,7 @@ class Learner:
         """Loss of all tasks on a batch."""
         embedding, batch = source.draw(rng)
         maps, _ = maps_loss(self._network, embedding, batch, TASK_WEIGHTS)
-        prompts, _ = prompts_loss(self._network, embedding, batch, rng)
+        prompts, _ = prompts_loss(self._network, embedding, batch, rng, SHOWN_SHARE)
         return maps + prompts
 
 

@@ -57,12 +57,17 @@ def iou_of(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def prompt_loss(
-    logits: Tensor, predicted_iou: Tensor, target: Tensor, is_ambiguous: Tensor | None
+    logits: Tensor,
+    predicted_iou: Tensor,
+    target: Tensor,
+    is_ambiguous: Tensor | None,
+    shown_share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Loss of all four masks of N prompts.
 
     Mask 0 answers every prompt. For first prompts the best of masks 1 to 3 is trained too,
-    so that these become the levels of an ambiguous prompt.
+    so that these become the levels of an ambiguous prompt. Who has labelled some objects has
+    told which level is meant, so then the mask that is shown may be trained instead.
 
     Parameters
     ----------
@@ -75,6 +80,9 @@ def prompt_loss(
     is_ambiguous : Tensor of bool, shape (N,), or None
         First prompts among which the levels are chosen by predicted IoU: single clicks; None
         if these are no first prompts.
+    shown_share : float, default 0
+        Weight, 0 to 1, of the one of masks 1 to 3 with the highest predicted IoU; the best of
+        them has the rest.
 
     Returns
     -------
@@ -88,7 +96,9 @@ def prompt_loss(
     iou_errors = F.smooth_l1_loss(predicted_iou, iou, reduction="none", beta=IOU_BETA)
     loss = losses[:, 0].mean() + IOU_WEIGHT * iou_errors.mean()
     if is_ambiguous is not None:
-        loss = loss + losses[:, 1:].min(dim=1).values.mean()
+        shown = predicted_iou[:, 1:].argmax(dim=1, keepdim=True)
+        best, of_shown = losses[:, 1:].min(dim=1).values, losses[:, 1:].gather(1, shown)
+        loss = loss + torch.lerp(best.mean(), of_shown.mean(), shown_share)
         regret = choice_regret(predicted_iou[:, 1:], iou[:, 1:])
         loss = loss + REGRET_WEIGHT * (regret * is_ambiguous).mean()
     return loss, iou

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import compress
@@ -82,7 +82,11 @@ def maps_loss(
 
 
 def prompts_loss(
-    model: Sam, embedding: Tensor, batch: Batch, rng: np.random.Generator
+    model: Sam,
+    embedding: Tensor,
+    batch: Batch,
+    rng: np.random.Generator,
+    shown_share: float = 0.0,
 ) -> tuple[Tensor, Figures]:
     """Loss of the answers to all prompts of a batch.
 
@@ -96,6 +100,8 @@ def prompts_loss(
         Prompted objects.
     rng : numpy.random.Generator
         Source of the corrections.
+    shown_share : float, default 0
+        See `prompt_loss`.
 
     Returns
     -------
@@ -104,7 +110,7 @@ def prompts_loss(
     figures : dict of str to float
         IoUs, for the curve.
     """
-    scene = make_scene(model, embedding, rng)
+    scene = make_scene(model, embedding, rng, shown_share)
     is_cpu = embedding.device.type == "cpu"  # where this is faster than torch's own choice
     with sdpa_kernel(SDPBackend.MATH) if is_cpu else nullcontext():
         drawn, drawn_figures = answer_drawn(scene, batch, rng)
@@ -133,3 +139,10 @@ def update_average(
     for tensor, value in zip(kept, new, strict=True):
         if not tensor.is_floating_point():
             tensor.copy_(value)
+
+
+def mean_of_weights(several: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Average weights of networks that set out from the same ones, name by name."""
+    return {
+        name: torch.stack([each[name] for each in several]).mean(dim=0) for name in several[0]
+    }

@@ -42,12 +42,15 @@ class Scene:
     top, left : int
         Where the images lie in the network's input, in cells; its positions are drawn, so that
         all positional encodings are trained.
+    shown_share : float
+        See `prompt_loss`.
     """
 
     model: Sam
     embedding: Tensor
     top: int
     left: int
+    shown_share: float = 0.0
 
     def answer(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, S / 2, S / 2) and predicted IoU (N, 4) of prompted objects."""
@@ -66,11 +69,13 @@ class Scene:
         return F.avg_pool2d(masks[:, None].float(), self.model.patch_stride // 4)[:, 0]
 
 
-def make_scene(model: Sam, embedding: Tensor, rng: np.random.Generator) -> Scene:
+def make_scene(
+    model: Sam, embedding: Tensor, rng: np.random.Generator, shown_share: float = 0.0
+) -> Scene:
     """Put the images of a batch at a random position of the network's input."""
     free = model.prompt_encoder.image_embedding_size[0] - embedding.shape[-1]
     top, left = (int(n) for n in rng.integers(0, free + 1, 2))
-    return Scene(model, embedding, top, left)
+    return Scene(model, embedding, top, left, shown_share)
 
 
 def answer_drawn(
@@ -88,7 +93,8 @@ def answer_drawn(
     for step in range(1 + corrections):
         logits, predicted_iou = scene.answer(prompted)
         is_ambiguous = is_click if step == 0 else torch.zeros_like(is_click)
-        loss, iou = prompt_loss(logits, predicted_iou, target, is_click if step == 0 else None)
+        first = is_click if step == 0 else None
+        loss, iou = prompt_loss(logits, predicted_iou, target, first, scene.shown_share)
         total = total + loss
         best = chosen_candidate(predicted_iou, ~is_ambiguous)
         every = torch.arange(len(best), device=best.device)

@@ -37,11 +37,11 @@ class LearningSettings(PlainSettings):
     is_complete : bool, default False
         Whether every object of the images is labelled. If not, pixels without a label are
         unknown, not background.
-    learning_rate : float, default 3e-4
+    learning_rate : float, default 5e-4
         Rate of the decoder.
-    encoder_rate : float, default 0.3
+    encoder_rate : float, default 1
         Rate of the encoder, as a share of the decoder's.
-    replay_share : float, 0 to 0.9, default 0.3
+    replay_share : float, 0 to 0.9, default 0.2
         Share of the crops that come from images the bundled model was trained on, so that it
         keeps what it knew.
     max_steps : int or None, default None
@@ -65,8 +65,8 @@ class LearningSettings(PlainSettings):
     minutes: Annotated[float, Field(gt=0, le=600)] = 2.0
     part: TrainedPart = TrainedPart.AUTO
     is_complete: bool = False
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 3e-4
-    encoder_rate: Annotated[float, Field(ge=0, le=10)] = 0.3
-    replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.3
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 5e-4
+    encoder_rate: Annotated[float, Field(ge=0, le=10)] = 1.0
+    replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
     max_steps: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0)] = 0

@@ -93,3 +93,18 @@ def test_unknown_sizes_do_not_count() -> None:
     estimate = torch.tensor([[[[9.0, 5.0]]]])
     assert size_loss(estimate, target) == 0
     assert size_loss(estimate + 1, target) == pytest.approx(0.85)  # 1 − beta / 2
+
+
+@pytest.mark.parametrize(("share", "moves"), [(0.0, [1]), (0.5, [1, 2]), (1.0, [2])])
+def test_the_mask_that_is_shown_can_be_trained_instead_of_the_best(
+    share: float, moves: list[int]
+) -> None:
+    target = torch.zeros(1, 8, 8)
+    target[:, 2:6, 2:6] = 1
+    logits = torch.stack([4 * target[0] - 2, 4 * target[0] - 2, -target[0], -target[0]])[None]
+    logits.requires_grad_()
+    confident_of_mask_2 = torch.tensor([[0.5, 0.5, 0.9, 0.5]])
+    loss, _ = prompt_loss(logits, confident_of_mask_2, target, torch.tensor([True]), share)
+    loss.backward()
+    moved = [mask for mask in (1, 2, 3) if logits.grad[0, mask].abs().sum() > 0]
+    assert moved == moves
