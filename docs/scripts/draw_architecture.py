@@ -68,7 +68,7 @@ def read_purposes() -> dict[str, str]:
         source = path / "__init__.py" if path.is_dir() else path
         if source.suffix == ".py" and source.exists() and path.stem not in HIDDEN:
             docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-            line = re.split(r"[:;(]|\.$", docstring.splitlines()[0])[0]
+            line = re.split(r"[:(]|\.( |$)", docstring.splitlines()[0])[0]
             purposes[path.stem] = line.replace("`", "").strip()
     return purposes
 

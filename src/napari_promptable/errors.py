@@ -1,4 +1,4 @@
-"""Errors, one class for each cause; each is also the built-in class one would expect."""
+"""Errors, one class for each cause. Each is also the built-in class one would expect."""
 
 
 class PromptableError(Exception):

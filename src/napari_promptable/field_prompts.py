@@ -13,7 +13,7 @@ from napari_promptable.prompts import PlanePrompts
 
 
 def in_field(prompts: PlanePrompts) -> PlanePrompts:
-    """Return prompts in pixels of their field; themselves if they have none."""
+    """Return prompts in pixels of their field, or themselves if they have none."""
     if prompts.field is None:
         return prompts
     move, size = prompts.field.to_field, prompts.expected_size
@@ -30,7 +30,7 @@ def in_field(prompts: PlanePrompts) -> PlanePrompts:
 
 
 def extent_of(prompts: PlanePrompts) -> npt.NDArray[np.floating] | None:
-    """Find the box, (top, left, bottom, right), around prompts; None without any position."""
+    """Find the box (top, left, bottom, right) around prompts, or None without positions."""
     boxes = list(prompts.boxes_yxyx.reshape(-1, 2, 2))
     groups = [prompts.points_yx, *boxes, *prompts.polygons_yx, *prompts.strokes_yx]
     positions = np.concatenate(groups)

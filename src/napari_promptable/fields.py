@@ -106,7 +106,7 @@ class Field:
         return PackedMask.pack_crop(inside, corner, plane_shape)
 
     def cut(self, mask: PackedMask) -> BoolArray:
-        """Take a mask of the plane to the field; what lies outside is cut off."""
+        """Take a mask of the plane to the field. What lies outside is cut off."""
         if mask.region is None:
             return np.zeros(self.shape, bool)
         rows, columns = (
@@ -134,7 +134,7 @@ class Field:
 
 
 def draw_in(mask: PackedMask, field: Field | None) -> BoolArray:
-    """Draw a mask of the plane in a field; None is the whole plane."""
+    """Draw a mask of the plane in a field. None is the whole plane."""
     return mask.unpack() if field is None else field.cut(mask)
 
 
@@ -168,7 +168,7 @@ class FieldRule:
     least_side: int = _MIN_SIDE
 
     def whole(self) -> Field | None:
-        """Return the field of the whole plane; None if all its pixels are to be read."""
+        """Return the field of the whole plane, or None if all its pixels are to be read."""
         step = self._step_for(max(self.plane_shape))
         return None if step == 1 else Field(0, 0, *self.plane_shape, step)
 
@@ -215,7 +215,7 @@ def with_margin(box_yxyx: FloatArray, plane_shape: tuple[int, int]) -> FloatArra
 
 
 def unite_fields(fields: Sequence[Field | None]) -> Field | None:
-    """Find the field that holds all of some; None, the whole plane, if one of them is that."""
+    """Find the field that holds all of some. None, the whole plane, if one of them is that."""
     known = [field for field in fields if field is not None]
     if len(known) < len(fields) or not known:
         return None
@@ -234,7 +234,7 @@ def _round_up(length: float) -> int:
 
 
 def parse_field(corner: Sequence[int], size: Sequence[int], step: int) -> Field:
-    """Undo `Field.to_plain`; PromptError if there is no such field."""
+    """Undo `Field.to_plain`. Raises PromptError if there is no such field."""
     if any(n % step for n in corner):
         raise PromptError(
             f"a field's corner {list(corner)} must be a multiple of its step {step}"

@@ -39,7 +39,7 @@ def fill_holes(mask: BoolArray) -> BoolArray:
 
 
 def smooth(mask: BoolArray) -> BoolArray:
-    """Round an object's outline; ends and corners recede, narrow bays close.
+    """Round an object's outline. Ends and corners recede, narrow bays close.
 
     Areas hardly change, and lines of two pixels or more stay. A mask that would vanish is
     returned as it is.
@@ -126,7 +126,7 @@ def split_by_line(mask: BoolArray, line_yx: npt.ArrayLike) -> npt.NDArray[np.int
 
 
 def ids_under_line(labels: npt.NDArray[np.integer[Any]], line_yx: npt.ArrayLike) -> list[int]:
-    """Ids of the objects under a line, on labels (H, W); the one with most pixels first."""
+    """Ids of the objects under a line, on labels (H, W), the one with most pixels first."""
     found = labels[_draw_line(line_yx, labels.shape)]
     ids, counts = np.unique(found[found > 0], return_counts=True)
     order = np.argsort(-counts, kind="stable")

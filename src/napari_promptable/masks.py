@@ -130,13 +130,13 @@ class PackedMask:
 
 
 def mask_iou(first: BoolArray, second: BoolArray) -> float:
-    """Intersection over union of two masks of one shape; 1 if both are empty."""
+    """Intersection over union of two masks of one shape, or 1 if both are empty."""
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0
 
 
 def mask_region(mask: BoolArray) -> tuple[slice, slice] | None:
-    """Rows and columns of a mask's bounding box; None if it is empty."""
+    """Rows and columns of a mask's bounding box, or None if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
@@ -293,7 +293,7 @@ def blend_masks(first: BoolArray, second: BoolArray, share: float) -> BoolArray:
 
 
 def _signed_distance(mask: BoolArray) -> npt.NDArray[np.floating]:
-    """Distance in pixels to the outline, positive inside; the image ends at its border."""
+    """Distance in pixels to the outline, positive inside. The image ends at its border."""
     from scipy import ndimage
 
     padded = np.pad(mask, 1)

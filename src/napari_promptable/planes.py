@@ -201,7 +201,7 @@ class Channel:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any] | None) -> Channel | None:
-        """Undo `to_plain`; None stands for the displayed channel."""
+        """Undo `to_plain`. None stands for the displayed channel."""
         if values is None:
             return None
         return cls(int(values["axis"]), tuple(int(n) for n in values["positions"]))
@@ -214,7 +214,7 @@ def read_plane(
     channel: Channel | None = None,
     extent: tuple[slice, ...] = (),
 ) -> npt.NDArray[np.generic]:
-    """Read one plane of an array; nothing else is loaded.
+    """Read one plane of an array. Nothing else is loaded.
 
     Parameters
     ----------
@@ -280,13 +280,13 @@ class SliceLine:
 
     @classmethod
     def through(cls, planes: PlaneAxes, place: int, index: Index) -> SliceLine:
-        """Make the line through a plane; all planes on a line give an equal one."""
+        """Make the line through a plane. All planes on a line give an equal one."""
         line = cls(place, index, planes.shape[planes.other_axes[place]])
         return replace(line, index=line.at(0))
 
     @classmethod
     def from_others(cls, planes: PlaneAxes, place: int, others: Sequence[int]) -> SliceLine:
-        """Make the line with these positions on the other axes; undoes `others`."""
+        """Make the line with these positions on the other axes. Undoes `others`."""
         return cls.through(planes, place, (*others[:place], 0, *others[place:]))
 
     @property
@@ -299,7 +299,7 @@ class SliceLine:
         return replace_position(self.index, self.place, position)
 
     def position_of(self, index: Index) -> int | None:
-        """Position of a plane on the line; None if it is on another line."""
+        """Position of a plane on the line, or None if it is on another line."""
         return index[self.place] if self.at(index[self.place]) == index else None
 
 

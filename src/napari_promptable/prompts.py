@@ -107,7 +107,7 @@ class PromptSet:
 
 @dataclass(frozen=True, eq=False, init=False)
 class PlanePrompts:
-    """All prompts of one object on one plane; clicks in the order in which they were made.
+    """All prompts of one object on one plane, with clicks in the order in which they were made.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _freeze(value: object, **attributes: object) -> None:
 
 
 def _as_stroke(stroke_yx: npt.ArrayLike) -> FloatArray:
-    """Check and convert a stroke to float32, shape (N, 2); PromptError if it is empty."""
+    """Convert a stroke to float32, shape (N, 2). Raises PromptError if it is empty."""
     stroke = as_points_yx(stroke_yx)
     if len(stroke) == 0:
         raise PromptError("a stroke has no points; give at least one (row, col) pair")
@@ -282,7 +282,7 @@ def _as_stroke(stroke_yx: npt.ArrayLike) -> FloatArray:
 
 
 def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:
-    """Check and convert logits to float32, shape (h, w); PromptError otherwise."""
+    """Check and convert logits to float32, shape (h, w). Raises PromptError otherwise."""
     logits = _as_floats(mask_logits, "mask_logits")
     if logits.ndim == 3 and len(logits) == 1:
         logits = logits[0]
@@ -297,7 +297,7 @@ def _as_logits(mask_logits: npt.ArrayLike) -> FloatArray:
 
 
 def _as_mask(mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Check and convert a mask to bool, shape (H, W); PromptError if it is empty."""
+    """Check and convert a mask to bool, shape (H, W). Raises PromptError if it is empty."""
     pixels = np.asarray(mask, bool)
     if pixels.ndim != 2 or not pixels.any():
         raise PromptError(
@@ -308,7 +308,7 @@ def _as_mask(mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def as_points_yx(points_yx: npt.ArrayLike | None) -> FloatArray:
-    """Check and convert positions to float32, shape (P, 2); PromptError otherwise."""
+    """Check and convert positions to float32, shape (P, 2). Raises PromptError otherwise."""
     points = _as_floats([] if points_yx is None else points_yx, "points_yx")
     if points.size == 0:
         points = points.reshape(0, 2)
@@ -320,7 +320,7 @@ def as_points_yx(points_yx: npt.ArrayLike | None) -> FloatArray:
 
 
 def as_point_labels(point_labels: npt.ArrayLike | None, count: int) -> IntArray:
-    """Check and convert point labels to int64, shape (count,); PromptError otherwise."""
+    """Check and convert point labels to int64, shape (count,). Raises PromptError otherwise."""
     if point_labels is None:
         return np.ones(count, np.int64)
     labels = np.asarray(point_labels)
@@ -335,7 +335,7 @@ def as_point_labels(point_labels: npt.ArrayLike | None, count: int) -> IntArray:
 
 
 def as_boxes_yxyx(boxes_yxyx: npt.ArrayLike | Sequence[npt.ArrayLike]) -> FloatArray:
-    """Check and convert boxes to float32, shape (B, 4); PromptError otherwise."""
+    """Check and convert boxes to float32, shape (B, 4). Raises PromptError otherwise."""
     boxes = _as_floats(boxes_yxyx, "boxes_yxyx")
     if boxes.shape == (0,):
         boxes = boxes.reshape(0, 4)
@@ -349,7 +349,7 @@ def as_boxes_yxyx(boxes_yxyx: npt.ArrayLike | Sequence[npt.ArrayLike]) -> FloatA
 
 
 def _as_floats(values: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> FloatArray:
-    """Convert to float32 (overflow gives infinity); PromptError if not numbers."""
+    """Convert to float32 (overflow gives infinity). Raises PromptError if not numbers."""
     try:
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float32)

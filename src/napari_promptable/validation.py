@@ -1,4 +1,4 @@
-"""Checks by pydantic; a wrong value is reported as `PromptError` in one sentence."""
+"""Checks by pydantic. A wrong value is reported as `PromptError` in one sentence."""
 
 from __future__ import annotations
 
@@ -112,13 +112,13 @@ class PlainSettings:
     title: ClassVar[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Make plain data for JSON; infinity becomes None."""
+        """Make plain data for JSON. Infinity becomes None."""
         values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Undo `to_dict`; missing values get their defaults.
+        """Undo `to_dict`. Missing values get their defaults.
 
         Raises
         ------

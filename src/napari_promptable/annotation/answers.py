@@ -61,7 +61,7 @@ class Question:
         return field.place(mask, self.plane_shape)
 
     def resolve(self, segmenter: Segmenter, embedding: ImageEmbedding) -> Answer:
-        """Answer the question and draw the chosen mask; safe to call in another thread."""
+        """Answer the question and draw the chosen mask. Safe to call in another thread."""
         steps = answer_prompts(segmenter, embedding, in_field(self.prompts), self.known)
         answer = Answer(self, steps)
         answer.prediction.mask(answer.candidate)
@@ -181,7 +181,7 @@ class CurrentAnswers:
         ]
 
     def accept(self, answer: Answer) -> bool:
-        """Keep an answer; returns False if the current object has other prompts.
+        """Keep an answer. Returns False if the current object has other prompts.
 
         It is used when the object gets these prompts: it may have come before its click.
         """
@@ -207,7 +207,7 @@ class CurrentAnswers:
         self._drop(tuple(self._answers))
 
     def prediction(self, index: Index) -> Prediction | None:
-        """Return the answer on a plane; None if there is none to its present prompts."""
+        """Return the answer on a plane, or None if there is none to its present prompts."""
         answer = self._answer(index)
         return None if answer is None else answer.prediction
 
@@ -219,14 +219,14 @@ class CurrentAnswers:
         return answer if answer.question.prompts.has_same_prompts(prompts) else None
 
     def candidate(self, index: Index) -> int | None:
-        """Return the index of the candidate to commit; None without an answer."""
+        """Return the index of the candidate to commit, or None without an answer."""
         prediction = self.prediction(index)
         if prediction is None:
             return None
         return chosen_candidate(self._prompts.of_current[index], prediction)
 
     def mask(self, index: Index, candidate: int | None = None) -> PackedMask | None:
-        """Return a candidate's mask on a plane; None without an answer.
+        """Return a candidate's mask on a plane, or None without an answer.
 
         Parameters
         ----------
@@ -242,14 +242,14 @@ class CurrentAnswers:
         return answer.question.place(answer.prediction.mask(candidate))
 
     def confidence(self, index: Index) -> float:
-        """Return the predicted IoU of the mask to commit; NaN without an answer."""
+        """Return the predicted IoU of the mask to commit, or NaN without an answer."""
         prediction, candidate = self.prediction(index), self.candidate(index)
         if prediction is None or candidate is None:
             return nan
         return float(prediction.predicted_iou[candidate])
 
     def choose_candidate(self, index: Index, candidate: int) -> None:
-        """Choose one of the candidates on a plane; PromptError if it does not exist."""
+        """Choose one of the candidates on a plane. Raises PromptError if it does not exist."""
         prediction = self.prediction(index)
         count = 0 if prediction is None else len(prediction)
         if not 0 <= candidate < count:
@@ -273,7 +273,7 @@ class CurrentAnswers:
         return objects
 
     def _follow_prompts(self, _object_id: int, planes: tuple[Index, ...]) -> None:
-        """Report the planes whose prompts changed; answers to removed prompts go."""
+        """Report the planes whose prompts changed. Answers to removed prompts go."""
         early = self._early
         for index in planes:
             if index not in self._prompts.of_current:

@@ -46,7 +46,7 @@ class NewObjects:
 
     @classmethod
     def of_results(cls, results: Mapping[Index, AutomaticResult], first_id: int) -> NewObjects:
-        """Number the objects of some planes; ones that overlap on neighbours become one.
+        """Number the objects of some planes. Ones that overlap on neighbours become one.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class NewObjects:
         return NewObjects(planes, confidence)
 
     def to_plain(self) -> list[dict[str, Any]]:
-        """Describe them as plain data for a file; undone by `from_plain`."""
+        """Describe them as plain data for a file. `from_plain` undoes it."""
         return [
             {
                 "index": list(index),
@@ -100,7 +100,7 @@ class NewObjects:
 
     @classmethod
     def from_plain(cls, plain: Sequence[Mapping[str, Any]], planes: PlaneAxes) -> NewObjects:
-        """Read what `to_plain` made; PromptError if it is malformed or does not fit."""
+        """Read what `to_plain` made. Raises PromptError if it is malformed or does not fit."""
         drawn: dict[Index, npt.NDArray[np.integer[Any]]] = {}
         confidence: dict[Key, float] = {}
         try:
@@ -155,7 +155,7 @@ def _box_of(extent: Extent) -> npt.NDArray[np.float64]:
 
 
 def first_free_id(session: SegmentationSession) -> int:
-    """Lowest id above all that are in use; the current object's id if it has nothing yet."""
+    """Lowest id above all that are in use, or the current object's id if it has nothing yet."""
     prompts, records = session.prompts, session.records
     current = prompts.current_object
     highest = max([*prompts.objects, *records.object_ids], default=0)

@@ -30,7 +30,7 @@ class Block:
     corner: tuple[int, int] | None = None
 
     def region(self, planes: PlaneAxes) -> Region:
-        """Select the block from an array; a square ends where its plane does."""
+        """Select the block from an array. A square ends where its plane does."""
         if self.corner is None:
             return planes.region(self.index)
         rows, columns = (slice(start, start + SIDE) for start in self.corner)

@@ -57,7 +57,7 @@ class ObjectClasses:
 
     @property
     def current(self) -> str:
-        """Class that new objects take; empty: none."""
+        """Class that new objects take, empty for none."""
         return self._current
 
     def restore(self, colors: Mapping[str, str], current: str) -> None:
@@ -102,7 +102,7 @@ class ObjectClasses:
         return next(free, CLASS_COLORS[len(used) % len(CLASS_COLORS)])
 
     def rename(self, name: str, new_name: str) -> None:
-        """Rename a class, also for its objects; LabelError if the new name is in use."""
+        """Rename a class, also for its objects. Raises LabelError if the new name is in use."""
         new_name = new_name.strip()
         if not new_name or (new_name != name and new_name in self._colors):
             raise LabelError(f"{new_name!r} cannot be its name; type one that is not in use")
@@ -115,7 +115,7 @@ class ObjectClasses:
         self.changed.emit()
 
     def remove(self, name: str) -> None:
-        """Remove a class; its objects then have none."""
+        """Remove a class. Its objects then have none."""
         self._colors.pop(name, None)
         if self._current == name:
             self._current = ""
@@ -123,7 +123,7 @@ class ObjectClasses:
         self.changed.emit()
 
     def choose(self, name: str) -> None:
-        """Give new objects a class from now on; empty: none. LabelError if it is unknown."""
+        """Give new objects a class, empty for none. Raises LabelError if it is unknown."""
         if name and name not in self._colors:
             raise LabelError(f"there is no class {name!r}; define it first")
         self._current = name
@@ -134,7 +134,7 @@ class ObjectClasses:
         return [i for i, each in self._records.class_names.items() if each == name]
 
     def of(self, object_ids: Iterable[int]) -> dict[int, str]:
-        """Names of objects' classes by id; empty for none."""
+        """Names of objects' classes by id, empty for none."""
         return {i: self._records.class_names.get(i, "") for i in object_ids}
 
     def of_new(self, written: Written) -> dict[int, str]:
@@ -150,7 +150,7 @@ class ObjectClasses:
         }
 
     def assign(self, names: Mapping[int, str]) -> None:
-        """Set the classes of objects by id; an empty name removes the class."""
+        """Set the classes of objects by id. An empty name removes the class."""
         self._define_all(names.values())
         for name in dict.fromkeys(names.values()):
             self._records.rename_class((i for i, n in names.items() if n == name), name)

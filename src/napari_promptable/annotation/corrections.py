@@ -84,7 +84,7 @@ def as_corrected(
 def _as_correction(
     index: Index, prompts: PlanePrompts, labels: ObjectLabels, object_id: int
 ) -> PlanePrompts:
-    """Add the propagated mask to the first clicks on a plane; a box starts afresh."""
+    """Add the propagated mask to the first clicks on a plane. A box starts afresh."""
     is_propagated = labels.records.is_propagated(object_id, index)
     if prompts.num_regions or prompts.is_empty or not is_propagated:
         return prompts

@@ -136,7 +136,7 @@ class ObjectLabels:
         return PackedMask.pack_crop(part_free, corner, mask.shape), covered
 
     def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
-        """Write masks in their order; the objects' former pixels on these planes go.
+        """Write masks in their order. The objects' former pixels on these planes go.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class ObjectLabels:
     def _write_one(
         self, object_id: int, index: Index, mask: PackedMask, patches: list[LabelPatch]
     ) -> Extent | None:
-        """Write one mask; returns the extent of the object's pixels afterwards."""
+        """Write one mask. Returns the extent of the object's pixels afterwards."""
         record = self.records.get(object_id, index)
         former = None if record is None else record.extent
         extent = join_extents(mask.region, former)
@@ -325,7 +325,7 @@ class ObjectLabels:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[list[LabelPatch]]:
-        """Give a list for the patches that are applied; revert them if one fails."""
+        """Give a list for the patches that are applied. Revert them if one fails."""
         patches: list[LabelPatch] = []
         try:
             yield patches
@@ -364,7 +364,7 @@ class ObjectLabels:
 
 
 def is_mostly(part: int, whole: int) -> bool:
-    """Whether a part is nine tenths of a whole or more; never for no pixels."""
+    """Whether a part is nine tenths of a whole or more, but never for no pixels."""
     return part > 0 and part >= _MOSTLY * whole
 
 

@@ -83,7 +83,7 @@ class LabelPatch:
         return self._write(labels, self.before, self.after)
 
     def revert(self, labels: LabelsArray) -> LabelPatch:
-        """Undo the change, except where the labels have changed since; see `apply`."""
+        """Undo the change, except where the labels have changed since. See `apply`."""
         return self._write(labels, self.after, self.before)
 
     def _write(
@@ -108,7 +108,7 @@ def plan_commit(
     policy: OverlapPolicy = OverlapPolicy.KEEP,
     former: Extent | None = None,
 ) -> LabelPatch | None:
-    """Prepare writing one object on one plane; nothing is written yet.
+    """Prepare writing one object on one plane. Nothing is written yet.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def plan_commit(
 def plan_relabel(
     labels: LabelsArray, region: Region, object_id: int, new_id: int
 ) -> LabelPatch | None:
-    """Prepare changing the id of an object's pixels; nothing is written yet.
+    """Prepare changing the id of an object's pixels. Nothing is written yet.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def check_id(object_id: int, dtype: np.dtype[Any]) -> None:
 
 
 def join_extents(first: Extent | None, second: Extent | None) -> Extent | None:
-    """Smallest extent that holds both; None is an empty extent."""
+    """Smallest extent that holds both. None is an empty extent."""
     if first is None or second is None:
         return first or second
     rows, columns = (
@@ -221,12 +221,12 @@ def shift_extent(part: Extent | None, extent: Extent) -> Extent | None:
 
 
 def apply_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> list[LabelPatch]:
-    """Apply patches in order; returns what they really changed."""
+    """Apply patches in order. Returns what they really changed."""
     return [patch.apply(labels) for patch in patches]
 
 
 def revert_all(labels: LabelsArray, patches: Sequence[LabelPatch]) -> list[LabelPatch]:
-    """Revert patches, the last one first; returns what that really changed."""
+    """Revert patches, the last one first. Returns what that really changed."""
     return [patch.revert(labels) for patch in reversed(patches)]
 
 

@@ -41,7 +41,7 @@ class PromptEdits:
         self._undone: dict[int, list[Edit]] = defaultdict(list)
 
     def add(self, object_id: int, edit: Edit) -> None:
-        """Add an edit; undone edits of this object are dropped."""
+        """Add an edit. Undone edits of this object are dropped."""
         self._done[object_id].append(edit)
         self._undone[object_id].clear()
 

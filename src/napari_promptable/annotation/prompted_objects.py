@@ -78,11 +78,11 @@ class PromptedObjects:
         return iter_free_ids(taken, self._labels.array.dtype)
 
     def of(self, object_id: int) -> PromptsByPlane:
-        """Return the prompts of one object by plane; empty for an id without any."""
+        """Return the prompts of one object by plane, empty for an id without any."""
         return self._objects.get(object_id, {})
 
     def new_object(self) -> int:
-        """Begin a new object and return its id; an id without prompts or pixels is reused."""
+        """Begin a new object and return its id. An id without prompts or pixels is reused."""
         committed = self._labels.records.object_ids
         unused = [i for i, planes in self._objects.items() if not planes and i not in committed]
         self.select(unused[0] if unused else next(self.free_ids()))
@@ -95,7 +95,7 @@ class PromptedObjects:
         self.current_changed.emit(self._current)
 
     def select(self, object_id: int) -> None:
-        """Make an object the current one; its prompts come back."""
+        """Make an object the current one. Its prompts come back."""
         check_workable(object_id)
         if object_id != self._current:
             self.show(object_id)
@@ -114,7 +114,7 @@ class PromptedObjects:
         self.assigned.emit(frozenset(prompts))
 
     def add(self, objects: Prompts) -> list[int]:
-        """Add objects with prompts, under free ids where theirs are taken; returns the ids."""
+        """Add objects with prompts, under free ids where theirs are taken. Returns the ids."""
         taken = {*self.objects, *self._labels.records.object_ids}
         ids = []
         for object_id, planes in objects.items():
@@ -125,7 +125,7 @@ class PromptedObjects:
         return ids
 
     def replace(self, planes: PromptsByPlane) -> None:
-        """Set all prompts of the current object; planes without prompts are left out.
+        """Set all prompts of the current object. Planes without prompts are left out.
 
         Unchanged prompts keep their chosen candidate, and objects keep the mask that is being
         corrected. The first clicks on a slice that was propagated correct its mask.
@@ -145,7 +145,7 @@ class PromptedObjects:
             self._set_current(kept)
 
     def put(self, index: Index, prompts: PlanePrompts) -> tuple[Index, ...]:
-        """Set the current object's prompts on one plane; returns the planes that changed."""
+        """Set the current object's prompts on one plane. Returns the planes that changed."""
         former = self.of_current
         kept = {**former, index: prompts}
         if have_same_prompts(former, kept):
@@ -161,7 +161,7 @@ class PromptedObjects:
     def _set_current(
         self, planes: PromptsByPlane, *, is_restored: bool = False
     ) -> tuple[Index, ...]:
-        """Set the prompts of the current object; returns the planes that changed."""
+        """Set the prompts of the current object. Returns the planes that changed."""
         former = self._objects[self._current]
         self._objects[self._current] = dict(planes)
         changed = tuple(i for i in {**former, **planes} if former.get(i) != planes.get(i))
@@ -183,11 +183,11 @@ class PromptedObjects:
         return self._edits.can_redo(self._current, self.of_current)
 
     def undo(self) -> tuple[Index, ...]:
-        """Undo the newest edit of the current object; returns the planes that changed."""
+        """Undo the newest edit of the current object. Returns the planes that changed."""
         planes = self._edits.step_back(self._current).before
         return self._set_current(planes, is_restored=True)
 
     def redo(self) -> tuple[Index, ...]:
-        """Redo the edit undone last; returns the planes that changed."""
+        """Redo the edit undone last. Returns the planes that changed."""
         planes = self._edits.step_forward(self._current).after
         return self._set_current(planes, is_restored=True)

@@ -69,7 +69,7 @@ class ObjectOnSlice:
         confidence: float = nan,
         stop: str = "",
     ) -> ObjectOnSlice:
-        """Describe an object that is still to be written; `mask` is (H, W) or packed."""
+        """Describe an object that is still to be written. `mask` is (H, W) or packed."""
         packed = mask if isinstance(mask, PackedMask) else PackedMask.pack(mask)
         return cls(packed.region, origin, confidence, stop, mask=packed)
 
@@ -124,7 +124,7 @@ class ObjectRecords:
         return sorted(self._objects)
 
     def of(self, object_id: int) -> Mapping[Index, ObjectOnSlice]:
-        """Return an object by plane; empty if it has no pixels."""
+        """Return an object by plane, empty if it has no pixels."""
         return self._objects.get(object_id, {})
 
     def on(self, index: Index) -> dict[int, ObjectOnSlice]:
@@ -132,7 +132,7 @@ class ObjectRecords:
         return {i: planes[index] for i, planes in self._objects.items() if index in planes}
 
     def get(self, object_id: int, index: Index) -> ObjectOnSlice | None:
-        """Return one object on one plane; None if it is not there."""
+        """Return one object on one plane, or None if it is not there."""
         return self.of(object_id).get(index)
 
     def is_propagated(self, object_id: int, index: Index) -> bool:
@@ -178,14 +178,14 @@ class ObjectRecords:
         return bool(changed)
 
     def check(self, object_id: int, index: Index) -> bool:
-        """Note that an object looks right on a plane; returns whether it is there."""
+        """Note that an object looks right on a plane. Returns whether it is there."""
         record = self.get(object_id, index)
         if record is not None:
             self.update({(object_id, index): replace(record, is_checked=True)})
         return record is not None
 
     def rename_class(self, object_ids: Iterable[int], name: str) -> None:
-        """Set the class of objects; an empty name removes it."""
+        """Set the class of objects. An empty name removes it."""
         ids = frozenset(object_ids)
         for object_id in ids:
             if name:

@@ -194,7 +194,7 @@ class SegmentationSession:
         return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
 
     def commit_answers(self, answers: Iterable[Answer | PackedAnswer]) -> Outcome:
-        """Write many objects at once, as one entry of the history; see `commit`.
+        """Write many objects at once, as one entry of the history. See `commit`.
 
         Their prompts become the objects' prompts, also of objects that get no pixels.
         """
@@ -249,7 +249,7 @@ class SegmentationSession:
         details: Mapping[str, Any] | None = None,
         prompts: Prompts | None = None,
     ) -> Outcome:
-        """Write masks; unless that changes nothing, set prompts and add to the history."""
+        """Write masks. Unless that changes nothing, set prompts and add to the history."""
         ids = tuple(dict.fromkeys(object_id for object_id, _ in objects))
         written = self.labels.write(objects)
         if written.num_pixels:
@@ -304,7 +304,7 @@ class SegmentationSession:
         return outcome
 
     def merge_objects(self, object_ids: Sequence[int], into: int) -> Outcome:
-        """Give objects the id of one of them; it keeps its prompts, the others lose theirs.
+        """Give objects the id of one of them. It keeps its prompts, the others lose theirs.
 
         Where it gets pixels, its mask takes the place of its prompts.
         """
@@ -358,7 +358,7 @@ class SegmentationSession:
     # undo and redo
 
     def undo(self) -> Outcome | None:
-        """Undo the last change of the labels; None if there is none."""
+        """Undo the last change of the labels, or None if there is none."""
         change = self.history.last_done
         if change is None:
             return None
@@ -370,7 +370,7 @@ class SegmentationSession:
         return outcome_of_step(change, written, Course.UNDONE)
 
     def redo(self) -> Outcome | None:
-        """Redo the change of the labels undone last; None if there is none."""
+        """Redo the change of the labels undone last, or None if there is none."""
         change = self.history.last_undone
         if change is None:
             return None
@@ -393,7 +393,7 @@ class SegmentationSession:
         return self.undo()
 
     def redo_step(self) -> Outcome | None:
-        """Redo what `undo_step` undid last; see there."""
+        """Redo what `undo_step` undid last. See there."""
         if self.prompts.can_redo:
             current, planes = self.prompts.current_object, self.prompts.redo()
             return outcome_of_edit(current, planes, Course.REDONE)

@@ -177,13 +177,13 @@ class SessionFolder:
 
 
 def _format_entry(block: Block, name: str) -> dict[str, Any]:
-    """Describe a saved block; undone by `_files_of`."""
+    """Describe a saved block. `_files_of` undoes it."""
     corner = {} if block.corner is None else {"corner": list(block.corner)}
     return {"index": list(block.index), **corner, "file": name}
 
 
 def _files_of(document: PromptDocument) -> dict[Block, str]:
-    """File names by block; PromptError if they are malformed."""
+    """File names by block. Raises PromptError if they are malformed."""
     try:
         return {
             Block(tuple(map(int, entry["index"])), _corner_of(entry)): Path(entry["file"]).name

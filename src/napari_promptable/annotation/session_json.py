@@ -63,7 +63,7 @@ class SessionState:
 
 
 def state_of(session: SegmentationSession) -> SessionState:
-    """Copy a session's state; its values never change."""
+    """Copy a session's state. Its values never change."""
     records = session.records
     return SessionState(
         session.planes,
@@ -115,7 +115,7 @@ def document_of(
 
 
 def restore_session(document: PromptDocument, session: SegmentationSession) -> None:
-    """Restore prompts, records and past changes in a new session; undoes `document_of`.
+    """Restore prompts, records and past changes in a new session. Undoes `document_of`.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def restore_session(document: PromptDocument, session: SegmentationSession) -> N
 
 
 def parse_changes(document: PromptDocument) -> list[Change]:
-    """Read the changes of the labels; empty for a document without any."""
+    """Read the changes of the labels, empty for a document without any."""
     try:
         return [_parse_change(entry) for entry in document.extra.get(ACTIONS, [])]
     except (KeyError, TypeError, ValueError) as error:

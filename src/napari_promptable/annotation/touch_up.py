@@ -119,7 +119,7 @@ def _widen(extent: Extent, shape: tuple[int, int]) -> Extent:
 
 
 def _found(record: ObjectOnSlice, mask: BoolArray, extent: Extent) -> ObjectOnSlice | None:
-    """Record of a corrected object, which the user has seen; None for an empty mask."""
+    """Record of a corrected object, which the user has seen, or None for an empty mask."""
     place = shift_extent(mask_region(mask), extent)
     return None if place is None else replace(record, extent=place, is_checked=True)
 
@@ -189,7 +189,7 @@ def split_object(
 def _pieces_on(
     labels: ObjectLabels, object_id: int, line_yx: npt.ArrayLike, index: Index, extent: Extent
 ) -> npt.NDArray[np.integer[Any]]:
-    """Divide an object on one plane; the pieces lie within an extent."""
+    """Divide an object on one plane. The pieces lie within an extent."""
     mask = np.asarray(labels.array[labels.planes.region(index, *extent)]) == object_id
     corner = [part.start for part in extent]
     return split_by_line(mask, np.asarray(line_yx, float) - corner)

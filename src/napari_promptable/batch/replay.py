@@ -109,7 +109,7 @@ def _open_commits(document: PromptDocument, changes: Sequence[Change]) -> list[C
 
 
 def _planes_of(change: Change) -> list[Index]:
-    """Planes that a change concerns, at least one; PromptError if they cannot be read."""
+    """At least one plane that a change concerns. Raises PromptError if none can be read."""
     try:
         first, *others = [tuple(map(int, plane)) for plane in change.details[PLANES]]
     except (KeyError, TypeError, ValueError) as error:

@@ -146,7 +146,7 @@ def propagate_document(
     labels: LabelsArray | None = None,
     progress: Progress | None = None,
 ) -> LabelsArray:
-    """Propagate all objects of a prompts.json; gives the same labels as `propagate`.
+    """Propagate all objects of a prompts.json. Gives the same labels as `propagate`.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def _with_present_objects(
 
 
 def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
-    """Find the place of an axis in the index of planes; PromptError if it is ambiguous."""
+    """Find an axis in the index of planes. Raises PromptError if it is ambiguous."""
     others = planes.other_axes
     if not others:
         raise PromptError(
@@ -314,7 +314,7 @@ def _number_of_axis(planes: PlaneAxes, axis: int | None) -> int:
 
 
 def _checked_prompts(object_id: int, document: PromptDocument) -> dict[Index, PlanePrompts]:
-    """Return the prompts of one object; PromptError if it has background clicks only."""
+    """Return the prompts of one object. Raises PromptError if it has background clicks only."""
     planes = document.objects[object_id]
     if planes and all(prompts.says_absent for prompts in planes.values()):
         raise PromptError(

@@ -49,7 +49,7 @@ def run(
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
-    """Encode an image ahead of time; an interrupted run resumes where it stopped."""
+    """Encode an image ahead of time. An interrupted run resumes where it stopped."""
     from napari_promptable.files.images import open_channel
     from napari_promptable.predict.cluster import embed_volume
 

@@ -45,7 +45,7 @@ Precision = Annotated[
 
 
 def load_model(name: str, device: str, precision: str) -> PromptableModel:
-    """Load a model by registry name or weights path; imports torch."""
+    """Load a model by registry name or weights path. Imports torch."""
     from napari_promptable.predict.load_model import load_model
 
     return load_model(name, device=device, precision=precision)

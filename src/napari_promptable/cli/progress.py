@@ -58,7 +58,7 @@ class ProgressBar:
             self._progress.stop()
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show how much of the total is done; a total of None is unknown."""
+        """Show how much of the total is done. A total of None is unknown."""
         if not self._is_shown:
             if self._heading:
                 print(self._heading, file=sys.stderr)

@@ -61,7 +61,7 @@ class Protocol:
     most_objects: int | None = None
 
     def __post_init__(self) -> None:
-        """Validate the values; PromptError if one is not allowed."""
+        """Validate the values. Raises PromptError if one is not allowed."""
         if self.prompt not in PROMPTS:
             raise PromptError(f"the prompt is one of {', '.join(PROMPTS)}, not {self.prompt!r}")
         if not 0 <= self.box_jitter < 1:
@@ -181,7 +181,7 @@ def score_objects(
     labels: npt.NDArray[np.integer[Any]],
     protocol: Protocol,
 ) -> tuple[ObjectScore, ...]:
-    """Score the objects of an encoded plane; see `evaluate_plane`."""
+    """Score the objects of an encoded plane. See `evaluate_plane`."""
     areas = _scored_labels(labels)
     chosen = list(areas)
     if protocol.most_objects is not None:

@@ -85,7 +85,7 @@ class LabelledFile:
         return np.asarray(image), np.asarray(labels).astype(np.int64)
 
     def _open(self) -> tuple[Any, Any]:
-        """Open both files and check that they match; perhaps nothing is read yet."""
+        """Open both files and check that they match. Perhaps nothing is read yet."""
         image = open_channel(self.image_path, self.axes, self.channel).data
         labels = read_image(self.label_path)
         shape, size = tuple(image.shape), tuple(labels.shape)
@@ -104,7 +104,7 @@ class LabelledFile:
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """Read a folder's manifest.csv; ImageFormatError if it is missing or incomplete."""
+    """Read a folder's manifest.csv. Raises ImageFormatError if it is missing or incomplete."""
     path = folder / MANIFEST
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -150,7 +150,7 @@ def find_labelled_files(
 
 
 def _pair(images: Path, labels: Path, split: str | None) -> list[LabelledFile]:
-    """Pair images with labels; see `find_labelled_files`."""
+    """Pair images with labels. See `find_labelled_files`."""
     for path in (images, labels):
         if not path.exists():
             raise ImageFormatError(f"there is no file or folder {path}; check the path")

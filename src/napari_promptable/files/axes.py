@@ -48,7 +48,7 @@ def name_stack_axes(ndim: int) -> str:
 
 
 def check_axes(axes: str, shape: tuple[int, ...]) -> str:
-    """Check axis names that a user gives; ImageFormatError if they do not fit the shape.
+    """Check axis names that a user gives. Raises ImageFormatError if they do not fit the shape.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class ImageFile:
 
     @property
     def levels_by_step(self) -> dict[int, Any]:
-        """Lower resolutions by step; see `napari_promptable.plane_source.levels_by_step`."""
+        """Lower resolutions by step. See `napari_promptable.plane_source.levels_by_step`."""
         return levels_by_step([self.data, *self.levels], self.planes.axes)
 
     @property
@@ -81,22 +81,22 @@ class ImageFile:
 
     @property
     def overview(self) -> Field | None:
-        """Field in which models see whole planes of a pyramid; None is all their pixels."""
+        """Field in which models see whole planes of a pyramid. None is all their pixels."""
         steps = (1, *sorted(self.levels_by_step))
         return FieldRule(self.planes.plane_shape, INPUT_SIDE, steps).whole()
 
     @property
     def num_channels(self) -> int:
-        """Length of the channel axis; 1 without one."""
+        """Length of the channel axis, or 1 without one."""
         return self.data.shape[self.axes.index(CHANNEL)] if CHANNEL in self.axes else 1
 
     def unit_word(self, axis: str) -> str:
-        """Unit of an axis in a full word, such as "micrometer"; "pixel" if it is unknown."""
+        """Unit of an axis in a full word, such as "micrometer", or "pixel" if it is unknown."""
         unit = self.units.get(axis, "pixel")
         return UNIT_WORDS.get(unit, unit)
 
     def renamed(self, axes: str) -> ImageFile:
-        """Use the axes that a user names; ImageFormatError if they do not fit."""
+        """Use the axes that a user names. Raises ImageFormatError if they do not fit."""
         axes = check_axes(axes, tuple(self.data.shape))
         return replace(
             describe_array(self.data, axes, self.name),
@@ -119,7 +119,7 @@ class ImageFile:
         )
 
     def at_channel(self, channel: int) -> ImageFile:
-        """Keep one channel only; the image itself if it has no channel axis.
+        """Keep one channel only, or the image itself if it has no channel axis.
 
         Raises
         ------

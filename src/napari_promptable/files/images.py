@@ -1,4 +1,4 @@
-"""Reading images of any format; each format has its own module beside this one."""
+"""Reading images of any format. Each format has its own module beside this one."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def open_channel(
 
 
 def read_image(path: str | Path) -> Any:
-    """Open the pixels of an image, with all axes; see `open_image`."""
+    """Open the pixels of an image, with all axes. See `open_image`."""
     return open_image(path).data
 
 

@@ -115,7 +115,7 @@ def write_labels(path: str | Path, labels: Any, image: ImageFile | None = None) 
 
 
 def highest_id(labels: Any) -> int:
-    """Highest value of labels of any kind, read in parts; 0 if they are empty."""
+    """Highest value of labels of any kind, read in parts, or 0 if they are empty."""
     return max(int(part.max(initial=0)) for part in _parts(labels))
 
 

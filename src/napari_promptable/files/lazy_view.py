@@ -51,14 +51,14 @@ class LazyView:
 
 
 def fix_axis(data: Any, axis: int, position: int) -> Any:
-    """Drop an axis by fixing it at a position; an ndarray gives a view of itself."""
+    """Drop an axis by fixing it at a position. An ndarray gives a view of itself."""
     if isinstance(data, np.ndarray):
         return data[(slice(None),) * axis + (position,)]
     return LazyView(data, axis, position)
 
 
 def move_to_end(data: Any, axis: int) -> Any:
-    """Move an axis to the end; an ndarray gives a view of itself."""
+    """Move an axis to the end. An ndarray gives a view of itself."""
     if axis == data.ndim - 1:
         return data
     return (

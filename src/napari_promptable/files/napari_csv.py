@@ -26,7 +26,7 @@ Part = tuple[Owner, Index, PlanePrompts]
 
 
 def count_axes(path: str | Path) -> int:
-    """Count the axes of the positions in a file; PromptError if it cannot be read."""
+    """Count the axes of the positions in a file. Raises PromptError if it cannot be read."""
     return len(_axis_columns(_read_rows(Path(path))[0]))
 
 
@@ -131,7 +131,7 @@ def _region(place: str, kind: str, corners_yx: npt.NDArray[np.float32]) -> Plane
 def _place(
     place: str, rows: Sequence[Row], planes: PlaneAxes
 ) -> tuple[list[Index], npt.NDArray[np.float32]]:
-    """Find the planes and positions of rows; PromptError if one is outside the image."""
+    """Find the planes and positions of rows. Raises PromptError if one is outside the image."""
     columns = _axis_columns(rows[0])
     if len(columns) != len(planes.shape):
         raise PromptError(

@@ -42,7 +42,7 @@ class Level:
 
 
 def describe_axes(axes: str, units: Mapping[str, str]) -> list[dict[str, str]]:
-    """Describe axes as OME-Zarr does, with units in full words; `units` may hold symbols."""
+    """Describe axes as OME-Zarr does, with units in full words. `units` may hold symbols."""
     described = []
     for axis in axes:
         unit = units.get(axis)

@@ -15,7 +15,7 @@ _OLD_AXES = "TCZYX"  # of versions before 0.3, which do not name them
 
 
 def read_zarr(path: Path) -> ImageFile:
-    """Open the image in a zarr folder at full resolution; nothing is read yet.
+    """Open the image in a zarr folder at full resolution. Nothing is read yet.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def write_prompts(document: PromptDocument, path: str | Path) -> Path:
 
 
 def parse_prompts(content: Any) -> PromptDocument:
-    """Make a document of parsed JSON; PromptError where something is missing or wrong."""
+    """Make a document of parsed JSON. Raises PromptError if anything is missing or wrong."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise PromptError(f'the key "format" must be "{FORMAT}"')
     version = content.get("version")
@@ -159,7 +159,7 @@ def _plane_axes_of(file: PromptFile) -> PlaneAxes:
 def _parse_object(
     object_id: int, entries: Sequence[Plane], axes: PlaneAxes
 ) -> dict[Index, PlanePrompts]:
-    """Make an object's prompts; PromptError if a plane is not in the image or stands twice."""
+    """Make an object's prompts. Raises PromptError for planes outside the image or twice."""
     try:
         planes = dict(map(_parse_plane, entries))
     except PromptError as error:
@@ -176,7 +176,7 @@ def _parse_object(
 
 
 def parse_planes(entries: Sequence[Mapping[str, Any]]) -> dict[Index, PlanePrompts]:
-    """Make prompts by plane of parsed JSON; PromptError where something is missing or wrong."""
+    """Make prompts by plane. Raises PromptError if anything is missing or wrong."""
     with refused_as_prompt_error():
         planes = _PLANES.validate_python(entries)
     return dict(map(_parse_plane, planes))

@@ -36,7 +36,7 @@ def encode_mask(mask: BoolArray) -> dict[str, list[int]]:
 
 
 def decode_mask(encoded: Mapping[str, Sequence[int]]) -> BoolArray:
-    """Undo `encode_mask`; PromptError if the numbers do not make a mask of the size."""
+    """Undo `encode_mask`. Raises PromptError if the numbers do not make a mask of the size."""
     try:
         height, width = encoded["size"]
         counts = np.asarray(encoded["counts"], int)

@@ -82,7 +82,7 @@ def _open_pages(path: Path, level: int = 0) -> Any:
 
 
 def _axes_of(series: Any) -> str | None:
-    """Axes as the file names them; None if it leaves some unnamed."""
+    """Axes as the file names them, or None if it leaves some unnamed."""
     import tifffile
 
     axes = str(series.axes)

@@ -91,7 +91,7 @@ def _check_that_folder_is_free(path: Path, error_class: type[PromptableError]) -
 
 
 def check_that_it_can_be_written(path: Path) -> None:
-    """Raise ImageFormatError if nothing can be made at this path; leaves nothing.
+    """Raise ImageFormatError if nothing can be made at this path. Leaves nothing.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def check_that_it_can_be_written(path: Path) -> None:
 
 
 def write_png(path: str | Path, image: npt.NDArray[np.unsignedinteger]) -> None:
-    """Write an (H, W, 3) or (H, W) image as PNG; ImageFormatError if it cannot be written."""
+    """Write an (H, W, 3) or (H, W) image as PNG. Raises ImageFormatError if that fails."""
     import imageio.v3
 
     with complete_file(Path(path)) as temporary:
@@ -119,7 +119,7 @@ def write_png(path: str | Path, image: npt.NDArray[np.unsignedinteger]) -> None:
 
 
 def write_json(path: str | Path, content: object, indent: int | None = 1) -> None:
-    """Write plain data as JSON; ImageFormatError if the file cannot be written.
+    """Write plain data as JSON. Raises ImageFormatError if the file cannot be written.
 
     Without an indent, large files are written several times faster.
     """

@@ -1,1 +1,1 @@
-"""The dock widget; the only place that imports napari, Qt, magicgui and superqt."""
+"""The dock widget. Only this folder imports napari, Qt, magicgui and superqt."""

@@ -198,7 +198,7 @@ class PromptController:
         return self._viewer is viewer and not self._is_closed
 
     def stop(self) -> None:
-        """Save, and end all work; our widgets may be gone already, with their window."""
+        """Save, and end all work. Our widgets may be gone already, with their window."""
         if self._is_closed:
             return
         self._is_closed = True

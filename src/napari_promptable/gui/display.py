@@ -78,7 +78,7 @@ class Display:
                 self._scheduler.live.update_answer(index)
 
     def show_plane(self) -> None:
-        """Follow the slice in view; the last sentence was about another one."""
+        """Follow the slice in view. The last sentence was about another one."""
         self._review.show()
         self.say("")
 
@@ -105,17 +105,17 @@ class Display:
         self.refresh()
 
     def show_error(self, error: PromptableError) -> None:
-        """Turn an error into a notification; the one place that does."""
+        """Turn an error into a notification, the one place that does."""
         show_error(str(error))
         self.say(str(error))
 
     def show_failure(self, text: str, details: str) -> None:
-        """Say in short what failed; the details are in the status line's tooltip."""
+        """Say in short what failed. The details are in the status line's tooltip."""
         show_error(text)
         self.say(text, details)
 
     def say(self, text: str, details: str = "") -> None:
-        """Show a sentence until the next event; empty: the next step."""
+        """Show a sentence until the next event, or the next step if it is empty."""
         self._note, self._details = text, details
         self.refresh()
 

@@ -110,7 +110,7 @@ def _each(path: str | list[str]) -> list[Path]:
 
 
 def _read_labels(path: str | list[str]) -> list[LayerData]:
-    """Hand files to the viewer's editing window; without one, draw them as Labels layers."""
+    """Hand files to the viewer's editing window. Without one, draw them as Labels layers."""
     importer = _importers.get(id(unwrap(napari.current_viewer())))
     if importer is not None:
         for one in _each(path):

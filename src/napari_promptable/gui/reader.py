@@ -31,7 +31,7 @@ DROPS = _Drops()
 
 
 def get_reader(path: str | list[str]) -> Read | None:
-    """Return a reader if a file is a prompts.json; None for other JSON."""
+    """Return a reader if a file is a prompts.json, or None for other JSON."""
     first = path if isinstance(path, str) else path[0]
     try:
         read_prompts(first)
@@ -41,7 +41,7 @@ def get_reader(path: str | list[str]) -> Read | None:
 
 
 def _read(path: str | list[str]) -> list[LayerData]:
-    """Hand files to the open widget; without one, return points and boxes as layers."""
+    """Hand files to the open widget. Without one, return points and boxes as layers."""
     paths = [path] if isinstance(path, str) else path
     if len(DROPS.dropped):
         for one in paths:

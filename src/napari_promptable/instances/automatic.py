@@ -88,7 +88,7 @@ class AutomaticResult:
         return {first + n: found.confidence for n, found in enumerate(self.chosen.values())}
 
     def with_settings(self, settings: AutomaticSettings) -> AutomaticResult:
-        """Choose from the same answers by other thresholds; nothing is decoded again."""
+        """Choose from the same answers by other thresholds. Nothing is decoded again."""
         return replace(self, settings=settings)
 
     def without(self, label: int) -> AutomaticResult:

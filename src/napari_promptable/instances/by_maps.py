@@ -117,7 +117,7 @@ def _best_object(
 
 
 def mask_agreement(mask: BoolArray, region: BoolArray) -> float:
-    """IoU of a mask with a region; 0 if both are empty."""
+    """IoU of a mask with a region, or 0 if both are empty."""
     union = np.count_nonzero(mask | region)
     return np.count_nonzero(mask & region) / union if union else 0.0
 
@@ -129,7 +129,7 @@ def stability_of(logits: FloatArray) -> float:
 
 
 def _region_in(tile: Tile, seed: Seed, side: int) -> BoolArray:
-    """Cut a seed's region out for a tile; maps and the decoder's masks have one stride."""
+    """Cut a seed's region out for a tile. Maps and the decoder's masks have one stride."""
     top, left = tile.top // MAP_STRIDE, tile.left // MAP_STRIDE
     cut = seed.regions.labels[top : top + side, left : left + side] == seed.number
     region = np.zeros((side, side), bool)
@@ -138,7 +138,7 @@ def _region_in(tile: Tile, seed: Seed, side: int) -> BoolArray:
 
 
 def _draw(frame: CutFrame, logits: FloatArray) -> tuple[BoolArray, tuple[int, int]]:
-    """Draw a mask in pixels of the view's part, no larger than needed; and its corner."""
+    """Draw a mask in pixels of the view's part, no larger than needed, and its corner."""
     corner = []
     overlaps = frame.pyramid.overlaps(
         frame.tile, frame.embedding.original_size, logits.shape[-1]

@@ -120,7 +120,7 @@ def _answer(
     multimask_output: bool | None,
     progress: Progress,
 ) -> Iterator[tuple[int, Prediction]]:
-    """Answer some prompts at a time; yields their numbers, too."""
+    """Answer some prompts at a time. Yields their numbers, too."""
     for start in range(0, len(prompts), _AT_ONCE):
         some = prompts[start : start + _AT_ONCE]
         answers = model.predict_many(embedding, some, multimask_output)

@@ -91,7 +91,7 @@ class WorkerSearch:
 
 @contextmanager
 def search_on(address: str | None, search: Search) -> Iterator[WorkerSearch | None]:
-    """Connect to a scheduler for a search; None without an address.
+    """Connect to a scheduler for a search, or None without an address.
 
     Raises
     ------

@@ -157,7 +157,7 @@ class _PlaneCanvas:
         self.labels = labels
 
     def under(self, region: Region) -> IntArray:
-        """See `Canvas.under`; a view."""
+        """Return a view. See `Canvas.under`."""
         return self.labels[region]
 
     def add(self, found: FoundObject, label: int) -> None:

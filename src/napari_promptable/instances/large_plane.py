@@ -31,7 +31,7 @@ _SQUARE = 1024  # pixels along the side of what is read and written at once
 
 
 class LazyRgb:
-    """A plane, or a part of it, as 8-bit RGB; pixels are read when an array is made of it.
+    """A plane, or a part of it, as 8-bit RGB. Pixels are read when an array is made of it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class LazyRgb:
         return rows.stop - rows.start, columns.stop - columns.start, 3
 
     def __getitem__(self, region: Region) -> LazyRgb:
-        """Take some rows and columns; reads nothing."""
+        """Take some rows and columns. Reads nothing."""
         rows, columns = (
             slice(outer.start + min(inner.start, length), outer.start + min(inner.stop, length))
             for outer, inner, length in zip(self._region, region, self.shape, strict=False)
@@ -115,13 +115,13 @@ class LargePlace:
         return taken if self.existing is None else taken | (self.read(region) != 0)
 
     def read(self, region: Region) -> npt.NDArray[np.integer[Any]]:
-        """Read existing labels; 0 if there are none."""
+        """Read existing labels, or 0 if there are none."""
         if self.existing is None:
             return np.zeros(tuple(map(len, map(_positions, region))), np.uint8)
         return np.asarray(self.existing[region])
 
     def cut(self, image: Any) -> tuple[Any, tuple[int, int]]:
-        """Cut the box with some surroundings out of an image; see `SearchPlace.cut`."""
+        """Cut the box with some surroundings out of an image. See `SearchPlace.cut`."""
         return cut_with_margin(image, self.box)
 
     def squares(self) -> Iterator[Region]:

@@ -63,7 +63,7 @@ def link_slices(slices: Sequence[IntArray], first_id: int = 1) -> list[dict[int,
 
 
 def iter_links(slices: Iterable[IntArray], first_id: int = 1) -> Iterator[dict[int, int]]:
-    """Yield what `link_slices` returns, one slice at a time; the last two are held."""
+    """Yield what `link_slices` returns, one slice at a time. The last two are held."""
     recent: deque[tuple[IntArray, dict[int, int]]] = deque(maxlen=_MAX_DISTANCE)
     new_ids = count(first_id)
     for labels in slices:

@@ -35,7 +35,7 @@ class SearchPlace(Protocol):
         ...
 
     def cut(self, image: Any) -> tuple[Any, tuple[int, int]]:
-        """Cut the part to be seen out of an image; and its first row and column."""
+        """Cut the part to be seen out of an image. Returns its first row and column, too."""
         ...
 
 
@@ -77,7 +77,7 @@ class Place:
         return bool(self.region[row, column]) and not is_labelled
 
     def add(self, new_labels: npt.NDArray[np.int32]) -> Labels:
-        """Number new objects after the existing ones; returns all labels."""
+        """Number new objects after the existing ones. Returns all labels."""
         if self.existing is None:
             return new_labels
         dtype = np.result_type(self.existing.dtype, np.int32)
@@ -85,7 +85,7 @@ class Place:
         return (self.existing + added).astype(dtype, copy=False)
 
     def cut(self, image: Any) -> tuple[Any, tuple[int, int]]:
-        """Cut the region with some surroundings out of an image; see `SearchPlace.cut`."""
+        """Cut the region with some surroundings out of an image. See `SearchPlace.cut`."""
         bounds = mask_region(self.region)
         assert bounds is not None
         return cut_with_margin(image, bounds)
@@ -121,7 +121,7 @@ def check_place(
 
 
 def cut_with_margin(image: Any, bounds: tuple[slice, slice]) -> tuple[Any, tuple[int, int]]:
-    """Cut rows and columns with a margin out of an image; and the first row and column."""
+    """Cut rows and columns with a margin out of an image. Returns their start, too."""
     top, left = (max(0, part.start - MARGIN) for part in bounds)
     bottom, right = (part.stop + MARGIN for part in bounds)
     return image[top:bottom, left:right], (top, left)

@@ -46,7 +46,7 @@ class StackResult:
     confidence: dict[int, npt.NDArray[np.float32]]
 
     def with_settings(self, settings: AutomaticSettings) -> StackResult:
-        """Choose from the same answers by other thresholds; nothing is decoded again."""
+        """Choose from the same answers by other thresholds. Nothing is decoded again."""
         return link_results([each.with_settings(settings) for each in self.slices])
 
 

@@ -116,7 +116,7 @@ def _write_plane(
     search: WorkerSearch | None,
     progress: Progress | None,
 ) -> int:
-    """Label a plane of any size; see `write_objects`."""
+    """Label a plane of any size. See `write_objects`."""
     height, width = image.shape[:2]
     place = check_large_place((height, width), region, labels)
     if choose_seeding_model(model, settings.seeds) is not model:
@@ -149,7 +149,7 @@ def _write_stack(
     search: WorkerSearch | None,
     progress: Progress | None,
 ) -> int:
-    """Label a stack slice by slice; see `write_objects`."""
+    """Label a stack slice by slice. See `write_objects`."""
     length = volume.shape[0]
     _check_slices(volume.shape[1:3])
     embeddings: SizedCache[int, ImageEmbedding] = SizedCache()
@@ -195,7 +195,7 @@ def _write_linked(
     embed: Embed,
     length: int,
 ) -> int:
-    """Write slices, and fill the gaps of objects that are missing on one; counts objects."""
+    """Write slices, and fill gaps of one slice. Returns the number of objects."""
     found: set[int] = set()
     recent: deque[tuple[Plane, set[int]]] = deque(maxlen=3)
     for position, (plane, ids) in enumerate(slices):
@@ -221,7 +221,7 @@ def _check_slices(shape: Sequence[int]) -> None:
 
 
 def _highest_id(labels: Any, length: int) -> int:
-    """Highest id of existing labels, read slice by slice; 0 without any."""
+    """Highest id of existing labels, read slice by slice, or 0 without any."""
     if labels is None:
         return 0
     return max(int(np.asarray(labels[position]).max(initial=0)) for position in range(length))
@@ -230,7 +230,7 @@ def _highest_id(labels: Any, length: int) -> int:
 def _linked(
     results: Iterator[AutomaticResult], first_id: int
 ) -> Iterator[tuple[Plane, set[int]]]:
-    """Number the objects of each slice through the stack; yields labels and the new ids."""
+    """Number the objects of each slice through the stack. Yields labels and the new ids."""
     waiting: deque[tuple[npt.NDArray[np.int32], Plane | None]] = deque()
 
     def new_labels() -> Iterator[npt.NDArray[np.int32]]:

@@ -149,7 +149,7 @@ def viewpoints(size: tuple[int, int], zooms: Iterable[float]) -> list[Viewpoint]
 def look_from(
     sam: Sam, model_id: str, image: Any, viewpoint: Viewpoint, corner: tuple[int, int] = (0, 0)
 ) -> View:
-    """View a part of an image; reads no more than the part.
+    """View a part of an image. Reads no more than the part.
 
     Parameters
     ----------

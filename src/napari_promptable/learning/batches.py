@@ -1,4 +1,4 @@
-"""Batches of crops with simulated first prompts; everything follows from (seed, iteration)."""
+"""Batches of crops with simulated first prompts. Everything follows from (seed, iteration)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Prompted:
     mask_logits: Tensor | None = None
 
     def repeated(self, count: int) -> Prompted:
-        """The objects again and again until there are `count`; none stay none."""
+        """The objects again and again until there are `count`. An empty tensor stays empty."""
         if len(self.masks) == 0:
             return self
         chosen = torch.arange(count) % len(self.masks)
@@ -82,7 +82,7 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """Copy to memory that a GPU reads directly; called by torch's DataLoader."""
+        """Copy to memory that a GPU reads directly. Called by torch's DataLoader."""
         return _map_tensors(self, Tensor.pin_memory)
 
     def to(self, device: torch.device) -> Batch:
@@ -175,7 +175,7 @@ def _carry_masks(crops: list[Crop], count: int, rng: np.random.Generator) -> Pro
 
 
 def no_prompts(side: int, count: int = 0) -> Prompted:
-    """Make room for masks carried to crops of some side; no point says anything."""
+    """Make room for masks carried to crops of some side. No point says anything."""
     return Prompted(
         torch.zeros(count, dtype=torch.long),
         torch.zeros(count, side, side, dtype=torch.bool),

@@ -129,7 +129,7 @@ def signed_distance(mask: BoolArray) -> FloatArray:
 def _move_to_background(
     mask: BoolArray, crop: Crop, rng: np.random.Generator
 ) -> BoolArray | None:
-    """Move a mask to where it covers hardly any object; None if no place was found."""
+    """Move a mask to where it covers hardly any object, or None if no place was found."""
     rows, columns = ndimage.find_objects(mask.astype(np.int8))[0]
     shape = mask[rows, columns]
     is_covered = crop.labels > 0

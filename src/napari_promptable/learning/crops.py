@@ -51,7 +51,7 @@ class Crop:
 
 
 def cut_crop(source: LabelledImage, size: int, rng: np.random.Generator) -> Crop:
-    """Cut around a random object at a random zoom; half of the crops are turned and sheared."""
+    """Cut around a random object at a random zoom. Half of the crops are turned and sheared."""
     ids = np.unique(source.labels[source.labels > 0])
     target = rng.choice(ids[~np.isin(ids, list(source.held_out))])
     rows, columns = np.nonzero(source.labels == target)
@@ -114,7 +114,7 @@ def _cut_turned(
     size: int,
     rng: np.random.Generator,
 ) -> Crop:
-    """Turn by any angle and stretch; what lies outside the image is padding."""
+    """Turn by any angle and stretch. What lies outside the image is padding."""
     angle, stretch = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.25, 0.25))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([stretch, 1 / stretch]) / zoom

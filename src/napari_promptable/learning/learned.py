@@ -135,7 +135,7 @@ class Learned:
 
 
 def check_weights_path(path: Path) -> None:
-    """Raise a `PromptableError` if weights cannot be written there; leaves nothing."""
+    """Raise a `PromptableError` if weights cannot be written there. Leaves nothing."""
     if path.suffix != ".safetensors":
         raise LearningError(f"{path} has the ending {path.suffix!r}; use .safetensors")
     check_that_it_can_be_written(path)

@@ -48,7 +48,7 @@ class SharedEmbeddings:
 
 
 class PlaneSource:
-    """Objects of whole planes, whose embeddings are made once; the encoder does not learn.
+    """Objects of whole planes, whose embeddings are made once. The encoder does not learn.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class PlaneSource:
             )
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Batch]:
-        """See `Source.draw`; a batch shows objects of one plane."""
+        """See `Source.draw`. A batch shows objects of one plane."""
         image, crop = self._planes[rng.integers(len(self._planes))]
         features = self._embed(self._model, image).features
         drawn = draw_prompts([crop], OBJECTS_PER_STEP, rng)
@@ -99,7 +99,7 @@ class PlaneSource:
 
 
 def _whole_plane(plane: LabelledImage, size: tuple[int, int], side: int) -> Crop:
-    """Bring a plane's labels to the network's input; held-out objects are marked."""
+    """Bring a plane's labels to the network's input. Held-out objects are marked."""
     labels = np.asarray(
         Image.fromarray(plane.labels).resize(size[::-1], Image.Resampling.NEAREST)
     )

@@ -75,7 +75,7 @@ def hide(crop: Crop, held_out: Collection[int]) -> Crop:
 
 
 def by_source(images: list[LabelledImage]) -> list[list[LabelledImage]]:
-    """Group the planes of each stack; an image of its own is a group of one."""
+    """Group the planes of each stack. An image of its own is a group of one."""
     groups: dict[str, list[LabelledImage]] = {}
     for image in images:
         groups.setdefault(image.source or image.name, []).append(image)

@@ -49,7 +49,7 @@ def draw_crops(
 
 
 def encode_crops(network: Sam, images: Tensor, validity: Tensor) -> Tensor:
-    """Encode crops (B, 3, S, S); padding, where the validity (B, 1, S, S) is 0, is zero."""
+    """Encode crops (B, 3, S, S). Padding, where the validity (B, 1, S, S) is 0, is zero."""
     pixels = network.normalise(images) * validity
     embedding: Tensor = network.image_encoder(
         pixels.contiguous(memory_format=torch.channels_last)
@@ -86,7 +86,7 @@ class CropSource:
 
 
 class ViewSource:
-    """Views of the labelled objects that were encoded once; the encoder stays as it is.
+    """Views of the labelled objects that were encoded once. The encoder stays as it is.
 
     Parameters
     ----------

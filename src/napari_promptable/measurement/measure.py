@@ -125,7 +125,7 @@ class _Channel:
 def _split_channels(
     image: Any, channel_axis: int | None, shape: tuple[int, ...]
 ) -> list[_Channel]:
-    """List the channels of the image; each has the labels' shape."""
+    """List the channels of the image. Each has the labels' shape."""
     if image is None:
         return []
     if isinstance(image, Mapping):

@@ -37,7 +37,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Let queries (N, T, C) attend to keys and values (N, K, C); returns (N, T, C)."""
+        """Let queries (N, T, C) attend to keys and values (N, K, C). Returns (N, T, C)."""
         queries, keys, values = (
             self.split_heads(projection(x))
             for projection, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
@@ -124,7 +124,7 @@ class TwoWayAttentionBlock(nn.Module):
         return tokens, self.norm4(image + attended)
 
     def attend_to_tokens(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
-        """Let tokens attend to each other; shapes (N, T, C)."""
+        """Let tokens attend to each other. Shapes are (N, T, C)."""
         if self.is_first:
             return self.norm1(self.self_attn(tokens, tokens, tokens))  # type: ignore[no-any-return]
         q = tokens + token_pe
@@ -298,7 +298,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,
         dense: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Run the transformer on output tokens (T, C), prompts and image; see `forward`.
+        """Run the transformer on output tokens (T, C), prompts and image. See `forward`.
 
         Returns updated tokens (N, T + P, C) and image (N, C, rows, columns).
         """

@@ -103,7 +103,7 @@ class PromptEncoder(nn.Module):
         self._kept_encodings: dict[Window, Tensor] | None = None
 
     def keep_positional_encodings(self) -> None:
-        """Work the encoding of each window out once; weights must not change afterwards."""
+        """Work the encoding of each window out once. Weights must not change afterwards."""
         self._kept_encodings = {}
 
     @property
@@ -175,7 +175,7 @@ class PromptEncoder(nn.Module):
         return sparse, self.no_mask_embed.weight.reshape(1, -1, 1, 1)
 
     def _embed_points(self, points_xy: Tensor, point_labels: Tensor) -> Tensor:
-        """Position plus type; a padding token has a type only."""
+        """Position plus type. A padding token has a type only."""
         height, width = self.input_image_size
         size_xy = points_xy.new_tensor([width, height])
         positions = self.pe_layer((points_xy + 0.5) / size_xy)  # 0.5: to the pixel's centre

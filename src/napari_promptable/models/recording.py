@@ -198,7 +198,7 @@ def _record(owner: nn.Module, name: str, block: int, direction: Direction) -> Re
 
 
 def _copy_of(module: M) -> M:
-    """Copy a module so that its parts can be exchanged; the parts are shared."""
+    """Copy a module so that its parts can be exchanged. The parts are shared."""
     copied = copy(module)
     copied._modules = dict(module._modules)
     return copied

@@ -164,7 +164,7 @@ class Sam(nn.Module):
         return nn.functional.pad(image, (0, right, 0, bottom))
 
     def encode(self, image: Tensor) -> Tensor:
-        """Encode resized images (see `preprocess`); returns (N, C, rows, columns)."""
+        """Encode resized images (see `preprocess`). Returns (N, C, rows, columns)."""
         image = self.preprocess(image)
         with self._autocast():
             features: Tensor = self.image_encoder(image)
@@ -219,7 +219,7 @@ class Sam(nn.Module):
         mask_logits: Tensor | None = None,
         window: Window | None = None,
     ) -> ObjectMasks:
-        """Answer prompts, and say whether the objects are there; parameters as in `decode`."""
+        """Answer prompts, and say whether the objects are there. See `decode`."""
         logits, predicted_iou = self.decode(
             image_embedding, points_xy, point_labels, mask_logits, window
         )

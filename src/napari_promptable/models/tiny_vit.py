@@ -19,7 +19,7 @@ _NUM_CLASSES = 1000  # of the classifier that the published weights carry along
 
 
 class _Stage(NamedTuple):
-    """Layout of a stage; `stride` leads to the next stage."""
+    """Layout of a stage. `stride` leads to the next stage."""
 
     width: int
     depth: int
@@ -186,7 +186,7 @@ class Stage(nn.Module):
 
 
 class TinyViTEncoder(nn.Module):
-    """TinyViT with 5 million parameters and SAM's neck; stride 16.
+    """TinyViT with 5 million parameters and SAM's neck, of stride 16.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class TinyViTEncoder(nn.Module):
 
 
 def _build_stage(stage: _Stage, next_width: int | None) -> Stage:
-    """Build a stage; the last one, without a next width, has no step after it."""
+    """Build a stage. The last one, without a next width, has no step after it."""
 
     def build_block() -> nn.Module:
         if stage.num_heads == 0:

@@ -181,7 +181,7 @@ class ViTEncoder(nn.Module):
 
 
 def build_neck(input_dim: int, output_dim: int) -> nn.Sequential:
-    """Build the two convolutions that end SAM's image encoders; maps are (N, C, H, W)."""
+    """Build the two convolutions that end SAM's image encoders. Maps are (N, C, H, W)."""
     return nn.Sequential(
         nn.Conv2d(input_dim, output_dim, 1, bias=False),
         LayerNorm2d(output_dim),
@@ -213,7 +213,7 @@ def split_windows(x: Tensor, size: int) -> Tensor:
 
 
 def join_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
-    """Undo `split_windows`; returns (N, rows, columns, C) without the padding."""
+    """Undo `split_windows`. Returns (N, rows, columns, C) without the padding."""
     size, channels = windows.shape[2:]
     down, across = -(-rows // size), -(-columns // size)  # numbers of windows
     x = windows.reshape(-1, down, across, size, size, channels).transpose(2, 3)

@@ -80,7 +80,7 @@ def answer_at_best_zoom(
     prompts: Sequence[PromptSet],
     wanted: Sequence[Wanted],
 ) -> list[FrameMasks]:
-    """Answer prompts without a second look; parameters as in `answer_all`."""
+    """Answer prompts without a second look. Parameters are as in `answer_all`."""
     frames = [choose_frames(sam, embedding, each) for each in prompts]
     answers = decode_all(
         sam,

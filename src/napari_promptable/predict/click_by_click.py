@@ -162,7 +162,7 @@ def _prefixes(prompts: PlanePrompts) -> Iterator[PlanePrompts]:
 
 
 def _to_prompt_set(prompts: PlanePrompts, embedding: ImageEmbedding) -> PromptSet:
-    """Prompts with at most one box or outline; an outline is a mask and its box."""
+    """Prompts with at most one box or outline. An outline is a mask and its box."""
     box, logits = None, None
     if len(prompts.boxes_yxyx):
         box = prompts.boxes_yxyx[0]

@@ -244,7 +244,7 @@ class RemoteSegmenter:
         return self._model.follow(embedding, trails, num_planes)
 
     def _wait(self, future: Any, is_cancelled: IsCancelled | None) -> None:
-        """Wait for a worker while there is one; a cancelled encoding raises even if done."""
+        """Wait for a worker while there is one. A cancelled encoding raises even if done."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         for poll in itertools.count(1):

@@ -72,7 +72,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def named(cls, name_or_path: str | Path, device: str, precision: str) -> Weights:
-        """Make paths absolute; registry names stay."""
+        """Make paths absolute. Registry names stay."""
         is_name = str(name_or_path) in MODELS or not Path(name_or_path).exists()
         source = name_or_path if is_name else Path(name_or_path).absolute()
         return cls(str(source), device, precision)
@@ -106,7 +106,7 @@ def embed_plane(
 def encode_plane(
     rgb: npt.NDArray[np.uint8], weights: Weights
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-    """Encode one plane; an embedding as plain values, its channels last."""
+    """Encode one plane. Returns the embedding as plain values, its channels last."""
     embedding = weights.load().encode(rgb, (0, 255))
     sizes = {
         name: getattr(embedding, name)

@@ -186,7 +186,7 @@ class EmbeddingStore:
         return all(name.startswith(_TEMPORARY) for name in names)
 
     def _create(self, dtype: str) -> None:
-        """Make an empty store; two processes that do it at once do the same."""
+        """Make an empty store. Two processes that do it at once do the same."""
         import zarr
 
         self.path.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ class EmbeddingStore:
             os.replace(folder / _METADATA, self.path / _METADATA)
 
     def _read_dtype(self) -> str:
-        """Read how features are stored; CacheError if the folder is no store."""
+        """Read how features are stored. Raises CacheError if the folder is no store."""
         try:
             attributes = json.loads((self.path / _METADATA).read_bytes())["attributes"]
             kind, version = attributes["format"], attributes["version"]

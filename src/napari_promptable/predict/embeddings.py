@@ -34,7 +34,7 @@ Value = TypeVar("Value", bound=_Sized)
 
 
 class SizedCache(Generic[Key, Value]):
-    """The most recently used values, up to a number of bytes; safe to share by threads.
+    """The most recently used values, up to a number of bytes. Safe to share by threads.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _hash(array: npt.NDArray[np.generic], about: object) -> str:
 
 
 class Storage(Protocol):
-    """Where embeddings outlive the process; `EmbeddingStore` is one."""
+    """Where embeddings outlive the process. `EmbeddingStore` is one."""
 
     def get(self, key: str, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding | None:
         """Read the embedding of a plane, None if there is none."""
@@ -192,7 +192,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         self._names: dict[Hashable, str] = {}
 
     def find_named(self, name: Hashable) -> ImageEmbedding | None:
-        """Return the embedding to which `embed` gave this name; None if it is not in memory."""
+        """Return the embedding that `embed` gave this name, or None if it is not in memory."""
         key = self._names.get(name)
         return None if key is None else self.find(key)
 

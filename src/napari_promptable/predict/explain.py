@@ -165,7 +165,7 @@ def _output_tokens(sam: Sam) -> tuple[str, ...]:
 
 
 def _name_prompts(codes: Sequence[int]) -> list[str]:
-    """Name prompt tokens by their codes; clicks are numbered."""
+    """Name prompt tokens by their codes. Clicks are numbered."""
     names = []
     for number, code in enumerate(codes, start=1):
         if code in _SIGNS:

@@ -102,7 +102,7 @@ class Explanation:
         return by_token.reshape(-1, *self.grid)
 
     def cell_at(self, position_yx: npt.ArrayLike) -> tuple[int, int] | None:
-        """Row and column of the cell at a position of the plane; None outside the grid."""
+        """Row and column of the cell at a position of the plane, or None outside the grid."""
         cell = (np.asarray(position_yx, float) - self.cell_origin_yx) / self.cell_size_yx
         row, column = np.floor(cell + 0.5).astype(int).tolist()
         rows, columns = self.grid

@@ -76,7 +76,7 @@ class Frame(Protocol):
         ...
 
     def place_points(self, points_yx: FloatArray) -> FloatArray:
-        """Take positions from plane pixels to (x, y) in input pixels; shapes (N, 2)."""
+        """Take positions from plane pixels to (x, y) in input pixels. Shapes are (N, 2)."""
         ...
 
     def place_box(self, box_yxyx: FloatArray) -> FloatArray:
@@ -226,7 +226,7 @@ class TileFrame:
         return self.pyramid.cut(logits, self.tile, 4 * self.features.shape[1])
 
     def bring_back(self, logits: Tensor) -> tuple[Draw, DrawLogits]:
-        """See `Frame.bring_back`; outside the tile is background."""
+        """See `Frame.bring_back`. Outside the tile is background."""
         size, low_res_size = self.embedding.original_size, self.embedding.low_res_size
         threshold, side = self.sam.mask_threshold, logits.shape[-1]
         draw_logits = partial(

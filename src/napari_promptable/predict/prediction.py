@@ -68,7 +68,7 @@ class Prediction:
         return logits
 
     def mask(self, candidate: int) -> BoolArray:
-        """Mask of one candidate, ndarray of bool, shape (H, W); the others are not drawn."""
+        """Mask of one candidate, ndarray of bool, shape (H, W). The others are not drawn."""
         if candidate not in self._drawn:
             [self._drawn[candidate]] = self._draw([candidate])
         return self._drawn[candidate]

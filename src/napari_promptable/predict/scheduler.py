@@ -173,7 +173,7 @@ def _import_distributed() -> Any:
 
 
 def _start_workers(num_workers: int | None) -> Any:
-    """Start processes on this computer; a context manager ends them."""
+    """Start processes on this computer. A context manager ends them."""
     return _import_distributed().LocalCluster(
         n_workers=num_workers or min(os.cpu_count() or 1, _MAX_LOCAL_WORKERS),
         threads_per_worker=1,

@@ -48,7 +48,7 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class MemorySegmenter(Segmenter, Protocol):
-    """A model that may remember objects from plane to plane; `PromptableModel` is one."""
+    """A model that may remember objects from plane to plane. `PromptableModel` is one."""
 
     @property
     def has_memory(self) -> bool:
@@ -56,11 +56,11 @@ class MemorySegmenter(Segmenter, Protocol):
         ...
 
     def remember(self, embedding: ImageEmbedding, mask: BoolArray) -> Trail:
-        """Begin with a plane; see `napari_promptable.predict.object_memory.remember_mask`."""
+        """Begin with a plane. See `napari_promptable.predict.object_memory.remember_mask`."""
         ...
 
     def follow(
         self, embedding: ImageEmbedding, trails: Sequence[Trail], num_planes: int
     ) -> list[tuple[Prediction, Trail]]:
-        """Find objects; see `napari_promptable.predict.object_memory.follow_trails`."""
+        """Find objects. See `napari_promptable.predict.object_memory.follow_trails`."""
         ...

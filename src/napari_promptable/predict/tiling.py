@@ -100,7 +100,7 @@ class Pyramid:
 
     @property
     def _step(self) -> int:
-        """Pixels from one tile to the next; an object of this length lies inside a tile."""
+        """Pixels from one tile to the next. An object of this length lies inside a tile."""
         return self.tile_size // 2
 
     def level_of(self, height: float, width: float) -> int:
@@ -153,7 +153,7 @@ class Pyramid:
         return np.asarray(cut)
 
     def to_tile_xy(self, points_yx: FloatArray, tile: Tile) -> npt.NDArray[np.float32]:
-        """Take positions from image to tile pixels; shapes (..., 2)."""
+        """Take positions from image to tile pixels. Shapes are (..., 2)."""
         origin = np.array([tile.top, tile.left])
         positions = (np.asarray(points_yx) + 0.5) * self.zoom_yx(tile.level) - 0.5 - origin
         flipped: npt.NDArray[np.float32] = positions[..., ::-1].astype(np.float32)
@@ -234,7 +234,7 @@ class Pyramid:
     def cut(
         self, logits: npt.NDArray[np.float32], tile: Tile, side: int
     ) -> npt.NDArray[np.float32]:
-        """Resample logits on a grid that covers the image to a tile; undoes `paste`.
+        """Resample logits on a grid that covers the image to a tile. Undoes `paste`.
 
         Parameters
         ----------
@@ -366,7 +366,7 @@ def _tile_of(pyramid: Pyramid, extent: FloatArray) -> Tile:
 def _known_extent(
     pyramid: Pyramid, prompts: PromptSet, mask: BoolArray | None
 ) -> FloatArray | None:
-    """First and last known row and column of the object; None for bare clicks."""
+    """First and last known row and column of the object, or None for bare clicks."""
     corners = [] if prompts.box_yxyx is None else list(prompts.box_yxyx.reshape(2, 2))
     if mask is not None and mask.any():
         cells_per_pixel = np.array(mask.shape) / pyramid.original_size

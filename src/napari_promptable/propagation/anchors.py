@@ -68,7 +68,7 @@ def answer_slices(
 def _begin(
     model: Segmenter, step: Step, embedding: ImageEmbedding, prompts: SlicePrompts
 ) -> Sighting:
-    """Start from the answer to prompts; an object that is absent has no memory."""
+    """Start from the answer to prompts. An object that is absent has no memory."""
     nothing = Sighting(np.zeros(embedding.original_size, bool), 1.0, 1.0)
     if not prompts.is_answerable:
         return nothing

@@ -146,7 +146,7 @@ def likeness_of(
 
 
 def _window(mask: BoolArray, margin: int) -> tuple[slice, slice] | None:
-    """Rows and columns of a mask and a margin; None for an empty mask."""
+    """Rows and columns of a mask and a margin, or None for an empty mask."""
     region = mask_region(mask)
     if region is None:
         return None

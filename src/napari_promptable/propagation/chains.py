@@ -82,7 +82,7 @@ class PropagatedMask:
 
     @property
     def confidence(self) -> float:
-        """How good the mask probably is, 0 to 1; NaN if the object is absent.
+        """How good the mask probably is, 0 to 1, or NaN if the object is absent.
 
         The geometric mean of predicted IoU, stability and agreement: it ranks masks most like
         the true IoU does.
@@ -253,7 +253,7 @@ class _Sweep:
     def run(
         self, step: Step, embed: Embed, counter: _SliceCounter
     ) -> Iterator[tuple[Gap, PropagatedMask]]:
-        """Move through the slices; yields each value with its gap."""
+        """Move through the slices. Yields each value with its gap."""
         chains: list[_Chain] = []
         for position in self.slices:
             counter.begin_slice()
@@ -326,7 +326,7 @@ def _to_value(
     stop: StopReason | None = None,
     is_anchor: bool = False,
 ) -> PropagatedMask:
-    """Describe a sighting; a chain that stops has no mask there."""
+    """Describe a sighting. A chain that stops has no mask there."""
     value = PropagatedMask(
         object_id,
         position,

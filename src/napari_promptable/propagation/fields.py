@@ -20,7 +20,7 @@ EmbedField = Callable[[int, Field | None], ImageEmbedding]
 
 
 def field_of(objects: Mapping[int, Mapping[int, PlanePrompts]]) -> Field | None:
-    """Find the field that holds the fields of all prompts; None is the whole plane."""
+    """Find the field that holds the fields of all prompts. None is the whole plane."""
     return unite_fields([asked.field for at in objects.values() for asked in at.values()])
 
 

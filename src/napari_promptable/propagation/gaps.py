@@ -101,7 +101,7 @@ def _gaps_of(
 
 
 def slices_in_range(length: int, settings: PropagationSettings) -> range:
-    """Slices that propagation may fill; PromptError if the range lies outside the volume."""
+    """Slices that propagation may fill. Raises PromptError for ranges outside the volume."""
     first = 0 if settings.first is None else settings.first
     last = length - 1 if settings.last is None else settings.last
     if not 0 <= first <= last < length:

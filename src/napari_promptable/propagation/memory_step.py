@@ -47,13 +47,13 @@ class MemoryStep:
     def begin(
         self, embedding: ImageEmbedding, prediction: Prediction, candidate: int
     ) -> Sighting:
-        """Remember the mask that the user accepted; see `Step`."""
+        """Remember the mask that the user accepted. See `Step`."""
         mask = prediction.mask(candidate)
         sighting = _sight(prediction, candidate)
         return replace(sighting, memory=self._model.remember(embedding, mask))
 
     def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
-        """Add the other end of the gap to the memory; see `Step`."""
+        """Add the other end of the gap to the memory. See `Step`."""
         if other is None:
             return anchor
         return replace(anchor, memory=anchor.memory.expect(distance, other.memory))
@@ -61,7 +61,7 @@ class MemoryStep:
     def advance(
         self, embedding: ImageEmbedding, previous: Sequence[Sighting]
     ) -> list[Sighting]:
-        """Find each object by its memory; see `Step`.
+        """Find each object by its memory. See `Step`.
 
         Raises
         ------

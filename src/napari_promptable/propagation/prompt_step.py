@@ -75,18 +75,18 @@ class PromptStep:
     def begin(
         self, embedding: ImageEmbedding, prediction: Prediction, candidate: int
     ) -> Sighting:
-        """Start from a candidate, and learn how the object looks; see `Step`."""
+        """Start from a candidate, and learn how the object looks. See `Step`."""
         appearance = appearance_of(embedding, prediction.mask(candidate))
         return _sight(prediction, candidate, appearance)
 
     def depart(self, anchor: Sighting, other: Sighting | None, distance: int) -> Sighting:
-        """Return the anchor unchanged, since only the previous slice counts; see `Step`."""
+        """Return the anchor unchanged, since only the previous slice counts. See `Step`."""
         return anchor
 
     def advance(
         self, embedding: ImageEmbedding, previous: Sequence[Sighting]
     ) -> list[Sighting]:
-        """Give each object's mask to the model as prompts for the next slice; see `Step`.
+        """Give each object's mask to the model as prompts for the next slice. See `Step`.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class PromptStep:
     def _prompt_for(
         self, part: BoolArray, logits: FloatArray | None, embedding: ImageEmbedding
     ) -> PromptSet:
-        """Turn an expected mask into prompts; logits are made from it if there are none."""
+        """Turn an expected mask into prompts. Logits are made from it if there are none."""
         kind, box, point = self._kind, None, None
         if kind in (StepPrompt.BOX, StepPrompt.BOX_AND_POINT, StepPrompt.BOX_AND_LOGITS):
             margin = self._settings.box_margin
@@ -173,7 +173,7 @@ def _sight(
 def _unite(
     parts: Sequence[Sighting], previous: Sighting, embedding: ImageEmbedding
 ) -> Sighting:
-    """Join the parts of one object; the least certain part counts."""
+    """Join the parts of one object. The least certain part counts."""
     memory: PromptMemory = previous.memory
     found = [part for part in parts if part.mask.any()] or parts[:1]
     if not found:  # nothing was left to ask about

@@ -55,7 +55,7 @@ class PropagationResult:
 
 
 class VolumeMasks:
-    """The masks of each object by slice; a later value replaces an earlier one."""
+    """The masks of each object by slice. A later value replaces an earlier one."""
 
     def __init__(self) -> None:
         self._slices: dict[int, dict[int, PropagatedMask]] = {}
@@ -119,7 +119,7 @@ class VolumeMasks:
 
 
 def _rank(value: PropagatedMask) -> tuple[bool, float, int]:
-    """Drawing order: prompted masks last; among equals, the lower id last."""
+    """Drawing order: prompted masks last. Among equals, the lower id last."""
     confidence = value.confidence if value.is_present else -1.0
     return value.is_anchor, confidence, -value.object_id
 
@@ -262,7 +262,7 @@ def choose_step(model: Segmenter, length: int, settings: PropagationSettings) ->
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Shape of a volume without its colour axis; ImageFormatError if it is not a volume."""
+    """Shape without the colour axis. Raises ImageFormatError if it is not a volume."""
     is_rgb = len(shape) == 4 and shape[-1] in (3, 4)
     if (len(shape) != 3 and not is_rgb) or 0 in shape:
         raise ImageFormatError(
@@ -275,7 +275,7 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _by_object(
     prompts: Mapping[int, SlicePrompts] | Mapping[int, Mapping[int, SlicePrompts]],
 ) -> dict[int, dict[int, SlicePrompts]]:
-    """Prompts by object id and slice, as whole numbers; PromptError if they are malformed."""
+    """Prompts by object id and slice, as integers. Raises PromptError if malformed."""
     many: Mapping[Any, Any] = prompts if isinstance(prompts, Mapping) else {}
     if many and all(isinstance(value, SlicePrompts) for value in many.values()):
         many = {_FIRST_ID: many}

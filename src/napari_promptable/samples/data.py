@@ -55,7 +55,7 @@ def sample_labels(name: str) -> npt.NDArray[np.uint16]:
 
 
 def sample_prompts(name: str) -> PromptDocument:
-    """Read a sample's prompts; object ids are the ids in its labels."""
+    """Read a sample's prompts. Object ids are the ids in its labels."""
     return read_prompts(_FOLDER / f"{name}.prompts.json")
 
 

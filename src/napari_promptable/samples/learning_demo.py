@@ -78,7 +78,7 @@ def run_learning_demo(
 
 
 def choose_labels(truth: Labels) -> tuple[Labels, Labels]:
-    """Choose the objects to learn from and the others to measure; always the same ones."""
+    """Choose the objects to learn from and the others to measure, always the same ones."""
     areas = np.bincount(truth.ravel())
     areas[0] = 0
     ids = np.random.default_rng(_SEED).permutation(np.flatnonzero(areas >= _LEAST_AREA))
@@ -100,7 +100,7 @@ def _measure(model: PromptableModel, image: Image, tested: Labels) -> tuple[floa
 
 
 def accuracy(found: Labels, truth: Labels) -> float:
-    """SA50, TP / (TP + FP + FN); pairs with an IoU above 0.5 are unique."""
+    """SA50, TP / (TP + FP + FN). Pairs with an IoU above 0.5 are unique."""
     shared = np.zeros((found.max() + 1, truth.max() + 1))
     np.add.at(shared, (found.ravel(), truth.ravel()), 1)
     union = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[None, 1:] - shared[1:, 1:]

@@ -77,7 +77,7 @@ def draw_overview(
 def _draw_prompts(
     picture: Image.Image, prompts: Mapping[int, PlanePrompts], zoom: int
 ) -> Image.Image:
-    """Draw boxes, outlines and clicks; negative clicks are crosses."""
+    """Draw boxes, outlines and clicks. Negative clicks are crosses."""
     picture = picture.copy()
     draw = ImageDraw.Draw(picture)
     for plane in prompts.values():

@@ -39,7 +39,7 @@ class _LinkError(Exception):
 
 
 def checkpoint_folder() -> Path:
-    """Folder of downloaded weights; users may put files there by hand.
+    """Folder of downloaded weights. Users may put files there by hand.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def checkpoint_folder() -> Path:
 
 
 def cache_root() -> Path:
-    """Folder of everything that this package keeps on disk; it may not exist yet."""
+    """Folder of everything that this package keeps on disk. It may not exist yet."""
     root = os.environ.get(CACHE_VARIABLE)
     return Path(root).expanduser() if root else user_cache_path("napari-promptable")
 
@@ -79,7 +79,7 @@ def checkpoint_path(name: str) -> Path:
 
 
 def is_downloaded(name: str) -> bool:
-    """Whether a model's weights are on this computer; does not check their hash.
+    """Whether a model's weights are on this computer. Does not check their hash.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ class _Download:
             lock.release()
 
     def run(self) -> None:
-        """Try each address; rename the file when it is complete and verified."""
+        """Try each address. Rename the file when it is complete and verified."""
         failures = []
         try:
             for url in self.spec.urls:
@@ -364,12 +364,12 @@ def _find_spec(path: Path) -> ModelSpec | None:
 
 
 def _size_of(path: Path) -> int:
-    """Size in bytes; 0 if there is no file."""
+    """Size in bytes, or 0 if there is no file."""
     return path.stat().st_size if path.exists() else 0
 
 
 def _hash_of(path: Path, algorithm: str) -> str:
-    """Hash a file; use the cached hash if the file has not changed."""
+    """Hash a file. Use the cached hash if the file has not changed."""
     try:
         stat = path.stat()
         return _compute_hash(path, algorithm, stat.st_size, stat.st_mtime_ns)
@@ -381,7 +381,7 @@ def _hash_of(path: Path, algorithm: str) -> str:
 
 @lru_cache(maxsize=64)
 def _compute_hash(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
-    """Hash a file; size and time are part of the cache key."""
+    """Hash a file. Size and time are part of the cache key."""
     digest = xxhash.xxh128 if algorithm == "xxh128" else algorithm  # hashlib lacks xxh128
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, digest).hexdigest()}"

@@ -241,7 +241,7 @@ def _read_torch_file(path: Path, mmap: bool) -> object:
 
 
 def _to_state_dict(path: Path, content: object) -> dict[str, Tensor]:
-    """Find the state dict in a file's content; bring names and types to ours."""
+    """Find the state dict in a file's content. Bring names and types to ours."""
     if isinstance(content, Mapping):
         for level in _LEVELS:
             if isinstance(content.get(level), Mapping):

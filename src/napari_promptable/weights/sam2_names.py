@@ -13,7 +13,7 @@ _SINCE_2_1 = "no_obj_embed_spatial"
 
 
 def to_our_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of published SAM 2.1 weights; all other names stay.
+    """Rename the tensors of published SAM 2.1 weights. All other names stay.
 
     Parameters
     ----------

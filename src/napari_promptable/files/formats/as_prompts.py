@@ -85,7 +85,7 @@ def _prompt_of(part: ObjectSlice, kind: str) -> PlanePrompts:
 
 
 def to_document(objects: LabelledObjects, kind: str, model: str) -> PromptDocument:
-    """Make the content of a prompts.json, with the objects' classes; see `to_prompts`."""
+    """Make the content of a prompts.json, with the objects' classes. See `to_prompts`."""
     prompts = to_prompts(objects, kind)
     names = {i: name for i, name in objects.class_names.items() if i in prompts}
     colors = {

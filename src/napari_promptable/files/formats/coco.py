@@ -172,7 +172,7 @@ def _parse(content: dict[str, Any], shape: tuple[int, ...] | None) -> LabelledOb
 
 
 def _indices(images: list[dict[str, Any]]) -> dict[int, Index]:
-    """Position of each image; files of other programs number their images only."""
+    """Position of each image. Files of other programs number their images only."""
     if all("position" in image for image in images):
         return {image["id"]: tuple(image["position"]) for image in images}
     if len(images) == 1:

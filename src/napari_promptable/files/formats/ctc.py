@@ -33,7 +33,7 @@ _MAX_ID = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class _Track:
-    """One line of the table; `object_id` is the label in our own image."""
+    """One line of the table. `object_id` is the label in our own image."""
 
     label: int
     first: int
@@ -82,7 +82,7 @@ def write_ctc(path: Path, objects: LabelledObjects) -> None:
 
 
 def _find_tracks(objects: LabelledObjects) -> Iterator[_Track]:
-    """Yield tracks without gaps; the first part of an object keeps its id as label."""
+    """Yield tracks without gaps. The first part of an object keeps its id as label."""
     times: dict[int, list[int]] = {}
     for detection in find_detections(objects):
         times.setdefault(detection.object_id, []).append(detection.time)
@@ -105,7 +105,7 @@ def _relabel(
 
 
 def read_ctc(path: Path) -> LabelledObjects:
-    """Read the frames of a folder; tracks that are the only child of their parent join it.
+    """Read the frames of a folder. Tracks that are the only child of their parent join it.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from napari_promptable.planes import Index
 
 
 class LabelCanvas:
-    """Labels to draw on; the first object on a pixel keeps it.
+    """Labels to draw on. The first object on a pixel keeps it.
 
     Parameters
     ----------

@@ -167,7 +167,7 @@ def _pixel_of(
     axes: str,
     scale: tuple[float, ...],
 ) -> tuple[int, ...]:
-    """Pixel nearest to a node; ImageFormatError if there is none."""
+    """Pixel nearest to a node. Raises ImageFormatError if there is none."""
     missing = [axis for axis in axes.lower() if axis not in node]
     if missing:
         raise ImageFormatError(

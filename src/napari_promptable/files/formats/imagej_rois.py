@@ -81,7 +81,7 @@ def _to_polygon(polygon: Polygon) -> roifile.ImagejRoi:
 
 
 def _to_composite(outline: MultiPolygon) -> roifile.ImagejRoi:
-    """Write all rings as one path; ImageJ fills by the even-odd rule."""
+    """Write all rings as one path. ImageJ fills by the even-odd rule."""
     path: list[float] = []
     for polygon in outline.geoms:
         for ring in (polygon.exterior, *polygon.interiors):
@@ -169,7 +169,7 @@ def _symmetric_difference(polygons: Iterable[Polygon]) -> BaseGeometry:
 
 
 def _index_of(region: roifile.ImagejRoi, axes: str) -> Index:
-    """Position on the other axes; 0 where the region has none."""
+    """Position on the other axes, or 0 where the region has none."""
     positions: dict[str, int] = {
         axis: getattr(region, f"{axis.lower()}_position") for axis in "CZT"
     }

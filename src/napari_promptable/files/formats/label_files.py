@@ -64,7 +64,7 @@ def open_labels(
 
 
 def _to_objects(file: ImageFile) -> LabelledObjects:
-    """Take a file for labels; ImageFormatError if it is a picture."""
+    """Take a file for labels. Raises ImageFormatError if it is a picture."""
     dtype = np.dtype(file.data.dtype)
     if dtype.kind not in "uib" or SAMPLES in file.axes or not file.axes.endswith("YX"):
         raise ImageFormatError(
@@ -137,6 +137,6 @@ def write_label_image(path: Path, objects: LabelledObjects) -> None:
 
 
 def read_label_image(path: Path, _shape: tuple[int, ...], axes: str) -> LabelledObjects:
-    """Read a label image of any format; ImageFormatError if it holds no labels."""
+    """Read a label image of any format. Raises ImageFormatError if it holds no labels."""
     found = open_labels(path, axes or None)
     return replace(found, labels=np.asarray(found.labels))

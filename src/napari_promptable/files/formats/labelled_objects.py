@@ -102,7 +102,7 @@ class LabelledObjects:
         return dict(zip(self.axes[:-2], index, strict=True))
 
     def find_ids(self) -> list[int]:
-        """Ids of all objects in ascending order; reads all pixels."""
+        """Ids of all objects in ascending order. Reads all pixels."""
         ids: set[int] = set()
         for index in self.planes.indices():
             ids.update(np.unique(np.asarray(self.labels[index])).tolist())
@@ -145,7 +145,7 @@ class ObjectSlice:
 def _slices_of_plane(
     plane: npt.NDArray[np.integer[Any]], index: Index
 ) -> Iterator[ObjectSlice]:
-    """Find the objects of one plane; ids may be large, so they are numbered first."""
+    """Find the objects of one plane. Ids may be large, so they are numbered first."""
     ids, numbered = np.unique(plane, return_inverse=True)
     numbered = numbered.reshape(plane.shape)
     if ids[0] == 0:

@@ -165,7 +165,7 @@ def _properties(objects: LabelledObjects, ids: Sequence[int]) -> list[dict[str, 
 
 
 def read_ngff(path: Path) -> LabelledObjects:
-    """Open labels of OME-Zarr at full resolution; pixels are not read yet.
+    """Open labels of OME-Zarr at full resolution. Pixels are not read yet.
 
     Parameters
     ----------

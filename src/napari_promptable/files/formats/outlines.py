@@ -73,7 +73,7 @@ def _border_steps(mask: npt.NDArray[np.bool_]) -> set[int]:
 
 
 def _walk_along_border(steps: set[int], width: int) -> Iterator[list[int]]:
-    """Follow steps, which are used up, to closed paths; yields the corners where they turn.
+    """Follow steps, which are used up, to closed paths. Yields the corners where they turn.
 
     Where four ways meet, a path turns right: it stays with the pixel it goes along.
     """
@@ -168,7 +168,7 @@ def _fill_ring(
     first: npt.NDArray[np.int_],
     shape: tuple[int, ...],
 ) -> npt.NDArray[np.bool_]:
-    """Draw the inside of one ring; pixel centres lie at half-integers of the outline."""
+    """Draw the inside of one ring. Pixel centres lie at half-integers of the outline."""
     x, y = np.array(list(ring_xy))[:, :2].T
     mask = np.zeros(shape, bool)
     mask[draw_polygon(y - 0.5 - first[0], x - 0.5 - first[1], shape)] = True

@@ -94,7 +94,7 @@ class AutomaticActions:
         self._scheduler.demand()
 
     def _region(self, job: AnnotationJob) -> BoolArray | None:
-        """Return where to look; None is everywhere."""
+        """Return where to look. None is everywhere."""
         if self._panel.where is Where.VIEW:
             return visible_region(job.image, job.planes)
         if self._panel.where is Where.SHAPE:
@@ -110,7 +110,7 @@ class AutomaticActions:
         self._performer.noted.emit(messages.FOUND_OBJECTS)
 
     def _fail(self, error: PromptableError | None) -> None:
-        """Report an error; None is a cancellation."""
+        """Report an error. None is a cancellation."""
         if error is not None:
             self._performer.failed.emit(error)
 
@@ -152,7 +152,7 @@ class AutomaticActions:
     # deciding
 
     def commit(self) -> None:
-        """Save the chosen objects of all planes as one change; first close their gaps."""
+        """Save the chosen objects of all planes as one change. First close their gaps."""
         session = self._workspace.session
         if session is None or not self._results or not self._performer.can_write():
             return

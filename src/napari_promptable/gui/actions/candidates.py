@@ -24,7 +24,7 @@ class CandidateActions:
         self._workspace, self._live, self._performer = workspace, live, performer
 
     def choose(self, candidate: int) -> None:
-        """Choose a candidate on the plane in view; the next click corrects it."""
+        """Choose a candidate on the plane in view. The next click corrects it."""
         job, index = self._workspace.job, self._workspace.visible_index()
         if job is None or index is None or job.session.answers.prediction(index) is None:
             return

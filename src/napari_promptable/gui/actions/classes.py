@@ -37,7 +37,7 @@ class ClassActions:
         return self._workspace.session
 
     def classify(self, object_ids: Sequence[int], name: str) -> None:
-        """Set the class of objects; empty for none."""
+        """Set the class of objects, empty for none."""
         if self._session is None:
             return
         if not object_ids:
@@ -48,7 +48,7 @@ class ClassActions:
         )
 
     def choose(self, name: str) -> None:
-        """Give new objects this class from now on; empty for none."""
+        """Give new objects this class from now on, empty for none."""
         if self._session is not None:
             self._performer.perform(self._session.classes.choose, name)
             self._performer.noted.emit(messages.describe_current_class(name))
@@ -82,6 +82,6 @@ class ClassActions:
             self._performer.perform(self._session.classes.rename, name, new_name)
 
     def remove(self, name: str) -> None:
-        """Remove a class; its objects then have none."""
+        """Remove a class. Its objects then have none."""
         if self._session is not None:
             self._performer.perform(self._session.classes.remove, name)

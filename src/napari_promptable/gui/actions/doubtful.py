@@ -39,7 +39,7 @@ class DoubtfulObjects:
         self._shown: Key | None = None
 
     def next(self) -> bool:
-        """Go to the least certain object not seen yet; returns whether there is one."""
+        """Go to the least certain object not seen yet. Returns whether there is one."""
         doubtful = self._doubtful()
         if not doubtful:
             return False
@@ -71,7 +71,7 @@ class DoubtfulObjects:
         }
 
     def looks_right(self) -> bool:
-        """Accept the object that is shown, and go to the next; returns whether one is."""
+        """Accept the object that is shown, and go to the next. Returns whether one is."""
         session, shown = self._workspace.session, self._shown
         if session is None or shown is None or not self._is_under_review():
             return False
@@ -80,7 +80,7 @@ class DoubtfulObjects:
         return True
 
     def delete(self) -> bool:
-        """Delete the object that is shown, and go to the next; returns whether one is."""
+        """Delete the object that is shown, and go to the next. Returns whether one is."""
         shown = self._shown
         if shown is None or not self._is_under_review():
             return False

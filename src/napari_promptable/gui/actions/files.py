@@ -65,7 +65,7 @@ class FileActions:
 
 
 def _load(session: SegmentationSession, path: str) -> list[int]:
-    """Read a file and add its objects; returns their ids in the session."""
+    """Read a file and add its objects. Returns their ids in the session."""
     document = read_prompts(path)
     _check_image(document, session)
     ids = session.prompts.add(document.objects)
@@ -75,7 +75,7 @@ def _load(session: SegmentationSession, path: str) -> list[int]:
 
 
 def _check_image(document: PromptDocument, session: SegmentationSession) -> None:
-    """Refuse prompts of another image; PromptError."""
+    """Refuse prompts of another image. Raises PromptError."""
     planes = session.planes
     if document.image_shape != planes.shape:
         raise PromptError(

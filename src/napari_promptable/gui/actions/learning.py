@@ -109,7 +109,7 @@ class LearningActions:
             self._window.begin(f"Learning from {count} objects of {job.image.name}…")
 
     def _start(self, job: AnnotationJob) -> bool:
-        """Start the process; returns whether it was started."""
+        """Start the process. Returns whether it was started."""
         self._session = job.session
         # Before anything can fail: what failed is not tried again until there are more objects.
         self._learned_from[job.session] = count_confirmed(job)
@@ -130,7 +130,7 @@ class LearningActions:
         self.learn_if_due()
 
     def choose_complete(self, is_complete: bool) -> None:
-        """Take what is not labelled for background, or for unknown; learning starts again."""
+        """Take what is not labelled for background, or for unknown. Learning starts again."""
         self._learning.settings[IS_COMPLETE] = is_complete
         if self._learning.is_running:
             self.learn()
@@ -146,7 +146,7 @@ class LearningActions:
             self._is_quiet = self._start(job)
 
     def cancel(self) -> None:
-        """Stop learning; nothing changes."""
+        """Stop learning. Nothing changes."""
         if self._learning.is_running:
             self._learning.forget()
             self._window.hide()

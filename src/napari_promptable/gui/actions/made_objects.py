@@ -79,7 +79,7 @@ class MadeObjects:
         layer: Points | Shapes,
         singles: Iterable[SinglePrompt],
     ) -> list[SinglePrompt]:
-        """Leave out what has its object; what was moved since then gets the object's id."""
+        """Leave out what has its object. What was moved since then gets the object's id."""
         self.follow(layer)
         rows, found = self._layers[layer].rows, []
         for single in singles:
@@ -111,7 +111,7 @@ class MadeObjects:
         singles: Iterable[SinglePrompt],
         questions: Sequence[Question],
     ) -> dict[int, _Made]:
-        """Find the objects that questions make of one point or shape each; for `note`."""
+        """Find the objects that questions make of one point or shape each, for `note`."""
         ids = {_place_of(each.index, each.prompts): each.object_id for each in questions}
         numbered, made = self._layers[layer], {}
         for single in singles:

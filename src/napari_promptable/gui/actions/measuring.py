@@ -49,7 +49,7 @@ class MeasureActions:
         self._viewer, self._workspace, self._performer = viewer, workspace, performer
 
     def measure(self, per_slice: bool) -> None:
-        """Measure all saved objects; the table also becomes features of the labels layer.
+        """Measure all saved objects. The table also becomes features of the labels layer.
 
         Intensities are measured in the chosen image and in the other images of its shape. A
         row of the features is one object, so objects that were measured slice by slice or frame

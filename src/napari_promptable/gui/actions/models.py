@@ -59,7 +59,7 @@ class ModelActions:
         return self._loading.name_in_use
 
     def apply(self) -> None:
-        """Use the model and device that the panel shows; asks before a download."""
+        """Use the model and device that the panel shows. Asks before a download."""
         choice = Choice(self._panel.value("model"), self._panel.value("device"))
         if needs_download(choice.name):
             self._show()

@@ -101,7 +101,7 @@ class ObjectView:
         self._timer.start()
 
     def _class_colors(self) -> dict[int, str]:
-        """Colors of the objects by id; empty unless objects show their class."""
+        """Colors of the objects by id, empty unless objects show their class."""
         session = self._workspace.session
         if session is None or not self._is_by_class:
             return {}
@@ -145,7 +145,7 @@ def color_of(job: AnnotationJob | None, object_id: int) -> QColor:
 
 
 def make_row(session: SegmentationSession, object_id: int) -> ObjectRow | None:
-    """Describe one object; None if it has neither pixels nor prompts to commit."""
+    """Describe one object, or None if it has neither pixels nor prompts to commit."""
     records, is_uncommitted = session.records.of(object_id), has_uncommitted(session, object_id)
     if not records and not is_uncommitted:
         return None

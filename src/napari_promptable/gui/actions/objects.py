@@ -111,7 +111,7 @@ class ObjectActions:
         self._performer.perform_and_note(session.delete_objects, list(object_ids))
 
     def merge(self, object_ids: Sequence[int]) -> None:
-        """Make one object of several; it has the lowest of their ids."""
+        """Make one object of several. It has the lowest of their ids."""
         session = self._session
         if session is None or len(object_ids) < 2:
             return

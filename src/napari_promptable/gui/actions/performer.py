@@ -47,7 +47,7 @@ class Performer:
         self._workspace, self._scheduler = workspace, scheduler
 
     def perform(self, verb: Any, *arguments: Any) -> Any:
-        """Call a verb and return its result; None after an error, which is reported."""
+        """Call a verb and return its result, or None after an error, which is reported."""
         self.noted.emit("")
         try:
             return verb(*arguments)
@@ -71,7 +71,7 @@ class Performer:
         self.noted.emit(text)
 
     def _describe_next_object(self, num_before: int) -> str:
-        """Say what comes after a commit; as soon as there are enough objects, that is Learn."""
+        """Say what comes after a commit. As soon as there are enough objects, that is Learn."""
         count = self._count_confirmed()
         if num_before < WORTH_LEARNING <= count:
             return messages.describe_learn(count)
@@ -82,7 +82,7 @@ class Performer:
         return 0 if job is None else count_confirmed(job)
 
     def report(self, error: Exception) -> None:
-        """Report an error of work in a thread; raise any other exception."""
+        """Report an error of work in a thread. Raise any other exception."""
         if not isinstance(error, PromptableError):
             raise error
         self.noted.emit("")
@@ -99,7 +99,7 @@ class Performer:
             self.noted.emit(messages.describe_left(former))
 
     def can_write(self) -> bool:
-        """Whether all ids in the labels are known; asks the user to wait if not."""
+        """Whether all ids in the labels are known. Asks the user to wait if not."""
         job = self._workspace.job
         unseen = 0 if job is None else job.num_unread_labels
         if unseen:

@@ -95,7 +95,7 @@ class PromptActions:
             self._performer.perform_and_note(self._session.redo_step)
 
     def clear_prompts(self) -> None:
-        """Remove all prompts of the current object; undo restores them."""
+        """Remove all prompts of the current object. Undo restores them."""
         session = self._session
         if session is not None and session.prompts.of_current:
             self._performer.perform(session.prompts.replace, {})
@@ -121,7 +121,7 @@ class PromptActions:
 
     @property
     def expected_size(self) -> ExpectedSize | None:
-        """Size to expect of new objects; None to expect none."""
+        """Size to expect of new objects, or None."""
         return (
             None if self._session is None else self._scheduler.live.expect_size(self._session)
         )

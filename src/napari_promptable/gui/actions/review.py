@@ -52,7 +52,7 @@ class ReviewActions:
         return self._workspace.session
 
     def begin(self, object_id: int | None) -> None:
-        """Review another object from now on, or the current one; no slice is seen yet."""
+        """Review another object from now on, or the current one. No slice is seen yet."""
         self._object_id = object_id
         self._seen.clear()
 
@@ -108,7 +108,7 @@ class ReviewActions:
         self._workspace.show_plane(line.at(position))
 
     def next_doubtful(self) -> None:
-        """Go to the next slice that needs a check; each is visited once, then all again."""
+        """Go to the next slice that needs a check. Each is visited once, then all again."""
         line = self._line()
         if line is None:
             return
@@ -134,7 +134,7 @@ class ReviewActions:
             self._performer.noted.emit(messages.NOTHING_TO_ACCEPT)
 
     def not_here(self) -> None:
-        """Say that the object is not on the slice in view; propagation ends there."""
+        """Say that the object is not on the slice in view. Propagation ends there."""
         line, object_id, session = self._line(), self._object_to_review(), self._session
         if line is None or session is None or object_id is None:
             return

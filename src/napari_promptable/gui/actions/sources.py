@@ -90,7 +90,7 @@ class SourceActions:
         self.choose(kind, layer)
 
     def choose(self, kind: str, layer: Points | Shapes | None) -> None:
-        """Use a layer's points or shapes; None: the ones on our own layer."""
+        """Use a layer's points or shapes, or for None the ones on our own layer."""
         self._follow(kind)
         if layer is not None:
             self._tell(layer)

@@ -55,7 +55,7 @@ class TouchUpActions:
         return self._workspace.session
 
     def _indices(self) -> list[Index] | None:
-        """Planes to correct; None for all."""
+        """Planes to correct, or None for all."""
         index = self._workspace.visible_index()
         return None if self.is_on_all_slices or index is None else [index]
 
@@ -101,7 +101,7 @@ class TouchUpActions:
 def _ids_under(
     session: SegmentationSession, index: Index, line_yx: npt.NDArray[np.floating]
 ) -> list[int]:
-    """Ids of the objects under a line; only the part of the plane around it is read."""
+    """Ids of the objects under a line. Only the part of the plane around it is read."""
     low, high = np.floor(line_yx.min(axis=0)), np.ceil(line_yx.max(axis=0)) + 1
     corner, end = (
         np.clip(each, 0, session.planes.plane_shape).astype(int) for each in (low, high)

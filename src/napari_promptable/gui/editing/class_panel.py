@@ -25,7 +25,7 @@ _NAME = Qt.ItemDataRole.UserRole
 
 
 class ClassPanel(QWidget):
-    """Lists the classes; the highlighted one is the class that new objects take."""
+    """Lists the classes. The highlighted one is the class that new objects take."""
 
     chosen = Signal(str)  # name; empty: no class
     assign_requested = Signal(str)
@@ -85,7 +85,7 @@ class ClassPanel(QWidget):
 
     @property
     def current(self) -> str:
-        """Name of the highlighted class; empty for no class."""
+        """Name of the highlighted class, empty for no class."""
         item = self._list.currentItem()
         return "" if item is None else str(item.data(_NAME))
 

@@ -98,7 +98,7 @@ class ObjectEditor:
         self._touch_up.is_on_all_slices = is_all
 
     def stop(self) -> None:
-        """Disconnect from the segmentation widget; our panel may be gone with its window."""
+        """Disconnect from the segmentation widget. Our panel may be gone with its window."""
         if self._is_closed:
             return
         self._is_closed = True

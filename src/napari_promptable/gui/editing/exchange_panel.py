@@ -16,7 +16,7 @@ _FOLDER_FORMATS = "OME-Zarr, CTC and GEFF are folders"
 
 
 class ExchangePanel(QWidget):
-    """Asks for files; a file dropped on it is imported, too."""
+    """Asks for files. A file dropped on it is imported, too."""
 
     export_requested = Signal(str, str)  # path, name of the format
     import_requested = Signal(str, str)  # path; LABELS, BOX or POINT

@@ -67,7 +67,7 @@ class EditorPanel(QWidget):
 
 
 def _column_of(*parts: tuple[str, QWidget], is_filled: bool = False) -> QWidget:
-    """Stack parts, each under its title; they take all height or leave the rest empty."""
+    """Stack parts, each under its title. They take all height or leave the rest empty."""
     widget = QWidget()
     column = QVBoxLayout(widget)
     column.setContentsMargins(0, 0, 0, 0)

@@ -34,7 +34,7 @@ class _Measurements(QAbstractTableModel):
         self.table: pd.DataFrame | None = None
 
     def show(self, table: pd.DataFrame | None) -> None:
-        """Show another table; None: an empty one."""
+        """Show another table, or for None an empty one."""
         self.beginResetModel()
         self.table = table
         self.endResetModel()
@@ -64,7 +64,7 @@ class _Measurements(QAbstractTableModel):
 
 
 class TablePanel(QWidget):
-    """Asks for measurements and shows them; a click on a row goes to its object."""
+    """Asks for measurements and shows them. A click on a row goes to its object."""
 
     measure_requested = Signal(bool)  # slice by slice
     save_requested = Signal(str, object)  # path, table
@@ -115,7 +115,7 @@ class TablePanel(QWidget):
 
     @property
     def table(self) -> pd.DataFrame | None:
-        """The measurements in view; None if there are none."""
+        """The measurements in view, or None if there are none."""
         return self._model.table
 
     def show_table(self, table: pd.DataFrame | None) -> None:

@@ -89,7 +89,7 @@ class HeatMap:
         self.layer = None
 
     def _layer_on(self, image: Image, data: npt.NDArray[np.float32]) -> Image:
-        """Return the layer; make one if the user removed it or the image has other axes."""
+        """Return the layer. Make one if the user removed it or the image has other axes."""
         layers = self._viewer.layers
         if self.layer is not None and self.layer in layers and self.layer.ndim == data.ndim:
             return self.layer

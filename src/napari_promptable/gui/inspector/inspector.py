@@ -62,7 +62,7 @@ class Inspector:
         self._follow_job()
 
     def stop(self) -> None:
-        """Explain nothing any more; the panel may be gone already, with its window."""
+        """Explain nothing any more. The panel may be gone already, with its window."""
         if self._is_closed:
             return
         self._is_closed = True

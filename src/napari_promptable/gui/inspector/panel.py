@@ -24,7 +24,7 @@ _DEFAULT_TOKEN = "mask 1"
 
 
 class InspectorPanel(QWidget):
-    """Shows one explanation; emits `changed` when another map of it is chosen."""
+    """Shows one explanation. Emits `changed` when another map of it is chosen."""
 
     changed = Signal()
 
@@ -79,7 +79,7 @@ class InspectorPanel(QWidget):
     # what is shown
 
     def set_explanation(self, explanation: Explanation | None) -> None:
-        """Show another explanation; the chosen step, token and head stay where possible."""
+        """Show another explanation. The chosen step, token and head stay where possible."""
         self._explanation = explanation
         self.encoder.clear()
         for widget in (self.diagram, self.token, self.head, self.block, self.masks):
@@ -114,12 +114,12 @@ class InspectorPanel(QWidget):
 
     @property
     def _head(self) -> int | None:
-        """The chosen head; None for the mean."""
+        """The chosen head, or None for the mean."""
         number = int(self.head.currentIndex()) - 1
         return number if number >= 0 else None
 
     def token_map(self) -> FloatArray | None:
-        """Map of the chosen token, (rows, columns); None if there is none to show."""
+        """Map of the chosen token, (rows, columns), or None if there is none to show."""
         step = self.step
         if self._explanation is None or step is None or not step.has_map:
             return None

@@ -20,7 +20,7 @@ _SATURATED = 5.0  # logits that get the full colour
 
 
 def color_logits(logits: FloatArray) -> npt.NDArray[np.uint8]:
-    """Colour logits (h, w): orange inside, blue outside, white at the border; (h, w, 3)."""
+    """Colour logits (h, w) orange inside, blue outside, white at the border, as (h, w, 3)."""
     strength = np.clip(np.abs(logits) / _SATURATED, 0, 1)[..., None]
     color = np.where((logits > 0)[..., None], _INSIDE, _OUTSIDE)
     rgb: npt.NDArray[np.uint8] = (255 + strength * (color - 255)).astype(np.uint8)
@@ -65,7 +65,7 @@ class TokenMatrix(QWidget):
         return QSize(_LABEL_WIDTH + side, _LABEL_WIDTH + side)
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802
-        """Draw names and cells; brighter is more."""
+        """Draw names and cells. Brighter is more."""
         painter = QPainter(self)
         painter.setPen(self.palette().color(QPalette.ColorRole.Text))
         font = painter.font()
@@ -107,7 +107,7 @@ class MaskRow(QWidget):
             layout.addWidget(caption, 1, column)
 
     def set_masks(self, logits: FloatArray, predicted_iou: FloatArray | None) -> None:
-        """Show logits (4, h, w); without predicted IoUs where the decoder stopped early."""
+        """Show logits (4, h, w), without predicted IoUs where the decoder stopped early."""
         for number, (picture, caption) in enumerate(
             zip(self.pictures, self.captions, strict=True)
         ):

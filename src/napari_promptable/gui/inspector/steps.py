@@ -1,4 +1,4 @@
-"""A drawing of the two-way decoder; a click on a step chooses it."""
+"""A drawing of the two-way decoder. A click on a step chooses it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class StepDiagram(QWidget):
 
     @property
     def current(self) -> int:
-        """Number of the chosen step; −1 before there are any."""
+        """Number of the chosen step, −1 before there are any."""
         return int(self._group.checkedId())
 
     def set_steps(self, steps: tuple[AttentionStep, ...], num_blocks: int) -> None:
-        """Draw these steps; the last one is chosen at first."""
+        """Draw these steps. The last one is chosen at first."""
         names = tuple((step.block, step.direction) for step in steps)
         if names == self._names:
             return

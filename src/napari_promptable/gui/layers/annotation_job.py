@@ -62,7 +62,7 @@ class AnnotationJob:
     watch: LabelsWatch
 
     def leave(self) -> None:
-        """Remove our callbacks and keys from the labels layer; `layers` stay."""
+        """Remove our callbacks and keys from the labels layer. `layers` stay."""
         self.watch.close()
         self.layers.keys.unbind(self.labels_layer)
         self.session.answers.forget()  # pixels or model may differ when the session resumes
@@ -116,7 +116,7 @@ class AnnotationJob:
         self.layers.show_mask(index, mask)
 
     def visible_index(self) -> Index | None:
-        """Index of the plane in view; None in 3D and outside the image."""
+        """Index of the plane in view, or None in 3D and outside the image."""
         if self.viewer.dims.ndisplay != 2:
             return None
         return visible_index(self.image, self.planes, self.viewer.dims)

@@ -44,7 +44,7 @@ def kind_of(name: str) -> AxisKind:
 
 
 def axis_names(layer: Image, dims: Dims) -> tuple[str, ...]:
-    """Name the axes of a layer; where it only numbers them, by the viewer's names."""
+    """Name the axes of a layer, by the viewer's names where it only numbers them."""
     of_viewer = dims.axis_labels[-layer.ndim :]
     return tuple(
         shown if _is_number(own) else own

@@ -88,7 +88,7 @@ class PointerWatch:
         self._viewer.mouse_move_callbacks.remove(self._follow)
 
     def place(self) -> Place | None:
-        """Return where the pointer is; None outside the plane in view."""
+        """Return where the pointer is, or None outside the plane in view."""
         return self._locate(self._world) if self._world else None
 
     def _follow(self, _viewer: ViewerModel, event: Any) -> None:

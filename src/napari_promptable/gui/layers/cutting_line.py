@@ -18,7 +18,7 @@ _NAME, _COLOR = "cutting line", "#f0e442"
 
 
 class CuttingLine:
-    """Lets the user draw a line; choosing another layer cancels it.
+    """Lets the user draw a line. Choosing another layer cancels it.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class CuttingLine:
         QTimer.singleShot(0, self.close)
 
     def _follow(self, job: AnnotationJob, event: Any) -> None:
-        """Take the line when it is complete; napari is still busy with it now."""
+        """Take the line when it is complete, because napari is still busy with it now."""
         if event.action == "added" and self._layer is not None:
             positions = to_image_pixels(job.image, self._layer, self._layer.data[-1])
             indices, line_yx = job.planes.split(positions)

@@ -41,7 +41,7 @@ def describe_layer(data: Any, meta: Mapping[str, Any]) -> LabelledObjects:
 
 
 def _axes_of(names: Any, ndim: int) -> str:
-    """Letters of the axes; empty unless each axis has one."""
+    """Letters of the axes, empty unless each axis has one."""
     axes = "".join(str(name).upper() for name in names)
     is_named = len(axes) == len(set(axes)) == ndim and axes.endswith("YX")
     return axes if is_named else ""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 class LabelPyramid:
-    """The full resolution of some label arrays; lower ones follow what is written to it.
+    """The full resolution of some label arrays. Lower ones follow what is written to it.
 
     Pixel k of a lower resolution of step s is pixel k × s of the full one, so that nothing has
     to be read again.

@@ -31,7 +31,7 @@ class LabelsLayers:
                 self._keep_together(layer)
 
     def close(self) -> None:
-        """Disconnect from the images; the layers stay."""
+        """Disconnect from the images. The layers stay."""
         for following in self._following.values():
             following.close()
 
@@ -50,7 +50,7 @@ class LabelsLayers:
         return next((layer for layer in labels_of(image) if layer in fitting), None)
 
     def make(self, image: Image, planes: PlaneAxes) -> Labels:
-        """Make a labels layer for an image; it is not in the viewer yet."""
+        """Make a labels layer for an image. It is not in the viewer yet."""
         labels_layer = make_objects_layer(image, planes)
         note_made(labels_layer, image)
         self.use(labels_layer, image)
@@ -62,7 +62,7 @@ class LabelsLayers:
         self._keep_together(image)
 
     def insert(self, labels_layer: Labels, image: Image) -> None:
-        """Put a new labels layer on top of its image; the active layer stays active."""
+        """Put a new labels layer on top of its image. The active layer stays active."""
         layers = self._viewer.layers
         active = layers.selection.active
         layers.insert(layers.index(image) + 1, labels_layer)

@@ -53,7 +53,7 @@ class Looks:
 def look_at(
     labels: LabelsArray, planes: PlaneAxes, indices: Iterable[Index], seen: Mapping[Index, int]
 ) -> Looks:
-    """Compare planes with the last look; safe to call in a thread.
+    """Compare planes with the last look. Safe to call in a thread.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class LabelsWatch:
         return taken
 
     def _next_of_rest(self) -> Index:
-        """Return the next plane; after the last one comes the first one."""
+        """Return the next plane. After the last one comes the first one."""
         for index in self._rest:
             return index
         self._rest = self._planes.indices()
@@ -223,7 +223,7 @@ class LabelsWatch:
     # what was found
 
     def accept(self, index: Index, look: PlaneLook) -> bool:
-        """Note a plane that differs; returns whether something else than the session did it."""
+        """Note a plane that differs. Returns whether something else than the session did it."""
         is_first = index not in self.seen
         self.seen[index] = look.digest
         is_own = index in self._own

@@ -39,7 +39,7 @@ def levels_of(layer: Labels) -> list[Any]:
 
 
 def array_of(layer: Labels) -> Any:
-    """Return a labels layer's array at full resolution; lower ones follow what is written."""
+    """Return a labels layer's array at full resolution. Lower ones follow what is written."""
     return LabelPyramid(layer.data) if layer.multiscale else layer.data
 
 
@@ -67,7 +67,7 @@ def is_writable(data: Any) -> bool:
 
 
 def highest_id(layer: Labels) -> int:
-    """Return the highest id in a labels layer; 0 if it is empty or not in memory."""
+    """Return the highest id in a labels layer, or 0 if it is empty or not in memory."""
     return int(layer.data.max(initial=0)) if is_in_memory(layer) else 0
 
 
@@ -96,7 +96,7 @@ class LayerLabels:
 
     @property
     def layer(self) -> Labels:
-        """The layer; LabelError if it is gone."""
+        """The layer. Raises LabelError if it is gone."""
         layer = self._layer()
         if layer is None:
             raise LabelError("the labels layer was removed; choose another one")
@@ -119,7 +119,7 @@ class LayerLabels:
             ) from error
 
     def __setitem__(self, region: Any, values: Any) -> None:
-        """Write a region; the caller refreshes the layer."""
+        """Write a region. The caller refreshes the layer."""
         layer = self.layer
         try:
             array_of(layer)[region] = values

@@ -65,7 +65,7 @@ class ObjectColors:
         self.class_colors: dict[int, str] = {}
 
     def set_class_colors(self, colors: Mapping[int, str]) -> None:
-        """Show objects in these colors; the others, and all if it is empty, in their own."""
+        """Show objects in these colors, and the others, or all if it is empty, in their own."""
         if self.class_colors != colors:
             self.class_colors = dict(colors)
             self._apply()
@@ -104,7 +104,7 @@ class ObjectColors:
             self._layer.colormap = self._own
 
     def _changed_colormap(self) -> CyclicLabelColormap:
-        """Make a colour for each label; unlike a direct colormap, it needs no compiler."""
+        """Make a colour for each label. Unlike a direct colormap, it needs no compiler."""
         own = self._own
         is_small = self._layer.data.dtype.itemsize == 1
         cycle = len(own.colors) - 1 if isinstance(own, CyclicLabelColormap) else 1

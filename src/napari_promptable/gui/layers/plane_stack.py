@@ -39,7 +39,7 @@ class PlaneStack:
         self.dtype = np.dtype(np.uint8)
 
     def __getitem__(self, region: Any) -> Plane:
-        """Read a part; a part of one plane is a view of it."""
+        """Read a part. A part of one plane is a view of it."""
         parts = self._parts(region)
         others = [parts[axis] for axis in self._planes.other_axes]
         if not any(isinstance(part, slice) for part in others):
@@ -99,7 +99,7 @@ class PlaneStack:
         return rows, columns
 
     def _place(self, parts: tuple[Any, ...], index: Index) -> tuple[Any, ...] | None:
-        """Where a plane lies in a part of the stack; None if it is outside."""
+        """Where a plane lies in a part of the stack, or None if it is outside."""
         place: list[Any] = []
         positions = dict(zip(self._planes.other_axes, index, strict=True))
         for axis, part in enumerate(parts):

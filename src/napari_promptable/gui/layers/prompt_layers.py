@@ -37,7 +37,7 @@ from napari_promptable.prompts import PlanePrompts
 
 
 class PromptLayers:
-    """Makes, reads, writes and removes the layers; the user may delete each at any time.
+    """Makes, reads, writes and removes the layers. The user may delete each at any time.
 
     Parameters
     ----------

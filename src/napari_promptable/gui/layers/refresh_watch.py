@@ -46,7 +46,7 @@ class RefreshWatch:
             self.refreshed.emit()
 
     def _describe_view(self, image: Image) -> object:
-        """Describe what of the image is drawn; of a pyramid, the part and the level."""
+        """Describe what of the image is drawn: of a pyramid, the part and the level."""
         dims = self._viewer.dims
         part = (image.data_level, image.corner_pixels.tolist()) if image.multiscale else None
         return dims.point, dims.order, dims.ndisplay, part

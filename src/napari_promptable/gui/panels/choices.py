@@ -157,7 +157,7 @@ class ChoicePanel(QWidget):
         return None if value is _NOTHING else value
 
     def set_value(self, name: str, value: Any) -> None:
-        """Choose an entry; emits `changed` as if the user had chosen it."""
+        """Choose an entry. Emits `changed` as if the user had chosen it."""
         self._boxes[name].value = value
 
     def _report(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""One bar per slice of an object: its confidence there; a click goes to the slice."""
+"""One bar per slice of an object: its confidence there. A click goes to the slice."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ class ConfidenceStrip(QWidget):
 
 
 def _slices_around(positions: Mapping[int, object], length: int) -> range:
-    """Slices of an object and a few more on each side; all slices if there is no object."""
+    """Slices of an object and a few more on each side, or all slices if there is no object."""
     first, last = min(positions, default=0), max(positions, default=length - 1)
     return range(max(first - _MARGIN, 0), min(last + _MARGIN, length - 1) + 1)

@@ -61,7 +61,7 @@ def make_line() -> QFrame:
 
 
 class Section(QCollapsible):
-    """A section that a click on its title folds; folded at first.
+    """A section that a click on its title folds. It is folded at first.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Section(QCollapsible):
         self.toggleButton().setChecked(is_open)
 
     def _show(self, is_open: bool) -> None:
-        """Take folded controls out of the tab order; let open ones grow."""
+        """Take folded controls out of the tab order. Let open ones grow."""
         self.content().setVisible(is_open)
         self.content().setMaximumHeight(_UNLIMITED if is_open else 0)
         self.set_title(self._title)

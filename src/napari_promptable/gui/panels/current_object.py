@@ -148,7 +148,7 @@ class CurrentObjectPanel(QWidget):
         self._id.blockSignals(False)
 
     def set_tool(self, name: str) -> None:
-        """Show which tool is active; none for an empty name."""
+        """Show which tool is active, or none for an empty name."""
         self._tool_group.setExclusive(False)
         for each, button in self._tools.items():
             button.setChecked(each == name)

@@ -52,5 +52,5 @@ class EncodingPanel(QWidget):
         layout.addLayout(row_of(whole, self._scheduler))
 
     def set_kept(self, is_kept: bool) -> None:
-        """Show whether embeddings are kept on disk; emits `keep_changed`."""
+        """Show whether embeddings are kept on disk. Emits `keep_changed`."""
         self._keep.setChecked(is_kept)

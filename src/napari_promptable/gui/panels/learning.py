@@ -51,7 +51,7 @@ class LossCurve(QWidget):
 
 
 class LearningWindow(QDialog):
-    """Shows the progress of learning, then its gain; the viewer stays usable meanwhile."""
+    """Shows the progress of learning, then its gain. The viewer stays usable meanwhile."""
 
     cancel_requested = Signal()
     use_requested = Signal()

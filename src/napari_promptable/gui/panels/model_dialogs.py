@@ -59,7 +59,7 @@ def _make_text(text: str) -> QLabel:
 
 
 def ask_to_download(name: str, accept: Callable[[], None], parent: QWidget) -> QMessageBox:
-    """Ask whether to download a model; `accept` is called if so. Does not block."""
+    """Ask whether to download a model. `accept` is called if so. Does not block."""
     spec = MODELS[name]
     box = _make_box(
         "download_question",

@@ -62,7 +62,7 @@ def _describe_choice(spec: ModelSpec) -> str:
 
 
 def describe_size(spec: ModelSpec) -> str:
-    """Size of a model's weights; "~" where only networks of the same kind are known."""
+    """Size of a model's weights, with "~" where only networks of the same kind are known."""
     if spec.size_bytes is not None:
         return _format_size(spec.size_bytes)
     alike = (other for other in MODELS.values() if other.architecture == spec.architecture)
@@ -88,5 +88,5 @@ def describe_model(name_or_path: str) -> str:
 
 
 def citation_of(name_or_path: str) -> str:
-    """Publication to cite for a model; empty for the user's own weights."""
+    """Publication to cite for a model, empty for the user's own weights."""
     return MODELS[name_or_path].citation if name_or_path in MODELS else ""

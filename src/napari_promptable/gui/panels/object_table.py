@@ -65,7 +65,7 @@ class ObjectRow:
 
 
 class _ObjectTable(QAbstractTableModel):
-    """Rows for Qt's table; the first column shows the colour and hides the object."""
+    """Rows for Qt's table. The first column shows the colour and hides the object."""
 
     visibility_changed = Signal(object, bool)
 
@@ -76,7 +76,7 @@ class _ObjectTable(QAbstractTableModel):
         self.hidden: Collection[int] = ()
 
     def update(self, changed: Mapping[int, ObjectRow | None]) -> None:
-        """Insert, replace and remove rows; they stay in the order of their ids."""
+        """Insert, replace and remove rows. They stay in the order of their ids."""
         for object_id, row in changed.items():
             place = bisect_left(self.rows, object_id, key=lambda each: each.object_id)
             is_listed = place < len(self.rows) and self.rows[place].object_id == object_id
@@ -95,7 +95,7 @@ class _ObjectTable(QAbstractTableModel):
                 self.endRemoveRows()
 
     def reset(self, rows: list[ObjectRow]) -> None:
-        """Replace all rows; they are in the order of their ids."""
+        """Replace all rows. They are in the order of their ids."""
         self.beginResetModel()
         self.rows = rows
         self.endResetModel()

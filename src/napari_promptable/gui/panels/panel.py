@@ -111,7 +111,7 @@ class Panel(QWidget):
 
 
 class _ScrolledColumn(QScrollArea):
-    """Scrolls up and down only; the bar has its own room, so that it covers no control."""
+    """Scrolls up and down only. The bar has its own room, so that it covers no control."""
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from napari_promptable.gui.panels.controls import column_in, make_button, row_of
 
 
 class RestorePanel(QWidget):
-    """Offers an unfinished session; hidden when there is none."""
+    """Offers an unfinished session. It is hidden when there is none."""
 
     restore_requested = Signal()
     discard_requested = Signal()
@@ -33,6 +33,6 @@ class RestorePanel(QWidget):
         return str(self._text.text())
 
     def offer(self, text: str) -> None:
-        """Offer a session in words; an empty text hides the offer."""
+        """Offer a session in words. An empty text hides the offer."""
         self._text.setText(text)
         self.setVisible(bool(text))

@@ -76,11 +76,11 @@ class SourcePanel(QPushButton):
         self.points_to_objects_requested.emit()
 
     def layer(self, kind: str) -> Any:
-        """The chosen layer; None for our own."""
+        """The chosen layer, or None for our own."""
         return self._layers[kind].currentData()
 
     def choose(self, kind: str, layer: Any) -> None:
-        """Show that a layer is in use; it must be on offer."""
+        """Show that a layer is in use. It must be on offer."""
         box = self._layers[kind]
         layers = [box.itemData(number) for number in range(box.count())]
         box.setCurrentIndex(next(n for n, each in enumerate(layers) if each is layer))
@@ -91,7 +91,7 @@ class SourcePanel(QPushButton):
         return bool(self._as_one.currentData())
 
     def refresh(self, kind: str, own: str, layers: Sequence[tuple[str, Any]]) -> None:
-        """Offer our own layer and others; the chosen one stays if it is there.
+        """Offer our own layer and others. The chosen one stays if it is there.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ _DESCENDERS = 1  # px that the last line needs below its own height
 
 
 class StatusLine(QElidingLabel):
-    """Text that takes the same room whatever it says; the tooltip shows it in full."""
+    """Text that takes the same room whatever it says. The tooltip shows it in full."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -24,11 +24,11 @@ class StatusLine(QElidingLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def heightForWidth(self, _width: int) -> int:  # noqa: N802
-        """Return the height of all lines; a long message does not move what is above."""
+        """Return the height of all lines. A long message does not move what is above."""
         return _NUM_LINES * int(self.fontMetrics().lineSpacing()) + _DESCENDERS
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """Return no width of its own; a long word does not widen the panel."""
+        """Return no width of its own. A long word does not widen the panel."""
         return QSize(0, self.heightForWidth(0))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
@@ -56,7 +56,7 @@ class StatusPanel(QWidget):
         self.set_work(None)
 
     def set_work(self, text: str | None) -> None:
-        """Show a running task whose length is unknown so far; None: nothing runs.
+        """Show a running task whose length is unknown so far. None means that nothing runs.
 
         The bar moves only for work that lasts, because a moving bar makes Qt compose the whole
         window, canvas included, many times a second.
@@ -83,7 +83,7 @@ class StatusPanel(QWidget):
         self._progress.setFormat(self._work or "")
 
     def set_status(self, text: str, details: str = "") -> None:
-        """Show what happened or what to do next; the tooltip has the details, too."""
+        """Show what happened or what to do next. The tooltip has the details, too."""
         tooltip = f"{text}\n{details}" if details else text
         if (text, tooltip) != (self._status.text(), self._status.toolTip()):
             self._status.setText(text)

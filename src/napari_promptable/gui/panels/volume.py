@@ -142,7 +142,7 @@ class VolumePanel(QWidget):
 
     @property
     def axis(self) -> int:
-        """Chosen axis of the image; −1 if there is none to choose."""
+        """Chosen axis of the image, −1 if there is none to choose."""
         return -1 if self._axis.currentData() is None else int(self._axis.currentData())
 
     @property

@@ -48,7 +48,7 @@ _SUFFIX = ".promptable"  # of the folder beside a labels file
 
 
 class Autosave:
-    """Saves what changes, in a thread; one save at a time.
+    """Saves what changes, in a thread. One save at a time.
 
     Labels that were opened from a file have their session beside the file, in a folder of its
     name and ``.promptable``; others in the package's cache folder.
@@ -150,7 +150,7 @@ class Autosave:
                 self._report(save, error)
 
     def _take_save(self) -> _Save | None:
-        """What saves the changes since the last save; None if there are none."""
+        """What saves the changes since the last save, or None if there are none."""
         job = self._job
         if job is None or not self._is_due:
             return None
@@ -169,7 +169,7 @@ class Autosave:
         self._report(save, error)
 
     def _report(self, save: _Save, error: Exception) -> None:
-        """Tell of a failure, once; the next save tries again."""
+        """Tell of a failure, once. The next save tries again."""
         if not isinstance(error, PromptableError):
             raise error
         self._touched |= save.touched
@@ -179,7 +179,7 @@ class Autosave:
             self.failed.emit(error)
 
     def folder_of(self, session: SegmentationSession) -> Path:
-        """Return the folder in which a session is saved; it need not exist yet."""
+        """Return the folder in which a session is saved. It need not exist yet."""
         return _PLACES[session].make_folder().path
 
     # taking up again
@@ -290,7 +290,7 @@ class _Place:
 
     @property
     def labels_layer(self) -> Any:
-        """The labels layer; None if it is gone."""
+        """The labels layer, or None if it is gone."""
         return self._labels_layer()
 
     def follow_image(self, job: AnnotationJob) -> None:
@@ -298,7 +298,7 @@ class _Place:
         self._image, self._planes = ref(job.image), job.planes
 
     def fingerprint(self) -> str:
-        """Compute the fingerprint of the image; empty if it is gone. Safe in a thread."""
+        """Compute the fingerprint of the image, empty if it is gone. Safe in a thread."""
         image = self._image()
         data = None if image is None else full_resolution(image)
         if data is None or tuple(data.shape[: len(self._planes.shape)]) != self._planes.shape:
@@ -306,18 +306,18 @@ class _Place:
         return fingerprint_of(data, self._planes)
 
     def find_sessions(self) -> list[SavedSession]:
-        """Find the sessions of the image, the newest first; safe in a thread."""
+        """Find the sessions of the image, the newest first. Safe in a thread."""
         return self.shelf.find_sessions(self.fingerprint())
 
     def make_folder(self) -> SessionFolder:
-        """Return the folder; it is chosen when it is first needed."""
+        """Return the folder. It is chosen when it is first needed."""
         if self.folder is None:
             self.folder = self.shelf.new_folder()
         return self.folder
 
 
 class _Save:
-    """One save; written once, by whichever thread calls it first."""
+    """One save, which is written once, by whichever thread calls it first."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ class AutomaticRun:
                 break
 
     def _find(self, encoder: PlaneEncoder) -> Iterator[None]:
-        """Find the objects plane by plane; pauses after each few."""
+        """Find the objects plane by plane. Pauses after each few."""
         from napari_promptable.instances.automatic import (
             AutomaticResult,
             default_settings,
@@ -102,7 +102,7 @@ class AutomaticRun:
             self._report(number + 1)
 
     def _report(self, num_planes: float) -> None:
-        """Report progress; stops the work when the user has cancelled it."""
+        """Report progress. Stops the work when the user has cancelled it."""
         if self._control.is_cancelled():
             raise CancelledError("the search for objects was cancelled")
         total = _STEPS_PER_PLANE * len(self._indices)

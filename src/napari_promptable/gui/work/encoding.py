@@ -28,7 +28,7 @@ _MAX_BYTES_ON_DISK = 20 * 10**9
 
 
 class Embedder:
-    """Takes embeddings from memory, disk, this computer or a cluster; used in threads.
+    """Takes embeddings from memory, disk, this computer or a cluster. Used in threads.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class PlaneEncoder:
     def embed(
         self, index: Index, control: TaskControl, field: Field | None = None
     ) -> ImageEmbedding:
-        """Return the embedding of a plane or a field; encodes it if necessary."""
+        """Return the embedding of a plane or a field. Encodes it if necessary."""
         return self.embedder.embed(
             self.model, self.image_id, self.planes, index, control, field
         )
@@ -211,7 +211,7 @@ class Encoding:
         self.encoded: set[tuple[Index, Field | None]] = set()
 
     def encoder(self) -> PlaneEncoder | None:
-        """Return what a task on the current job needs; None without a job or a model."""
+        """Return what a task on the current job needs, or None without a job or a model."""
         job, model = self._workspace.job, self._loading.model
         if job is None or model is None:
             return None
@@ -247,5 +247,5 @@ class Encoding:
 
 
 def describe_index(index: Index) -> str:
-    """Name a plane in a task's text; empty for a 2D image."""
+    """Name a plane in a task's text, empty for a 2D image."""
     return f" slice {', '.join(map(str, index))}" if index else ""

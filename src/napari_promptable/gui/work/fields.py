@@ -44,7 +44,7 @@ class Fields:
         self.is_whole = False
 
     def in_view(self) -> Field | None:
-        """Return the field of what is in view; None is the whole plane."""
+        """Return the field of what is in view. None is the whole plane."""
         job = self._workspace.job
         return None if job is None else self._choose(job, visible_extent(job.image, job.planes))
 
@@ -117,7 +117,7 @@ class Fields:
         ]
 
     def whole(self) -> Field | None:
-        """Return the field of the whole plane; None if all its pixels are to be read."""
+        """Return the field of the whole plane, or None if all its pixels are to be read."""
         job = self._workspace.job
         return None if job is None else self._rule(job).whole()
 

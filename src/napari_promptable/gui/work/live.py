@@ -82,7 +82,7 @@ class Live:
             self.begun.emit()
 
     def read_prompts(self, *, expects_anew: bool = False) -> None:
-        """Pass the prompts on the layers to the session; `edited` then wakes the worker.
+        """Pass the prompts on the layers to the session. `edited` then wakes the worker.
 
         A slice keeps the size that was expected at its first prompt, unless `expects_anew`.
         """
@@ -135,7 +135,7 @@ class Live:
         self.read_prompts()
 
     def expect_size(self, session: SegmentationSession) -> ExpectedSize | None:
-        """Return the size to expect of an object that is new; None to expect none."""
+        """Return the size to expect of an object that is new, or None."""
         return expect_next_size(session) if self.expects_sizes else None
 
     def choose_sizes(self, expects_sizes: bool) -> None:
@@ -180,7 +180,7 @@ class Live:
         return Task(text, answer, self._accept, failed)
 
     def _early_task(self, question: Question, encoder: PlaneEncoder) -> Task:
-        """Answer a question that is not asked yet; its errors are reported once it is."""
+        """Answer a question that is not asked yet. Its errors are reported once it is."""
         task = self._answer_task(question, encoder)
         return replace(task, failed=lambda _: None)
 

@@ -1,4 +1,4 @@
-"""The chosen model, downloaded and loaded in a thread; the former one answers until then."""
+"""The chosen model, downloaded and loaded in a thread. The former one answers until then."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ModelLoading:
 
 
 def _load(choice: Choice, control: TaskControl) -> PromptableModel:
-    """Download a model if necessary, and load it; torch is imported here, not before."""
+    """Download a model if necessary, and load it. Torch is imported here, not before."""
     from napari_promptable.predict.load_model import load_model
 
     if choice.name in MODELS:

@@ -58,7 +58,7 @@ class PropagationRun:
         self._values: Iterator[PropagatedMask] | None = None
 
     def step(self, encoder: PlaneEncoder, control: TaskControl) -> list[PropagatedMask]:
-        """Propagate for a moment, in a thread; returns the masks found in it."""
+        """Propagate for a moment, in a thread. Returns the masks found in it."""
         self._control = control
         if self._values is None:
             self._values = self._propagate(encoder)

@@ -121,7 +121,7 @@ class Scheduler:
         return self._encoding.fields
 
     def encoder(self) -> PlaneEncoder | None:
-        """Return what encodes and answers now; None without an image or a model."""
+        """Return what encodes and answers now, or None without an image or a model."""
         return self._encoding.encoder()
 
     def wake(self) -> None:
@@ -148,7 +148,7 @@ class Scheduler:
         self.wake()
 
     def cancel(self) -> None:
-        """Cancel the running tasks; they do not restart by themselves."""
+        """Cancel the running tasks. They do not restart by themselves."""
         running = [work for work in self._stepped if work.is_running]
         if running:
             self._worker.cancel()

@@ -25,7 +25,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Running:
-    """Running work and its callbacks; see `SteppedWork.start`."""
+    """Running work and its callbacks. See `SteppedWork.start`."""
 
     run: Run
     found: Callable[[Any], None]

@@ -1,4 +1,4 @@
-"""One task at a time in a thread; the next one is chosen when a task has ended."""
+"""One task at a time in a thread. The next one is chosen when a task has ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TaskControl(QObject):
         return self._is_cancelled
 
     def report(self, done: int, total: int | None) -> None:
-        """Report progress, in thousandths; safe in any thread."""
+        """Report progress, in thousandths. Safe in any thread."""
         if total:
             self.progressed.emit(round(1000 * done / total), 1000)
 

@@ -51,7 +51,7 @@ class RotaryAttentionPlan(nn.Module):
         return nn.functional.linear(attended, self.out_weight, self.out_bias)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, attended: Tensor) -> None:
-        """Let the queries of one object attend; all are (tokens, width)."""
+        """Let the queries of one object attend. All are (tokens, width)."""
         to_scores = PackedLinear(keys, None, _QUERIES_AT_ONCE, self.packed)
         to_sums = PackedLinear(values.T, None, _QUERIES_AT_ONCE, self.packed)
 

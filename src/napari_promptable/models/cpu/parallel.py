@@ -21,7 +21,7 @@ _ELEMENTS_FOR_ALL_THREADS = 2**20  # of one operation; torch splits it among all
 
 
 class _Helpers(threading.local):
-    """Helper-thread limit of this thread; None if unset."""
+    """Helper-thread limit of this thread, or None if unset."""
 
     count: int | None = None
 
@@ -140,7 +140,7 @@ def _compute_alone() -> None:
 
 @cache
 def let_waiting_threads_sleep() -> None:
-    """Make OpenMP's threads sleep, not spin, while they wait for work; in this process, once.
+    """Make OpenMP's threads sleep, not spin, while they wait for work. It is done once.
 
     Beside a busy core, threads that spin make an encoder tens of times slower. libgomp gives
     spinning up when it holds more threads than there are cores (GOMP_SPINCOUNT in its manual),

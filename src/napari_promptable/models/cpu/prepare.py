@@ -82,7 +82,7 @@ def prepare_for_inference(sam: Sam, packed: bool | None = None) -> Sam:
 
 @torch.no_grad()
 def prepare_decoder(sam: Sam, packed: bool | None = None) -> Sam:
-    """Prepare everything but the image encoder; see `prepare_for_inference`."""
+    """Prepare everything but the image encoder. See `prepare_for_inference`."""
     for name, part in sam.named_children():
         if name != "image_encoder":
             fold_batch_norms(part)

@@ -91,7 +91,7 @@ class BlockPlan(nn.Module):
         self.lin2 = PackedLinear.of(lin2, _TOKENS_AT_ONCE, packed)
 
     def _project(self, x: Tensor) -> Tensor:
-        """(tokens, C) → queries, keys and values (tokens, 3, heads, D); queries are scaled."""
+        """(tokens, C) → queries, keys and values (tokens, 3, heads, D). Queries are scaled."""
         return self.qkv(self.norm1(x)).unflatten(1, (3, self.num_heads, -1))  # type: ignore[no-any-return]
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:

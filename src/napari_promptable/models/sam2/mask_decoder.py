@@ -83,7 +83,7 @@ class Sam2MaskDecoder(MaskDecoder):
     def decode_objects(
         self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
     ) -> DecodedObjects:
-        """Predict masks, and whether the object is there; parameters as in `forward`."""
+        """Predict masks, and whether the object is there. Parameters are as in `forward`."""
         output_tokens = torch.cat(
             [self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight]
         )
@@ -135,7 +135,7 @@ def replace_unstable(logits: Tensor, predicted_iou: Tensor) -> tuple[Tensor, Ten
 
 
 def _stability(logits: Tensor) -> Tensor:
-    """Stability of masks (N, h, w): (N,); 1 where nothing is near the mask."""
+    """Stability of masks (N, h, w): (N,), or 1 where nothing is near the mask."""
     inner = (logits > _STABILITY_OFFSET).flatten(1).sum(dim=1).float()
     outer = (logits > -_STABILITY_OFFSET).flatten(1).sum(dim=1).float()
     return torch.where(outer > 0, inner / outer, 1.0)

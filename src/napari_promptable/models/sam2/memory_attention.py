@@ -65,7 +65,7 @@ class RotaryAttention(nn.Module):
     def place(
         self, q: Tensor, k: Tensor, rotations: Tensor, num_unplaced: int
     ) -> tuple[Tensor, Tensor]:
-        """Project queries and keys, and rotate all that are on a grid; see `forward`."""
+        """Project queries and keys, and rotate all that are on a grid. See `forward`."""
         queries, keys = self.q_proj(q), self.k_proj(k)
         num_placed = keys.shape[1] - num_unplaced
         placed = rotate(keys[:, :num_placed], rotations)

@@ -74,7 +74,7 @@ class ObjectMemory:
         return sum(array.nbytes for array in self.to_arrays().values())
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Make plain arrays, to save or to send; bfloat16 becomes int16 of the same bits."""
+        """Make plain arrays to save or to send, with bfloat16 as int16 of the same bits."""
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         for kind, frames in (("prompted", self.prompted), ("followed", self.followed)):
             for frame, memory in frames.items():

@@ -49,7 +49,7 @@ def _encode_axis(length: int, width: int) -> Tensor:
 
 
 def encode_distances(distances: Tensor, width: int) -> Tensor:
-    """Encode distances in time, (P,) → (P, width); sines, then cosines."""
+    """Encode distances in time, (P,) → (P, width): sines, then cosines."""
     angles = distances[:, None] / _wave_lengths(width // 2)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 

@@ -118,7 +118,7 @@ class Sam2(Sam):
         mask_logits: Tensor | None = None,
         window: Window | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Answer prompts with four masks each, wherever the objects are; see `Sam.decode`."""
+        """Answer prompts with four masks each, wherever the objects are. See `Sam.decode`."""
         if mask_logits is not None:
             mask_logits = limit_logits(mask_logits)
         decoded = self.decode_objects(
@@ -134,7 +134,7 @@ class Sam2(Sam):
         mask_logits: Tensor | None = None,
         window: Window | None = None,
     ) -> ObjectMasks:
-        """Answer prompts; masks of objects that are not there are empty and have an IoU of 0.
+        """Answer prompts. Masks of objects that are not there are empty and have an IoU of 0.
 
         Parameters as in `Sam.decode`.
         """

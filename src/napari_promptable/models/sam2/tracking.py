@@ -213,7 +213,7 @@ def _pad(points_xy: Tensor, labels: Tensor, device: torch.device) -> tuple[Tenso
 def _to_object(
     logits: Tensor, predicted_iou: Tensor, score: Tensor, pointer: Tensor, features: Tensor
 ) -> TrackedObject:
-    """Take one object out of its batch; spatial memories are kept in half the precision."""
+    """Take one object out of its batch. Spatial memories are kept in half the precision."""
     memory = FrameMemory(pointer[0], features[0].to(torch.bfloat16))
     return TrackedObject(logits[0, 0], float(predicted_iou), float(score), memory)
 
