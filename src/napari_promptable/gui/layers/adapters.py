@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.colormaps.standardize_color import transform_color
@@ -186,6 +185,8 @@ def are_negative(layer: Points | Shapes) -> npt.NDArray[np.bool_]:
 
 def belong_to(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
     """Which prompts are an object's; those without an id are, as the layer shows one object."""
+    import pandas as pd  # slow, and not needed to open the dock
+
     ids = layer.features.get("object_id")
     if ids is None:
         return np.ones(len(layer.data), bool)
@@ -194,7 +195,9 @@ def belong_to(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
 
 
 def refined_candidates(layer: Points) -> list[int | None]:
-    """Return which candidate each click corrects; None for the one that was offered."""
+    """Return which candidate each click corrects, or None for the one that was offered."""
+    import pandas as pd
+
     codes = layer.features.get("refines")
     if codes is None:
         return [None] * len(layer.data)
