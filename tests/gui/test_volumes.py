@@ -682,7 +682,7 @@ def test_encoding_all_can_be_cancelled_and_resumed(open_desk, columns) -> None:
 
 
 def test_a_scheduler_that_is_not_there_is_named(open_desk, columns, monkeypatch) -> None:
-    monkeypatch.setattr("napari_promptable.predict.cluster._CONNECT_S", 0.2)
+    monkeypatch.setattr("napari_promptable.predict.scheduler._CONNECT_S", 0.2)
     user = open_stack(open_desk, columns)
     field = user.control("scheduler")
     field.setText("tcp://127.0.0.1:1")
