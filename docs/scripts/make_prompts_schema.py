@@ -14,13 +14,20 @@ TEMPLATE = "#/$defs/{model}"
 
 
 def make_schema() -> dict[str, Any]:
-    """Describe the format, with the settings of a propagation, which are an optional key."""
+    """Describe the format, with the optional keys that only some programs read and write."""
     schema = PromptFile.model_json_schema()
     settings = TypeAdapter(PropagationSettings).json_schema(ref_template=TEMPLATE)
     for value in settings["properties"].values():
         value.pop("choices", None)  # words of the panel
     schema["$defs"] |= settings.pop("$defs") | {"PropagationSettings": settings}
-    schema["properties"]["propagation"] = {"$ref": "#/$defs/PropagationSettings"}
+    schema["properties"] |= {
+        "propagation": {"$ref": "#/$defs/PropagationSettings"},
+        "current_class": {"type": "string", "description": "class that new objects take"},
+    }
+    schema["$defs"]["PromptedObject"]["properties"]["class"] = {
+        "type": "string",
+        "description": "name of the object's class",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -346,6 +346,10 @@ def test_the_schema_accepts_what_is_written_and_refuses_the_rest(
     schema = json.loads((folder / "prompts-json.schema.json").read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
     example["propagation"] = PropagationSettings(max_area=float("inf")).to_dict()
-    validator.validate(json.loads(json.dumps(format_prompts(parse_prompts(example)))))
+    example["current_class"] = example["objects"][0]["class"] = "nucleus"
+    written = json.loads(json.dumps(format_prompts(parse_prompts(example))))
+    assert written["current_class"] == "nucleus"
+    validator.validate(written)
+    assert not validator.is_valid(written | {"current_class": 3})
     example["objects"][0]["planes"][0]["points"][0]["label"] = 2
     assert not validator.is_valid(example)
