@@ -111,7 +111,7 @@ def test_the_loop_of_annotation_works_on_a_pyramid(open_plugin, pyramid, tmp_pat
 def test_the_model_is_shown_the_level_that_fills_its_input(
     make_desk, make_disks, fake_model, monkeypatch
 ) -> None:
-    monkeypatch.setattr("napari_promptable.gui.work.fields._INPUT_SIDE", 100)
+    monkeypatch.setattr("napari_promptable.gui.work.fields.INPUT_SIDE", 100)
     disks = make_disks((300, 400), [(40, 48), (60, 300)])
     levels = [disks.image, disks.image[::2, ::2], disks.image[::4, ::4]]
     desk = make_desk(levels, multiscale=True)
