@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 import napari_promptable as npp
 from napari_promptable.batch.segment import propagate_document, segment_document
 from napari_promptable.fields import Field
 from napari_promptable.files.prompts_json import format_prompts, parse_prompts
+from napari_promptable.models.sam import build_vit_sam
+from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.samples.data import sample_path
@@ -73,9 +76,23 @@ def test_a_field_at_reduced_resolution_is_read_from_its_level(tiny_model, stack)
     np.testing.assert_array_equal(computed, labels)
 
 
+@pytest.fixture(scope="module")
+def shallow_vit_b() -> PromptableModel:
+    """ViT-B with its input of 1,024 pixels in patches of 16, but two narrow random blocks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        sam = build_vit_sam(96, 2, 2, (1,)).eval().requires_grad_(False)
+        for parameter in sam.mask_decoder.parameters():
+            if parameter.ndim > 1:  # the usual initial weights hardly react to prompts
+                torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    return PromptableModel("tiny", "vit_b", "shallow", sam)
+
+
 @pytest.mark.parametrize("step", [1, 2])
-def test_vit_geometry_is_exact_in_a_field(random_tiny_model, step) -> None:
-    """Any network: encoding a field is encoding its pixels, and prompts land on them."""
+@pytest.mark.parametrize("model_name", ["random_tiny_model", "shallow_vit_b"])
+def test_geometry_is_exact_in_a_field(request, model_name, step) -> None:
+    """Encoding a field is encoding its pixels, and prompts land on them, for tiny and ViT-B."""
+    model = request.getfixturevalue(model_name)
     image = np.random.default_rng(0).integers(0, 255, (96, 120), np.uint8)
     field = Field(16, 24, 64, 80, step)
     blocks = image[field.extent].reshape(64 // step, step, 80 // step, step)
@@ -84,12 +101,13 @@ def test_vit_geometry_is_exact_in_a_field(random_tiny_model, step) -> None:
     document = npp.PromptDocument(
         "noise", image.shape, (0, 1), "tiny", {1: {(): PlanePrompts(points, field=field)}}
     )
-    labels = segment_document(random_tiny_model, image, document)
+    labels = segment_document(model, image, document)
     local = (points - [field.top, field.left] + 0.5) / step - 0.5
     alone = npp.PromptDocument(
         "noise", pixels.shape, (0, 1), "tiny", {1: {(): PlanePrompts(local)}}
     )
-    expected = segment_document(random_tiny_model, pixels, alone)
+    expected = segment_document(model, pixels, alone)
+    assert expected.any()
     rows, columns = (slice(part.start + step // 2, part.stop, step) for part in field.extent)
     np.testing.assert_array_equal(labels[rows, columns] > 0, expected > 0)
     labels[field.extent] = 0

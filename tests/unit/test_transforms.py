@@ -37,6 +37,16 @@ def test_extreme_values_do_not_overflow(dtype: np.dtype, byte_order: str) -> Non
     assert to_rgb8(image)[..., 0].tolist() == [[0, 255]]
 
 
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
+@pytest.mark.parametrize("limits", [(0, 255), (17, 180), (-5.5, 70000.25)])
+def test_many_pixels_get_the_contrast_of_few(dtype: str, limits: tuple[float, float]) -> None:
+    highest = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, highest, (300, 260), endpoint=True)
+    image = image.astype(dtype)
+    rows = [to_rgb8(row[None], limits) for row in image]
+    np.testing.assert_array_equal(to_rgb8(image, limits), np.concatenate(rows))
+
+
 def test_booleans_become_black_and_white() -> None:
     rgb = to_rgb8(np.array([[False, True], [True, True]]))
     assert rgb[..., 1].tolist() == [[0, 255], [255, 255]]

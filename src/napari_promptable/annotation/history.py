@@ -121,6 +121,7 @@ class History:
         self._settled: list[Change] = []
         self._done: list[Change] = []
         self._undone: list[Change] = []
+        self._nbytes = 0  # counted along: there may be ten thousands of changes
 
     @property
     def changes(self) -> list[Change]:
@@ -150,14 +151,17 @@ class History:
     @property
     def nbytes(self) -> int:
         """Bytes of pixels held."""
-        return sum(change.nbytes for change in [*self._done, *self._undone])
+        return self._nbytes
 
     def add(self, change: Change) -> None:
         """Add a new change; undone changes are dropped."""
+        self._nbytes += change.nbytes - sum(undone.nbytes for undone in self._undone)
         self._undone.clear()
         self._done.append(change)
-        while len(self._done) > 1 and self.nbytes > self._max_bytes:
-            self._settled.append(replace(self._done.pop(0), patches=()))
+        while len(self._done) > 1 and self._nbytes > self._max_bytes:
+            oldest = self._done.pop(0)
+            self._nbytes -= oldest.nbytes
+            self._settled.append(replace(oldest, patches=()))
         self.changed.emit()
 
     def settle(self, changes: list[Change]) -> None:

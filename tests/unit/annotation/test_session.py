@@ -816,6 +816,24 @@ def test_history_has_a_limit_and_the_newest_can_always_be_undone(fake_segmenter)
     assert set(np.unique(session.labels.array)) == {0, 1, 2}
 
 
+def test_history_counts_the_bytes_of_changes_that_it_can_undo_or_redo(fake_segmenter) -> None:
+    session = make_session()
+
+    def commit(column: int) -> int:
+        session.prompts.replace({(0,): make_click(9, column)})
+        answer(session, fake_segmenter)
+        session.commit()
+        return session.history.last_done.nbytes
+
+    first, second = commit(3), commit(9)
+    assert session.history.nbytes == first + second > 0
+    session.undo()
+    assert session.history.nbytes == first + second
+    session.prompts.replace({})
+    third = commit(15)
+    assert session.history.nbytes == first + third
+
+
 # any sequence of verbs
 
 CLICKS = st.lists(
