@@ -41,7 +41,7 @@ class LearningSettings(PlainSettings):
         Rate of the decoder.
     encoder_rate : float, default 1
         Rate of the encoder, as a share of the decoder's.
-    replay_share : float, 0 to 0.9, default 0.2
+    replay_share : float, 0 to 0.9, default 0.3
         Share of the crops that come from images the bundled model was trained on, so that it
         keeps what it knew.
     max_steps : int or None, default None
@@ -67,6 +67,6 @@ class LearningSettings(PlainSettings):
     is_complete: bool = False
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 5e-4
     encoder_rate: Annotated[float, Field(ge=0, le=10)] = 1.0
-    replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.3
     max_steps: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0)] = 0
