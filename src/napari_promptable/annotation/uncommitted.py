@@ -20,10 +20,10 @@ def has_uncommitted(session: SegmentationSession, object_id: int) -> bool:
 
 
 def take_along(former: SegmentationSession, session: SegmentationSession) -> None:
-    """Go on in another session with the object that is being made, under a free id there.
+    """Move the object that the user is making to another session, under a free id there.
 
-    It is a new object there, which is committed to the other labels. An object that has pixels
-    in the former labels stays.
+    A commit then writes it to that session's labels. An object that has pixels in the former
+    labels stays.
     """
     object_id = former.prompts.current_object
     if former.records.of(object_id) or not has_uncommitted(former, object_id):
