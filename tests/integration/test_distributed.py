@@ -132,9 +132,18 @@ def test_auto_gives_the_same_labels_though_a_worker_is_killed(
 
 def test_auto_of_a_plane_gives_the_same_labels(cluster, tiny_model, tmp_path) -> None:
     plane = _disks(40, 500)
-    zarr.create_array(tmp_path / "plane.zarr", data=plane, chunks=(40, 256))
+    zarr.create_array(tmp_path / "plane.zarr", data=plane[None, None], chunks=(1, 1, 40, 256))
     output = tmp_path / "labels.npy"
-    command = ["auto", str(tmp_path / "plane.zarr"), "-o", str(output), "--device", "cpu"]
+    command = [
+        "auto",
+        str(tmp_path / "plane.zarr"),
+        "-o",
+        str(output),
+        "--device",
+        "cpu",
+        "--axes",
+        "TZYX",
+    ]
     assert cli.main([*command, "--scheduler", cluster.scheduler_address]) == cli.DONE
     expected = npp.generate_labels(tiny_model, plane)
     np.testing.assert_array_equal(np.load(output), expected)

@@ -76,7 +76,7 @@ def run(
     from napari_promptable.instances.streaming import write_objects
     from napari_promptable.predict.cluster_worker import ImageSource, Weights
 
-    opened = open_channel(image, axes, channel)
+    opened = open_channel(image, axes, channel).as_stack()
     shape = opened.planes.shape
     existing = None if keep is None else read_image(keep)
     highest = 0 if existing is None else highest_id(existing)
@@ -92,7 +92,7 @@ def run(
     answering = load_model(model, device, precision)
     settings = default_settings(answering, Seeds(seeds), **changes)
     search = Search(
-        ImageSource.named(image, axes, channel),
+        ImageSource.named(image, axes, channel or 0)._replace(shape=shape),
         Weights.named(model, device, precision),
         settings,
         where,

@@ -177,6 +177,14 @@ class ImageFile:
             "or name its axes with --axes"
         )
 
+    def as_stack(self) -> ImageFile:
+        """Drop axes of length 1 where there is more than one besides the plane's.
+
+        bioformats2raw, for one, writes T, C and Z of every image.
+        """
+        *_, reduced = self._without_single_planes()
+        return self if len(self.shape) <= 3 else reduced
+
     def _channel_named(self, layer_name: str) -> int:
         """Find a layer's channel by its name, or by "[n]" at the end as napari adds it."""
         for number in range(self.num_channels):

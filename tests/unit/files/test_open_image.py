@@ -11,6 +11,7 @@ import zarr
 from PIL import Image
 
 from napari_promptable.errors import ImageFormatError
+from napari_promptable.files.image_file import describe_array
 from napari_promptable.files.images import open_channel, open_image
 
 SIZES = {"T": 2, "C": 4, "Z": 3, "Y": 36, "X": 40, "S": 3}
@@ -339,3 +340,18 @@ def test_an_installed_plugin_reads_what_we_do_not(
     assert image.sentence == "read as CZYX by a plugin, 2 channels, using channel 1 (GFP)"
     assert image.scale["Z"] == 2
     assert np.array_equal(np.asarray(image.data), planes[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected"),
+    [
+        ((1, 1, 5, 6), "TZYX", ((5, 6), "YX")),
+        ((1, 4, 5, 6), "TZYX", ((4, 5, 6), "ZYX")),
+        ((2, 4, 5, 6), "TZYX", ((2, 4, 5, 6), "TZYX")),
+        ((1, 5, 6), "ZYX", ((1, 5, 6), "ZYX")),
+        ((5, 6), "YX", ((5, 6), "YX")),
+    ],
+)
+def test_a_stack_has_no_axes_of_length_1_besides(shape, axes, expected) -> None:
+    image = describe_array(np.zeros(shape, np.uint8), axes, "image").as_stack()
+    assert (image.shape, image.axes) == expected
