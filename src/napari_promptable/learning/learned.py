@@ -34,7 +34,8 @@ class Learned:
     parent : PromptableModel
         The model to start from.
     before, after : Figures
-        IoU of the held-out objects.
+        IoU of the held-out objects, each asked about with weights that did not learn from it;
+        the learned model has the mean of these weights.
     step : float
         Share of the way from the old to the new weights, chosen on the held-out objects:
         0.25 to 1; 0 if no step was better.

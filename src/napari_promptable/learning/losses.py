@@ -66,8 +66,8 @@ def prompt_loss(
     """Loss of all four masks of N prompts.
 
     Mask 0 answers every prompt. For first prompts the best of masks 1 to 3 is trained too,
-    so that these become the levels of an ambiguous prompt. Who has labelled some objects has
-    told which level is meant, so then the mask that is shown may be trained instead.
+    so that these become the levels of an ambiguous prompt. A user's labelled objects tell
+    which level is meant, so the mask that the user would see may be trained instead.
 
     Parameters
     ----------
