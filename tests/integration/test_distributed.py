@@ -118,9 +118,11 @@ def test_auto_gives_the_same_labels_though_a_worker_is_killed(
         Weights("tiny", "cpu"),
         npp.AutomaticSettings(),
     )
+    calls: list[tuple[int, int]] = []
     with search_on(cluster.scheduler_address, search) as workers:
 
         def progress(done: int, total: int) -> None:
+            calls.append((done, total))
             if done == 1:
                 _kill_one(cluster)
 
@@ -128,6 +130,7 @@ def test_auto_gives_the_same_labels_though_a_worker_is_killed(
     expected = npp.generate_labels(tiny_model, stack)
     np.testing.assert_array_equal(target, expected)
     assert count == expected.max() > 1
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_auto_of_a_plane_gives_the_same_labels(cluster, tiny_model, tmp_path) -> None:

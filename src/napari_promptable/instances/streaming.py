@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -173,11 +174,11 @@ def _write_stack(
 
     with ExitStack() as exits:
         encoder: Segmenter = model
-        results = map(find, range(length))
+        results: Iterator[AutomaticResult] = map(find, range(length))
         if search is not None:
             encoder = exits.enter_context(closing(search.segmenter(model)))
             objects = report_each(search.find_in_slices(length), progress, length)
-            results = map(take, range(length), objects)
+            results = itertools.starmap(take, enumerate(objects))
 
         def embed(position: int) -> ImageEmbedding:
             return embeddings.get_or_make(
