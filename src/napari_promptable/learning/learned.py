@@ -38,7 +38,7 @@ class Learned:
         the learned model has the mean of these weights.
     step : float
         Share of the way from the old to the new weights, chosen on the held-out objects:
-        0.25 or 0.5; 0 if no step was better.
+        0.25, 0.5 or 0.75; 0 if no step was better.
     objects : tuple of ObjectKey
         All objects that it learned from or that were held out.
     settings : LearningSettings

@@ -39,7 +39,7 @@ class LearningSettings(PlainSettings):
         unknown, not background.
     learning_rate : float, default 5e-4
         Rate of the decoder.
-    encoder_rate : float, default 1
+    encoder_rate : float, default 0.3
         Rate of the encoder, as a share of the decoder's.
     replay_share : float, 0 to 0.9, default 0.3
         Share of the crops that come from images the bundled model was trained on, so that it
@@ -66,7 +66,7 @@ class LearningSettings(PlainSettings):
     part: TrainedPart = TrainedPart.AUTO
     is_complete: bool = False
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 5e-4
-    encoder_rate: Annotated[float, Field(ge=0, le=10)] = 1.0
+    encoder_rate: Annotated[float, Field(ge=0, le=10)] = 0.3
     replay_share: Annotated[float, Field(ge=0, le=0.9)] = 0.3
     max_steps: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0)] = 0

@@ -15,6 +15,7 @@ from napari_promptable.learning import clocks
 from napari_promptable.learning import learn as learn_module
 from napari_promptable.learning.examples import hold_out, read_examples
 from napari_promptable.learning.figures import Figures, ObjectFigures
+from napari_promptable.learning.forgetting import Memory
 from napari_promptable.learning.found import measure_found
 from napari_promptable.learning.learn import choose_step, learn, name_learned
 from napari_promptable.learning.learned import Learned
@@ -317,6 +318,13 @@ def test_the_best_step_that_worsens_nothing_is_chosen() -> None:
     after = {1.0: make_figures(0.4, 0.6), 0.5: make_figures(0.7, 0.8)}
     assert choose_step(before, after) == 0.5
     assert choose_step(before, {1.0: before}) == 0.0
+
+
+def test_a_step_that_forgets_too_much_is_not_taken(tiny_model, monkeypatch) -> None:
+    monkeypatch.setattr(learn_module, "STEPS", (1.0, 0.5))
+    monkeypatch.setattr(learn_module, "choose_step", lambda before, after: max(after))
+    monkeypatch.setattr(Memory, "is_kept_by", lambda memory, model: False)
+    assert learn(tiny_model, [make_disks(2)], FEW_STEPS).step == 0.5
 
 
 def test_a_gain_does_not_excuse_a_loss() -> None:
