@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
+from napari_promptable.files.label_images import highest_id
 from napari_promptable.instances.found import (
     TAKEN,
     FoundObject,
@@ -213,11 +214,11 @@ class SparseCanvas:
 
     def write_to(self, target: Any) -> None:
         """Write existing labels and the objects, numbered after them, to an array."""
-        squares = list(self._place.squares())
-        highest = max(int(self._place.read(square).max(initial=0)) for square in squares)
-        for square in squares:
+        existing = self._place.existing
+        highest = 0 if existing is None else highest_id(existing)
+        for square in self._place.squares():
             number = (square[0].start // _SQUARE, square[1].start // _SQUARE)
-            if self._place.existing is None and number not in self._near:
+            if existing is None and number not in self._near:
                 continue
             new = self.under(square).astype(np.int64)
             target[square] = np.where(new > 0, new + highest, self._place.read(square))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import PromptError
+from napari_promptable.files.label_images import highest_id
 from napari_promptable.instances.automatic import (
     AutomaticResult,
     answer_view,
@@ -185,7 +186,7 @@ def _write_stack(
                 position, lambda: encoder.encode(np.asarray(volume[position]))
             )
 
-        first_id = _highest_id(labels, length) + 1
+        first_id = 1 if labels is None else highest_id(labels) + 1
         return _write_linked(_linked(results, first_id), target, encoder, embed, length)
 
 
@@ -219,13 +220,6 @@ def _check_slices(shape: Sequence[int]) -> None:
             f"the stack has slices of {shape[0]:,} × {shape[1]:,} pixels; slices of up to "
             f"{MAX_PIXELS:,} pixels can be searched: give one slice at a time, or crop them"
         )
-
-
-def _highest_id(labels: Any, length: int) -> int:
-    """Highest id of existing labels, read slice by slice, or 0 without any."""
-    if labels is None:
-        return 0
-    return max(int(np.asarray(labels[position]).max(initial=0)) for position in range(length))
 
 
 def _linked(

@@ -100,8 +100,12 @@ class Figures:
 
     def beats(self, before: Figures) -> bool:
         """Whether the mean is better than before, and no figure clearly worse."""
-        losses = [getattr(before, name) - getattr(self, name) for name in NAMES]
-        return self.mean >= before.mean + LEAST_GAIN and max(losses) <= MOST_LOSS
+        is_better = self.mean >= before.mean + LEAST_GAIN
+        return is_better and self.largest_loss(before) <= MOST_LOSS
+
+    def largest_loss(self, before: Figures) -> float:
+        """How much the figure that fell most was higher before."""
+        return float(max(getattr(before, name) - getattr(self, name) for name in NAMES))
 
 
 def encode_rgb8(model: PromptableModel, image: npt.NDArray[np.uint8]) -> ImageEmbedding:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from napari_promptable.evaluation.evaluate import MIN_AREA
-from napari_promptable.learning.figures import NAMES, Figures
+from napari_promptable.learning.figures import Figures
 from napari_promptable.learning.labelled_image import LabelledImage
 from napari_promptable.predict.predictor import PromptableModel
 
@@ -44,8 +44,7 @@ class Memory:
         if not self.images:
             return True
         after = self.measure(model, self.images)
-        losses = [getattr(self._before, name) - getattr(after, name) for name in NAMES]
-        return bool(max(losses) <= MOST_FORGOTTEN)
+        return after.largest_loss(self._before) <= MOST_FORGOTTEN
 
 
 def hold_back(
@@ -67,9 +66,11 @@ def hold_back(
     learned = list(images)
     asked: list[LabelledImage] = []
     for dataset in dict.fromkeys(image.dataset for image in images):
-        group = [image for image in learned if image.dataset == dataset]
+        group = [image for image in images if image.dataset == dataset]
+        if len(group) < 2:
+            continue
         chosen = _keep_two_objects(group[-1], source=str(len(asked)))
-        if len(group) > 1 and chosen is not None:
+        if chosen is not None:
             learned.remove(group[-1])
             asked.append(chosen)
     return learned, asked

@@ -11,7 +11,7 @@ from napari_promptable.annotation.outcomes import Course, Outcome, describe_outc
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions import messages
-from napari_promptable.gui.layers.lessons import count_confirmed
+from napari_promptable.gui.layers.lessons import count_confirmed, has_confirmed
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.scheduler import Scheduler
 
@@ -60,26 +60,26 @@ class Performer:
 
     def perform_and_note(self, verb: Any, *arguments: Any) -> None:
         """Call a verb, and say what it changed or why it changed nothing."""
-        num_before = self._count_confirmed()
+        was_enough = self._is_enough()
         outcome: Outcome | None = self.perform(verb, *arguments)
         if outcome is None:
             return
         text = describe_outcome(outcome)
         is_next = outcome.verb is Verb.COMMIT and outcome.course is Course.DONE
         if is_next and outcome.has_changed and not outcome.is_mostly_covered:
-            text = f"{text} {self._describe_next_object(num_before)}"
+            text = f"{text} {self._describe_next_object(was_enough)}"
         self.noted.emit(text)
 
-    def _describe_next_object(self, num_before: int) -> str:
+    def _describe_next_object(self, was_enough: bool) -> str:
         """Say what comes after a commit. As soon as there are enough objects, that is Learn."""
-        count = self._count_confirmed()
-        if num_before < WORTH_LEARNING <= count:
-            return messages.describe_learn(count)
-        return messages.NEXT_OBJECT
-
-    def _count_confirmed(self) -> int:
         job = self._workspace.job
-        return 0 if job is None else count_confirmed(job)
+        if job is None or was_enough or not self._is_enough():
+            return messages.NEXT_OBJECT
+        return messages.describe_learn(count_confirmed(job))
+
+    def _is_enough(self) -> bool:
+        job = self._workspace.job
+        return job is not None and has_confirmed(job, WORTH_LEARNING)
 
     def report(self, error: Exception) -> None:
         """Report an error of work in a thread. Raise any other exception."""

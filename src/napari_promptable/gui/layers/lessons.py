@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,19 @@ _View = tuple[str, str]  # image and channel, by name
 
 def count_confirmed(job: AnnotationJob) -> int:
     """Count the objects that a person prompted, or said look right."""
-    planes = confirmed_planes(job.session.records)
-    return len({object_id for ids in planes.values() for object_id in ids})
+    return sum(1 for _ in _confirmed_ids(job))
+
+
+def has_confirmed(job: AnnotationJob, count: int) -> bool:
+    """Whether there are at least so many such objects. Looks at no more than it needs."""
+    return sum(1 for _ in islice(_confirmed_ids(job), count)) == count
+
+
+def _confirmed_ids(job: AnnotationJob) -> Iterator[int]:
+    records = job.session.records
+    for object_id in records.object_ids:
+        if any(record.is_confirmed for record in records.of(object_id).values()):
+            yield object_id
 
 
 def collect_examples(job: AnnotationJob, *, is_complete: bool) -> list[Example]:
