@@ -69,6 +69,14 @@ def propagate_in_part(user) -> None:
     user.wait_for(lambda: user.model.num_free == 0)
 
 
+def cancel_in_part(user) -> None:
+    """Cancel a propagation after three slices, so that it can be kept or discarded."""
+    propagate_in_part(user)
+    user.push("cancel", wait=False)
+    user.model.open_gates()
+    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+
+
 def rows(user) -> list[tuple[int, str]]:
     """Id and slices of the objects in the list."""
     user.wait_idle()
@@ -145,10 +153,7 @@ def test_three_objects_go_through_a_stack(open_desk, columns, tmp_path, monkeypa
 def test_propagation_shows_slices_as_they_come_and_can_be_kept(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 1)
-    propagate_in_part(user)
-    user.push("cancel", wait=False)
-    user.model.open_gates()
-    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    cancel_in_part(user)
     assert not user.labels.any()
     user.push("keep_propagated")
     assert not user.control("keep_propagated").isVisible()
@@ -209,10 +214,7 @@ def test_prompts_made_during_a_propagation_are_for_the_next_one(open_desk, colum
 def test_a_cancelled_propagation_can_be_discarded(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 1)
-    propagate_in_part(user)
-    user.push("cancel", wait=False)
-    user.model.open_gates()
-    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    cancel_in_part(user)
     user.push("discard_propagated")
     assert not user.labels.any()
     assert np.array_equal(user.preview_mask[3], column_mask(columns, 1)[3])
@@ -347,10 +349,7 @@ def test_an_object_is_not_on_a_slice(open_desk, columns, by_key: bool) -> None:
 def test_an_unfinished_propagation_is_decided_on_before_not_here(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 0)
-    propagate_in_part(user)
-    user.push("cancel", wait=False)
-    user.model.open_gates()
-    user.wait_for(lambda: user.control("keep_propagated").isVisible())
+    cancel_in_part(user)
     before = dict(user.session.prompts.of_current)
     user.widget.controller.volume_actions.review.not_here()
     assert user.status.startswith("Another propagation is not finished.")

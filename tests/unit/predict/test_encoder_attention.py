@@ -44,25 +44,27 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (100, 128, 3), np.uint8)
 
 
+def record_attention(encoder, attention):
+    """Weights of the cell (5, 9) by block, and what one layer was given and returned."""
+    calls = []
+    attention.register_forward_hook(lambda _, given, returned: calls.append((given, returned)))
+    with record_cell(encoder, 5, 9) as weights:
+        encoder(torch.randn(1, 3, SIDE, SIDE))
+    [((given, *_), returned)] = calls
+    return weights, given, returned
+
+
 def test_the_weights_give_the_output_of_the_attention() -> None:
     """What the layer returns for the cell is the mean of the values under these weights."""
     encoder = make_model().sam.image_encoder
     assert isinstance(encoder, ViTEncoder)
     attention = encoder.blocks[3].attn
-    inputs, outputs = [], []
-
-    def keep(_module, given, returned) -> None:
-        inputs.append(given[0])
-        outputs.append(returned)
-
-    attention.register_forward_hook(keep)
-    with record_cell(encoder, 5, 9) as weights:
-        encoder(torch.randn(1, 3, SIDE, SIDE))
+    weights, given, returned = record_attention(encoder, attention)
     assert list(weights) == [1, 3]
-    _, _, values = attention._project(inputs[0])
+    _, _, values = attention._project(given)
     attended = torch.einsum("hyx,hyxd->hd", weights[3], values[0].unflatten(1, (16, 16)))
     expected = attention.proj(attended.flatten())
-    torch.testing.assert_close(expected, outputs[0][0, 5, 9], atol=1e-5, rtol=0)
+    torch.testing.assert_close(expected, returned[0, 5, 9], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("is_prepared", [False, True])
@@ -78,20 +80,12 @@ def test_weights_are_those_of_any_form_of_the_network(is_prepared, image) -> Non
 def test_the_weights_give_the_output_of_hiera_s_attention() -> None:
     encoder = make_hiera_model().sam.image_encoder
     attention = encoder.trunk.blocks[7].attn
-    inputs, outputs = [], []
-
-    def keep(_module, given, returned) -> None:
-        inputs.append(given[0])
-        outputs.append(returned)
-
-    attention.register_forward_hook(keep)
-    with record_cell(encoder, 5, 9) as weights:
-        encoder(torch.randn(1, 3, SIDE, SIDE))
+    weights, given, returned = record_attention(encoder, attention)
     assert list(weights) == [5, 7, 9]
-    values = attention.qkv(inputs[0])[0].chunk(3, dim=-1)[2].unflatten(-1, (4, -1))
+    values = attention.qkv(given)[0].chunk(3, dim=-1)[2].unflatten(-1, (4, -1))
     attended = torch.einsum("hyx,yxhd->hd", weights[7], values)
     expected = attention.proj(attended.flatten())
-    torch.testing.assert_close(expected, outputs[0][0, 5, 9], atol=1e-5, rtol=0)
+    torch.testing.assert_close(expected, returned[0, 5, 9], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("is_prepared", [False, True])
