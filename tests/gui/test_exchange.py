@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from npe2 import PluginManager
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.exchange import export_objects
@@ -64,6 +66,20 @@ def test_outlines_need_an_image(labels: np.ndarray, tmp_path: Path) -> None:
     read = get_regions_reader(str(path))
     with pytest.raises(ImageFormatError, match="open the image first"):
         read(str(path))
+
+
+def test_outlines_lie_on_the_image_of_the_viewer_that_opens_them(
+    labels: np.ndarray, tmp_path: Path
+) -> None:
+    PluginManager.instance().discover()
+    path = tmp_path / "cells.geojson"
+    export_objects(path, labels)
+    for scale in (1.0, 0.5):
+        viewer = ViewerModel()
+        viewer.add_image(np.zeros(labels.shape, np.uint8), scale=(scale,) * 3)
+        [opened] = viewer.open(path, plugin=PLUGIN)
+        np.testing.assert_array_equal(opened.data, labels)
+        np.testing.assert_array_equal(opened.scale, [scale] * 3)
 
 
 def test_tracks_become_a_tracks_layer(labels: np.ndarray, tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """Loading prompts and saving labels in the widget, and the reader of dropped files."""
 
+import napari
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from npe2 import PluginManager
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
 
 from napari_promptable.files.prompts_json import PromptDocument, write_prompts
 from napari_promptable.gui.reader import get_reader
 from napari_promptable.prompts import PlanePrompts
 
 pytestmark = pytest.mark.gui
+
+PLUGIN = "napari-promptable"
 
 PROMPTS = PlanePrompts([[20, 24], [5, 5]], [1, 0], boxes_yxyx=[[10, 14, 30, 34]])
 
@@ -20,6 +26,21 @@ def prompts_path(make_disks, tmp_path):
     shape = make_disks().image.shape
     document = PromptDocument("disks", shape, (0, 1), "tiny", {1: {(): PROMPTS}})
     return write_prompts(document, tmp_path / "prompts.json")
+
+
+@pytest.fixture(autouse=True)
+def found_plugin() -> None:
+    """Let napari find the plugin, as it does when a window opens."""
+    PluginManager.instance().discover()
+
+
+def drop(user, path) -> None:
+    """Drop a file on the canvas of a window."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, mime, left, none)
+    user.viewer.window._qt_viewer.dropEvent(event)
 
 
 def choose_file(monkeypatch, verb: str, path) -> None:
@@ -43,10 +64,45 @@ def test_saved_prompts_are_loaded(open_desk, make_disks, prompts_path, monkeypat
 def test_a_dropped_file_is_loaded(open_desk, make_disks, prompts_path) -> None:
     user = open_desk(make_disks().image)
     names = user.layer_names
-    assert get_reader(str(prompts_path))(str(prompts_path)) == [(None,)]
+    assert user.viewer.open(prompts_path, plugin=PLUGIN) == []
     user.wait_idle()
     assert user.session.prompts.of(1) == {(): PROMPTS}
     assert user.layer_names == names
+
+
+def test_a_file_is_loaded_in_the_viewer_that_opens_it(
+    open_desk, make_disks, prompts_path
+) -> None:
+    """Also beside other viewers with the widget open, and without it."""
+    first, second, closed = (open_desk(make_disks().image) for _ in range(3))
+    closed.close()
+    first.viewer.open(prompts_path, plugin=PLUGIN)
+    first.wait_idle()
+    assert first.session.prompts.of(1) == {(): PROMPTS}
+    assert second.session.prompts.of(1) == {}
+    assert "loaded" not in second.status
+    opened = closed.viewer.open(prompts_path, plugin=PLUGIN)
+    assert [layer.name for layer in opened] == ["prompts points", "prompts boxes"]
+
+
+def test_a_file_dropped_on_a_window_in_the_background(
+    open_plugin, make_disks, prompts_path
+) -> None:
+    below, active = open_plugin(make_disks().image), open_plugin(make_disks().image)
+    active.viewer.window.activate()
+    assert napari.current_viewer() is active.viewer
+    drop(below, prompts_path)
+    below.wait_idle()
+    assert below.session.prompts.of(1) == {(): PROMPTS}
+    assert active.session.prompts.of(1) == {}
+
+
+def test_a_file_dropped_without_an_image_asks_for_it(make_desk, prompts_path) -> None:
+    user = make_desk(np.zeros((4, 4)))
+    user.viewer.layers.clear()
+    user.open()
+    user.viewer.open(prompts_path, plugin=PLUGIN)
+    assert user.status.startswith("Open the image first")
 
 
 def test_without_the_widget_a_file_becomes_layers(prompts_path) -> None:

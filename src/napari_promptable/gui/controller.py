@@ -30,9 +30,9 @@ from napari_promptable.gui.layers.adapters import unwrap
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.canvas import CanvasGuard, LayerKeys, PointerWatch
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.opening import PROMPTS, remove_opener, set_opener
 from napari_promptable.gui.panels.model_names import is_bundled
 from napari_promptable.gui.panels.panel import Panel
-from napari_promptable.gui.reader import DROPS
 from napari_promptable.gui.saving.autosave import Autosave
 from napari_promptable.gui.saving.recovery import Recovery
 from napari_promptable.gui.work.learning import Learning
@@ -202,7 +202,7 @@ class PromptController:
         if self._is_closed:
             return
         self._is_closed = True
-        DROPS.dropped.disconnect(self.file_actions.load_prompts)
+        remove_opener(self._viewer, PROMPTS, self.file_actions.load_prompts)
         self.display.close()
         self.learning_actions.stop()
         self.field_actions.close()
@@ -274,7 +274,7 @@ class PromptController:
         panel, actions = self.panel.files, self.file_actions
         panel.load_prompts_requested.connect(actions.load_prompts)
         panel.save_labels_requested.connect(actions.save_labels)
-        DROPS.dropped.connect(actions.load_prompts)
+        set_opener(self._viewer, PROMPTS, actions.load_prompts)
         panel.sources.chosen.connect(self.sources.choose)
         panel.sources.points_to_objects_requested.connect(self.sources.points_to_objects)
         self.choices.applied.connect(self.sources.refresh)

@@ -9,42 +9,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import napari
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.formats.exchange import export_objects, import_objects
 from napari_promptable.files.formats.geff_tracks import read_geff
-from napari_promptable.gui.layers.adapters import unwrap
 from napari_promptable.gui.layers.described import CLASS, INDEX, describe_layer
 from napari_promptable.gui.layers.following import transform_of
+from napari_promptable.gui.opening import OUTLINES, find_opener, find_opening_viewer
 from napari_promptable.gui.reader import NO_LAYER
 
 LayerData = tuple[Any, ...]
 Read = Callable[[str | list[str]], list[LayerData]]
-Importer = Callable[[str], None]
-
-_importers: dict[int, Importer] = {}  # by the identity of the viewer
-
-
-def set_importer(viewer: ViewerModel, importer: Importer | None) -> None:
-    """Choose who gets the files with outlines that are dropped on a viewer's canvas.
-
-    napari asks which plugin should read a file, not what the file should become.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer itself, not napari's proxy of it.
-    importer : callable or None
-        Takes a path; None: the files become Labels layers.
-    """
-    if importer is None:
-        _importers.pop(id(viewer), None)
-    else:
-        _importers[id(viewer)] = importer
 
 
 def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
@@ -111,10 +88,10 @@ def _each(path: str | list[str]) -> list[Path]:
 
 def _read_labels(path: str | list[str]) -> list[LayerData]:
     """Hand files to the viewer's editing window. Without one, draw them as Labels layers."""
-    importer = _importers.get(id(unwrap(napari.current_viewer())))
-    if importer is not None:
+    opener = find_opener(OUTLINES)
+    if opener is not None:
         for one in _each(path):
-            importer(str(one))
+            opener(str(one))
         return NO_LAYER
     return list(chain.from_iterable(_labels_of(one, _image_in_view()) for one in _each(path)))
 
@@ -136,8 +113,8 @@ def _labels_of(path: Path, image: Image | None) -> list[LayerData]:
 
 
 def _image_in_view() -> Image | None:
-    """Return the selected image, or else the topmost one."""
-    viewer = napari.current_viewer()
+    """Return the viewer's selected image, or else its topmost one."""
+    viewer = find_opening_viewer()
     if viewer is None:
         return None
     layers = [viewer.layers.selection.active, *reversed(viewer.layers)]

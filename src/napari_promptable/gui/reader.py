@@ -1,4 +1,4 @@
-"""napari's reader for prompts.json: an open widget loads the file, or else layers show it."""
+"""napari's reader for prompts.json: the viewer's widget loads the file, or layers show it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from psygnal import Signal
 
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts
+from napari_promptable.gui.opening import PROMPTS, find_opener
 from napari_promptable.planes import PlaneAxes
 
 LayerData = tuple[Any, ...]
@@ -19,15 +19,6 @@ Read = Callable[[str | list[str]], list[LayerData]]
 
 NO_LAYER: list[LayerData] = [(None,)]  # napari's sentinel for a file without layers
 _SIGNS = ("negative", "positive")
-
-
-class _Drops:
-    """Tells open widgets about files that were dropped on a viewer."""
-
-    dropped = Signal(str)
-
-
-DROPS = _Drops()
 
 
 def get_reader(path: str | list[str]) -> Read | None:
@@ -41,11 +32,12 @@ def get_reader(path: str | list[str]) -> Read | None:
 
 
 def _read(path: str | list[str]) -> list[LayerData]:
-    """Hand files to the open widget. Without one, return points and boxes as layers."""
+    """Hand files to the viewer's widget. Without one, return points and boxes as layers."""
     paths = [path] if isinstance(path, str) else path
-    if len(DROPS.dropped):
+    opener = find_opener(PROMPTS)
+    if opener is not None:
         for one in paths:
-            DROPS.dropped.emit(one)
+            opener(one)
         return NO_LAYER
     return list(chain.from_iterable(_to_layers(Path(one)) for one in paths))
 

@@ -34,7 +34,10 @@ class FileActions:
     def load_prompts(self, path: str) -> None:
         """Add the objects of a prompts.json to the session."""
         session = self._workspace.session
-        if session is None or not self._performer.can_write():
+        if session is None:
+            self._performer.noted.emit(messages.OPEN_IMAGE_FIRST)
+            return
+        if not self._performer.can_write():
             return
         ids = self._performer.perform(_load, session, path)
         if ids is not None:

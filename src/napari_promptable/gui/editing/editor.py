@@ -11,9 +11,9 @@ from napari_promptable.gui.actions.measuring import MeasureActions
 from napari_promptable.gui.actions.touch_up import TouchUpActions
 from napari_promptable.gui.controller import PromptController
 from napari_promptable.gui.editing.panel import EditorPanel
-from napari_promptable.gui.exchange import set_importer
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.cutting_line import CuttingLine
+from napari_promptable.gui.opening import OUTLINES, remove_opener, set_opener
 
 _CLOSED = (
     "Open “Promptable segmentation” and this window again: it edits that widget's objects."
@@ -80,7 +80,11 @@ class ObjectEditor:
         self._measuring.measured.connect(self._show_table)
         exchange.export_requested.connect(self._exchange.write)
         exchange.import_requested.connect(self._exchange.read)
-        set_importer(self._viewer, lambda path: self._exchange.read(path, exchange.kind))
+        set_opener(self._viewer, OUTLINES, self._open_file)
+
+    def _open_file(self, path: str) -> None:
+        """Open a file that was dropped on the canvas as what the panel says."""
+        self._exchange.read(path, self.panel.exchange.kind)
 
     def _show_table(self, table: Any) -> None:
         if not self._is_closed:
@@ -102,7 +106,7 @@ class ObjectEditor:
         if self._is_closed:
             return
         self._is_closed = True
-        set_importer(self._viewer, None)
+        remove_opener(self._viewer, OUTLINES, self._open_file)
         self._listen_to(None)
         self._controller.workspace.job_changed.disconnect(self._follow_job)
         self._controller.closed.disconnect(self._part)
