@@ -22,7 +22,7 @@ from napari_promptable.errors import (
 )
 from napari_promptable.files.prompts_json import PromptDocument, write_prompts
 from napari_promptable.instances.cluster import Search, search_on
-from napari_promptable.instances.streaming import write_objects
+from napari_promptable.instances.streaming import Labelling, write_objects
 from napari_promptable.predict.cluster import RemoteSegmenter, embed_volume
 from napari_promptable.predict.cluster_worker import ImageSource, Weights
 from napari_promptable.predict.embedding_store import EmbeddingStore
@@ -126,7 +126,10 @@ def test_auto_gives_the_same_labels_though_a_worker_is_killed(
             if done == 1:
                 _kill_one(cluster)
 
-        count = write_objects(tiny_model, stack, target, search=workers, progress=progress)
+        task = Labelling(
+            tiny_model, stack, npp.AutomaticSettings(), search=workers, progress=progress
+        )
+        count = write_objects(task, target)
     expected = npp.generate_labels(tiny_model, stack)
     np.testing.assert_array_equal(target, expected)
     assert count == expected.max() > 1

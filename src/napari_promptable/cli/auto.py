@@ -73,7 +73,7 @@ def run(
     from napari_promptable.instances.automatic import default_settings
     from napari_promptable.instances.cluster import Search, search_on
     from napari_promptable.instances.settings import Seeds
-    from napari_promptable.instances.streaming import write_objects
+    from napari_promptable.instances.streaming import Labelling, write_objects
     from napari_promptable.predict.cluster_worker import ImageSource, Weights
 
     opened = open_channel(image, axes, channel).as_stack()
@@ -103,16 +103,8 @@ def run(
         search_on(scheduler, search) as workers,
         ProgressBar("work", opened.description) as bar,
     ):
-        count = write_objects(
-            answering,
-            opened.data,
-            room,
-            settings,
-            region=where,
-            labels=existing,
-            search=workers,
-            progress=bar,
-        )
+        task = Labelling(answering, opened.data, settings, where, existing, workers, bar)
+        count = write_objects(task, room)
         write_labels(output, room, opened)
     print(f"{output}: {count_of(count, 'new object')}, model {model}")
 

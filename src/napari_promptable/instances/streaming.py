@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from napari_promptable.instances.automatic import (
     AutomaticResult,
     answer_view,
     choose_seeding_model,
-    default_settings,
     find_objects,
     plan_views,
 )
@@ -49,30 +49,67 @@ if TYPE_CHECKING:  # imports dask
 Plane = npt.NDArray[np.integer[Any]]
 
 
-def write_objects(
-    model: PromptableModel,
-    image: Any,
-    target: Any,
-    settings: AutomaticSettings | None = None,
-    *,
-    region: npt.ArrayLike | None = None,
-    labels: Any = None,
-    search: WorkerSearch | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Label all objects of an image as `generate_labels` does, with little of it in memory.
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """The task of labelling all objects of an image, which may be larger than memory.
 
-    Parameters
+    Attributes
     ----------
-    model, image, settings, region, progress
+    model : PromptableModel
+        Answers the prompts.
+    image : array of any kind
         As in `generate_labels`; of a stack, three slices are held, and a plane of more than
         `MAX_PIXELS` is read view by view.
-    target : array of int that can be written by slice, shape ([Z,] H, W)
-        Receives the existing labels and the new objects.
+    settings : AutomaticSettings
+        Where the prompts come from, and thresholds.
+    region : array_like, optional
+        As in `generate_labels`.
     labels : array of int of any kind, shape ([Z,] H, W), optional
         Existing labels; read slice by slice, or square by square.
     search : WorkerSearch, optional
         Finds the objects of the same image on workers.
+    progress : callable, optional
+        As in `generate_labels`.
+    """
+
+    model: PromptableModel
+    image: Any
+    settings: AutomaticSettings
+    region: npt.ArrayLike | None = None
+    labels: Any = None
+    search: WorkerSearch | None = None
+    progress: Progress | None = None
+
+    def labels_on(self, position: int) -> Plane | None:
+        """Existing labels of a slice."""
+        return None if self.labels is None else np.asarray(self.labels[position])
+
+    def find_on(self, position: int) -> AutomaticResult:
+        """Find the objects of a slice."""
+        return find_objects(
+            self.model,
+            np.asarray(self.image[position]),
+            self.settings,
+            region=self.region,
+            labels=self.labels_on(position),
+            progress=part_of(self.progress, position, self.image.shape[0]),
+        )
+
+    def take_found(self, position: int, objects: tuple[FoundObject, ...]) -> AutomaticResult:
+        """Take the objects of a slice that a worker found."""
+        place = check_place(self.image.shape[1:3], self.region, self.labels_on(position))
+        return AutomaticResult(objects, self.settings, place)
+
+
+def write_objects(task: Labelling, target: Any) -> int:
+    """Label all objects of an image as `generate_labels` does, with little of it in memory.
+
+    Parameters
+    ----------
+    task : Labelling
+        What to label.
+    target : array of int that can be written by slice, shape ([Z,] H, W)
+        Receives the existing labels and the new objects.
 
     Returns
     -------
@@ -88,105 +125,68 @@ def write_objects(
     ClusterError
         As `Workers.map`.
     """
-    settings = default_settings(model) if settings is None else settings
-    shape = tuple(image.shape)
+    shape = tuple(task.image.shape)
     if is_stack(shape):
-        check_stack_labels(shape[:3], labels)
-        return _write_stack(model, image, target, settings, region, labels, search, progress)
-    has_own_maps = choose_seeding_model(model, settings.seeds) is model
-    if is_large(shape) or (search is not None and has_own_maps):
-        return _write_plane(model, image, target, settings, region, labels, search, progress)
+        check_stack_labels(shape[:3], task.labels)
+        return _write_stack(task, target)
+    has_own_maps = choose_seeding_model(task.model, task.settings.seeds) is task.model
+    if is_large(shape) or (task.search is not None and has_own_maps):
+        return _write_plane(task, target)
     result = find_objects(
-        model,
-        np.asarray(image),
-        settings,
-        region=region,
-        labels=None if labels is None else np.asarray(labels),
-        progress=progress,
+        task.model,
+        np.asarray(task.image),
+        task.settings,
+        region=task.region,
+        labels=None if task.labels is None else np.asarray(task.labels),
+        progress=task.progress,
     )
     target[...] = result.labels
     return len(result.chosen)
 
 
-def _write_plane(
-    model: PromptableModel,
-    image: Any,
-    target: Any,
-    settings: AutomaticSettings,
-    region: npt.ArrayLike | None,
-    labels: Any,
-    search: WorkerSearch | None,
-    progress: Progress | None,
-) -> int:
+def _write_plane(task: Labelling, target: Any) -> int:
     """Label a plane of any size. See `write_objects`."""
-    height, width = image.shape[:2]
-    place = check_large_place((height, width), region, labels)
-    if choose_seeding_model(model, settings.seeds) is not model:
+    height, width = task.image.shape[:2]
+    place = check_large_place((height, width), task.region, task.labels)
+    if choose_seeding_model(task.model, task.settings.seeds) is not task.model:
         raise PromptError(
             f"a plane of {height:,} × {width:,} pixels is searched in parts, which needs a "
             "model with instance maps of its own, such as tiny; choose it with seeds 'auto', "
             f"or crop a part of {MAX_PIXELS:,} pixels at most"
         )
-    rgb = LazyRgb(image)
-    points = plan_views(model, rgb, place)
+    rgb = LazyRgb(task.image)
+    points = plan_views(task.model, rgb, place)
     views: Iterator[list[FoundObject]] = (
-        list(answer_view(model, rgb, place, point, ignore_progress)) for point in points
+        list(answer_view(task.model, rgb, place, point, ignore_progress)) for point in points
     )
-    if search is not None:
-        views = search.find_in_views(points, rgb.limits, place)
-    found = [one for view in report_each(views, progress, len(points)) for one in view]
+    if task.search is not None:
+        views = task.search.find_in_views(points, rgb.limits, place)
+    found = [one for view in report_each(views, task.progress, len(points)) for one in view]
     canvas = SparseCanvas(place)
-    chosen = choose_on(canvas, found, settings)
+    chosen = choose_on(canvas, found, task.settings)
     canvas.write_to(target)
     return len(chosen)
 
 
-def _write_stack(
-    model: PromptableModel,
-    volume: Any,
-    target: Any,
-    settings: AutomaticSettings,
-    region: npt.ArrayLike | None,
-    labels: Any,
-    search: WorkerSearch | None,
-    progress: Progress | None,
-) -> int:
+def _write_stack(task: Labelling, target: Any) -> int:
     """Label a stack slice by slice. See `write_objects`."""
-    length = volume.shape[0]
-    _check_slices(volume.shape[1:3])
+    length = task.image.shape[0]
+    _check_slices(task.image.shape[1:3])
     embeddings: SizedCache[int, ImageEmbedding] = SizedCache()
-
-    def existing(position: int) -> Plane | None:
-        return None if labels is None else np.asarray(labels[position])
-
-    def find(position: int) -> AutomaticResult:
-        return find_objects(
-            model,
-            np.asarray(volume[position]),
-            settings,
-            region=region,
-            labels=existing(position),
-            progress=part_of(progress, position, length),
-        )
-
-    def take(position: int, objects: tuple[FoundObject, ...]) -> AutomaticResult:
-        place = check_place(volume.shape[1:3], region, existing(position))
-        return AutomaticResult(objects, settings, place)
-
     with ExitStack() as exits:
-        encoder: Segmenter = model
-        results: Iterator[AutomaticResult] = map(find, range(length))
-        if search is not None:
-            encoder = exits.enter_context(closing(search.segmenter(model)))
-            objects = report_each(search.find_in_slices(length), progress, length)
-            results = itertools.starmap(take, enumerate(objects))
+        encoder: Segmenter = task.model
+        results: Iterator[AutomaticResult] = map(task.find_on, range(length))
+        if task.search is not None:
+            encoder = exits.enter_context(closing(task.search.segmenter(task.model)))
+            objects = report_each(task.search.find_in_slices(length), task.progress, length)
+            results = itertools.starmap(task.take_found, enumerate(objects))
 
         def embed(position: int) -> ImageEmbedding:
             return embeddings.get_or_make(
-                position, lambda: encoder.encode(np.asarray(volume[position]))
+                position, lambda: encoder.encode(np.asarray(task.image[position]))
             )
 
-        first_id = 1 if labels is None else highest_id(labels) + 1
+        first_id = 1 if task.labels is None else highest_id(task.labels) + 1
         return _write_linked(_linked(results, first_id), target, encoder, embed, length)
 
 

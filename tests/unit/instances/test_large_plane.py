@@ -13,7 +13,7 @@ from napari_promptable.instances.large_plane import (
     SparseCanvas,
     check_large_place,
 )
-from napari_promptable.instances.streaming import write_objects
+from napari_promptable.instances.streaming import Labelling, write_objects
 from napari_promptable.transforms import to_rgb8
 
 SIZE = (150, 170)
@@ -49,15 +49,15 @@ def test_it_gives_the_same_labels(tiny_model, plane, in_parts, region, with_labe
     lazy = zarr.array(plane, chunks=(40, 40))
     target = np.zeros(SIZE, np.uint32)
     calls: list[tuple[int, int]] = []
-    count = write_objects(
+    task = Labelling(
         tiny_model,
         lazy,
-        target,
         LOOSE,
-        region=region,
-        labels=existing,
+        region,
+        existing,
         progress=lambda *call: calls.append(call),
     )
+    count = write_objects(task, target)
     assert count == len(whole.chosen) > 3
     np.testing.assert_array_equal(target, whole.labels)
     assert calls[-1][0] == calls[-1][1]
@@ -112,9 +112,9 @@ def test_other_regions_are_refused(region, message) -> None:
 def test_a_grid_of_clicks_is_refused(maps_model, plane, in_parts) -> None:
     settings = npp.AutomaticSettings.for_grid()
     with pytest.raises(npp.PromptError, match="searched in parts, which needs a model"):
-        write_objects(maps_model, plane, np.zeros(SIZE), settings)
+        write_objects(Labelling(maps_model, plane, settings), np.zeros(SIZE))
 
 
 def test_a_stack_of_large_slices_is_refused(maps_model, plane, in_parts) -> None:
     with pytest.raises(npp.PromptError, match="give one slice at a time"):
-        write_objects(maps_model, plane[None], np.zeros((1, *SIZE)), LOOSE)
+        write_objects(Labelling(maps_model, plane[None], LOOSE), np.zeros((1, *SIZE)))

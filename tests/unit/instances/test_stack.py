@@ -3,7 +3,7 @@ import pytest
 
 import napari_promptable as npp
 from napari_promptable.instances import stack, streaming
-from napari_promptable.instances.automatic import AutomaticResult
+from napari_promptable.instances.automatic import AutomaticResult, default_settings
 from napari_promptable.instances.place import check_place
 
 SHAPE = (40, 50)
@@ -79,7 +79,10 @@ def test_a_stack_written_slice_by_slice_is_the_same(
     labels = existing if with_labels else None
     expected = npp.generate_labels(fake_segmenter, find_boxes(*slices), labels=labels)
     written = np.zeros(existing.shape, np.uint32)
-    count = streaming.write_objects(fake_segmenter, find_boxes(*slices), written, labels=labels)
+    task = streaming.Labelling(
+        fake_segmenter, find_boxes(*slices), default_settings(fake_segmenter), labels=labels
+    )
+    count = streaming.write_objects(task, written)
     np.testing.assert_array_equal(written, expected)
     assert count == len(np.unique(expected[expected > (9 if with_labels else 0)]))
     assert (written[4, 4:12, 4:12] == written[3, 5, 5]).all(), "the gap is closed"
