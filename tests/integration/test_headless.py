@@ -245,4 +245,5 @@ def test_propagation_takes_embeddings_from_a_cache(tiny_model, tmp_path, monkeyp
         raise AssertionError("it is in the cache")
 
     monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", never)
+    monkeypatch.setattr("napari_promptable.predict.frames.encode_pixels", never)
     assert np.array_equal(propagate_again(), expected)

@@ -243,7 +243,7 @@ class PromptController:
         choices.applied.connect(self.scheduler.wake)
 
     def _keep_embeddings(self, model: str) -> None:
-        """Keep embeddings on disk unless encoding is faster than reading them."""
+        """Keep embeddings on disk where encoding takes longer than a moment."""
         self.panel.encoding.set_kept(not is_bundled(model))
 
     def _connect_current_object(self) -> None:

@@ -1,10 +1,8 @@
-"""Embeddings on disk: a zarr group, one array of one chunk per plane.
+"""Embeddings on disk: a zarr group with one array per plane, and per tile that was looked at.
 
-An entry is a folder that is written under a temporary name and gets its own in one step, so
-it is there complete or not at all, however the process ended and however many write at once.
-Its file ``xxh128`` holds a hash of the other files, so damage by a failing disk or another
-program is noticed. The bytes that were checked are the bytes that are used. The chunk is not
-compressed: its bytes are the features.
+An entry, see `napari_promptable.predict.embedding_entry`, is written under a temporary name and
+gets its own in one step, so it is there complete or not at all, however the process ended and
+however many write at once.
 """
 
 from __future__ import annotations
@@ -21,20 +19,24 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from napari_promptable.errors import CacheError
 from napari_promptable.planes import Index, ReadPlane
+from napari_promptable.predict.embedding_entry import (
+    CHUNK,
+    DTYPES,
+    METADATA,
+    read_entry,
+    write_entry,
+)
 from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.predict.tiling import Tile
 from napari_promptable.transforms import to_rgb8
 from napari_promptable.weights.checkpoints import cache_root
 
 FORMAT, VERSION = "napari-promptable/embeddings", 1
-DTYPES = ("float32", "float16")
-"""What `EmbeddingStore` takes."""
 
-_METADATA, _CHUNK, _HASH = "zarr.json", "c/0/0/0", "xxh128"
 _TEMPORARY = ".tmp-"
 _LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
 _SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
@@ -107,7 +109,7 @@ class EmbeddingStore:
         return (self.path / str(key)).is_dir()
 
     def __len__(self) -> int:
-        """Count the embeddings."""
+        """Count the embeddings of planes and tiles."""
         return len(self._entries())
 
     @property
@@ -135,21 +137,17 @@ class EmbeddingStore:
         CacheError
             If it is damaged or cannot be read.
         """
-        path = self.path / key
-        with self._errors_named("read"):
-            try:
-                metadata, chunk, checksum = (
-                    (path / name).read_bytes() for name in (_METADATA, _CHUNK, _HASH)
-                )
-            except FileNotFoundError as error:
-                if not path.exists():
-                    return None
-                raise _damaged(path) from error
-            if checksum != _checksum(metadata, chunk):
-                raise _damaged(path)
-            with suppress(FileNotFoundError):  # deleted by another process
-                os.utime(path)
-        return _to_embedding(json.loads(metadata), chunk, rgb)
+        entry = self._read(key)
+        if entry is None:
+            return None
+        features, attributes = entry
+        sizes: dict[str, Any] = {name: tuple(attributes[name]) for name in _SIZES}
+        return ImageEmbedding(
+            features,
+            **sizes,
+            model_id=attributes["model_id"],
+            image=rgb if attributes["with_image"] else None,
+        )
 
     def put(self, key: str, embedding: ImageEmbedding) -> None:
         """Write an embedding, unless there is one of this name.
@@ -159,18 +157,79 @@ class EmbeddingStore:
         key : str
             From `napari_promptable.predict.embeddings.plane_key`.
         embedding : ImageEmbedding
-            What to write; its `tiles` are left out.
+            What to write; its `tiles` are left out, see `put_tile`.
 
         Raises
         ------
         CacheError
             If it cannot be written, as when the disk is full; the others stay.
         """
-        if key in self:
+        attributes: dict[str, Any] = {name: getattr(embedding, name) for name in _SIZES}
+        attributes["model_id"] = embedding.model_id
+        attributes["with_image"] = embedding.image is not None
+        self._write(key, embedding.features, attributes)
+
+    def get_tile(self, key: str, tile: Tile) -> npt.NDArray[np.float32] | None:
+        """Read the embedding of a tile.
+
+        Parameters
+        ----------
+        key : str
+            Of the plane, as in `get`.
+        tile : Tile
+            Which part of it.
+
+        Returns
+        -------
+        ndarray of float32, shape (C, rows, columns), or None
+            None if there is no such embedding.
+
+        Raises
+        ------
+        CacheError
+            If it is damaged or cannot be read.
+        """
+        entry = self._read(_tile_key(key, tile))
+        return None if entry is None else entry[0]
+
+    def put_tile(self, key: str, tile: Tile, features: npt.NDArray[np.float32]) -> None:
+        """Write the embedding of a tile, unless it is there.
+
+        Parameters
+        ----------
+        key, tile
+            As in `get_tile`.
+        features : ndarray of float32, shape (C, rows, columns)
+            The embedding.
+
+        Raises
+        ------
+        CacheError
+            As in `put`.
+        """
+        attributes = {"plane": key, "tile": [tile.level, tile.top, tile.left]}
+        self._write(_tile_key(key, tile), features, attributes)
+
+    # entries
+
+    def _read(self, name: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None:
+        """Read an entry and mark it as used. None if there is none."""
+        with self._errors_named("read"):
+            entry = read_entry(self.path / name)
+            if entry is not None:
+                with suppress(FileNotFoundError):  # deleted by another process
+                    os.utime(self.path / name)
+            return entry
+
+    def _write(
+        self, name: str, features: npt.NDArray[np.float32], attributes: dict[str, Any]
+    ) -> None:
+        """Write an entry unless it is there, and keep the folder small enough."""
+        if name in self:
             return
         with self._errors_named("written"), self._temporary_folder() as folder:
-            _write_entry(folder, embedding, self.dtype)
-            self._move_in(folder, key)
+            write_entry(folder, features, attributes, self.dtype)
+            self._move_in(folder, name)
             self._delete_oldest()
 
     # the folder
@@ -193,12 +252,12 @@ class EmbeddingStore:
         with self._temporary_folder() as folder:
             attributes = {"format": FORMAT, "version": VERSION, "dtype": dtype}
             zarr.create_group(folder, zarr_format=3, attributes=attributes)
-            os.replace(folder / _METADATA, self.path / _METADATA)
+            os.replace(folder / METADATA, self.path / METADATA)
 
     def _read_dtype(self) -> str:
         """Read how features are stored. Raises CacheError if the folder is no store."""
         try:
-            attributes = json.loads((self.path / _METADATA).read_bytes())["attributes"]
+            attributes = json.loads((self.path / METADATA).read_bytes())["attributes"]
             kind, version = attributes["format"], attributes["version"]
             dtype = str(attributes["dtype"])
         except (ValueError, LookupError, TypeError, FileNotFoundError, NotADirectoryError):
@@ -224,7 +283,7 @@ class EmbeddingStore:
                 if folder.name.startswith(".") or not folder.is_dir():
                     continue
                 with suppress(FileNotFoundError):  # deleted by another process
-                    nbytes = os.stat(Path(folder.path, _CHUNK)).st_size
+                    nbytes = os.stat(Path(folder.path, CHUNK)).st_size
                     used = folder.stat().st_mtime_ns
                     entries.append(_Entry(used, Path(folder.path), nbytes))
         return entries
@@ -331,60 +390,6 @@ def embed_planes(
         yield index, is_missing
 
 
-def _write_entry(folder: Path, embedding: ImageEmbedding, dtype: str) -> None:
-    """Write features, all else that is needed, and the hash of both, down to the disk."""
-    import zarr
-
-    values = np.moveaxis(embedding.features, 0, -1)  # as the decoder reads them
-    if np.abs(values).max(initial=0) > np.finfo(dtype).max:
-        dtype = DTYPES[0]
-    attributes: dict[str, Any] = {name: getattr(embedding, name) for name in _SIZES}
-    attributes["model_id"] = embedding.model_id
-    attributes["with_image"] = embedding.image is not None
-    array = zarr.create_array(
-        folder,
-        shape=values.shape,
-        chunks=values.shape,
-        dtype=np.dtype(dtype).newbyteorder("<"),
-        compressors=None,
-        config={"write_empty_chunks": True},
-        zarr_format=3,
-        attributes=attributes,
-        dimension_names=("row", "column", "channel"),
-    )
-    array[...] = values
-    checksum = _checksum(*((folder / name).read_bytes() for name in (_METADATA, _CHUNK)))
-    (folder / _HASH).write_bytes(checksum)
-    for name in (_METADATA, _CHUNK, _HASH):
-        with open(folder / name, "rb+") as file:
-            os.fsync(file.fileno())
-
-
-def _checksum(metadata: bytes, chunk: bytes) -> bytes:
-    """Hash an entry's files, hexadecimal."""
-    digest = xxhash.xxh128(metadata)
-    digest.update(chunk)
-    return digest.hexdigest().encode()
-
-
-def _to_embedding(
-    metadata: dict[str, Any], chunk: bytes, rgb: npt.NDArray[np.uint8]
-) -> ImageEmbedding:
-    """Build the value from an entry's files."""
-    stored = np.frombuffer(chunk, np.dtype(metadata["data_type"]).newbyteorder("<"))
-    values = stored.reshape(metadata["shape"]).astype(np.float32)
-    attributes = metadata["attributes"]
-    sizes: dict[str, Any] = {name: tuple(attributes[name]) for name in _SIZES}
-    return ImageEmbedding(
-        np.moveaxis(values, -1, 0),
-        **sizes,
-        model_id=attributes["model_id"],
-        image=rgb if attributes["with_image"] else None,
-    )
-
-
-def _damaged(path: Path) -> CacheError:
-    return CacheError(
-        f"the cached embedding {path} is damaged; delete that folder, and the plane is encoded "
-        "again"
-    )
+def _tile_key(key: str, tile: Tile) -> str:
+    """Name the entry of a tile."""
+    return f"{key}.{tile.level}.{tile.top}.{tile.left}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from napari_promptable.errors import CacheError
 from napari_promptable.predict.tiling import Tile
 from napari_promptable.progress import IsCancelled
 from napari_promptable.transforms import to_rgb8
@@ -53,6 +54,29 @@ class SizedCache(Generic[Key, Value]):
         if value is None:
             value = make()
             self.keep(key, value)
+        return value
+
+    def get_or_read(
+        self,
+        key: Key,
+        read: Callable[[], Value | None],
+        make: Callable[[], Value],
+        write: Callable[[Value], None],
+    ) -> Value:
+        """Return the value of this key: if it is missing, read it, or else make and write it.
+
+        A new value is held before it is written, so that a full disk does not cost it.
+        """
+        value = self.find(key)
+        if value is not None:
+            return value
+        value = read()
+        is_new = value is None
+        if value is None:
+            value = make()
+        self.keep(key, value)
+        if is_new:
+            write(value)
         return value
 
     def find(self, key: Key) -> Value | None:
@@ -114,7 +138,8 @@ class ImageEmbedding:
         The plane itself, for models that look at parts of it (see
         `napari_promptable.predict.tiling`); None for the others.
     tiles : SizedCache of Tile to ndarray of float32
-        Embeddings of parts, each made when a prompt first needs it.
+        Embeddings of parts, each made when a prompt first needs it. They are kept on disk, too,
+        if the embedding comes from an `EmbeddingCache` with a store.
     """
 
     features: npt.NDArray[np.float32]
@@ -172,6 +197,49 @@ class Storage(Protocol):
     def put(self, key: str, embedding: ImageEmbedding) -> None:
         """Write an embedding, unless it is there."""
         ...
+
+    def get_tile(self, key: str, tile: Tile) -> npt.NDArray[np.float32] | None:
+        """Read the embedding of a part of a plane, None if there is none."""
+        ...
+
+    def put_tile(self, key: str, tile: Tile, features: npt.NDArray[np.float32]) -> None:
+        """Write the embedding of a part of a plane, unless it is there."""
+        ...
+
+
+class _StoredTiles(SizedCache[Tile, npt.NDArray[np.float32]]):
+    """Embeddings of parts of one plane: in memory, and below that in a store, if there is one.
+
+    Parameters
+    ----------
+    plane : str
+        The plane's `plane_key`.
+    find_store : callable
+        Returns the store in use, or None. After an error the store gets no more parts of this
+        plane, so that a full disk costs one answer and not one at each place.
+    """
+
+    def __init__(self, plane: str, find_store: Callable[[], Storage | None]) -> None:
+        super().__init__(_MAX_TILE_BYTES)
+        self._plane, self._find_store = plane, find_store
+
+    def get_or_make(
+        self, key: Tile, make: Callable[[], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        """Take a part's embedding from memory, else from the store, else make and keep it."""
+        store = self._find_store()
+        if store is None:
+            return super().get_or_make(key, make)
+        try:
+            return self.get_or_read(
+                key,
+                partial(store.get_tile, self._plane, key),
+                make,
+                partial(store.put_tile, self._plane, key),
+            )
+        except CacheError:
+            self._find_store = lambda: None
+            raise
 
 
 class EmbeddingCache(SizedCache[str, ImageEmbedding]):
@@ -253,13 +321,16 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
         self, key: str, rgb: npt.NDArray[np.uint8], encode: Callable[[], ImageEmbedding]
     ) -> ImageEmbedding:
         """Take an embedding from memory, else from the store, else encode, and keep it."""
-        embedding = self.find(key)
-        if embedding is None and self.store is not None:
-            embedding = self.store.get(key, rgb)
-        is_new = embedding is None
-        if embedding is None:
-            embedding = encode()
-        self.keep(key, embedding)
-        if is_new and self.store is not None:
-            self.store.put(key, embedding)
-        return embedding
+
+        def with_tiles(embedding: ImageEmbedding) -> ImageEmbedding:
+            return replace(embedding, tiles=_StoredTiles(key, lambda: self.store))
+
+        def read() -> ImageEmbedding | None:
+            stored = None if self.store is None else self.store.get(key, rgb)
+            return None if stored is None else with_tiles(stored)
+
+        def write(embedding: ImageEmbedding) -> None:
+            if self.store is not None:
+                self.store.put(key, embedding)
+
+        return self.get_or_read(key, read, lambda: with_tiles(encode()), write)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from napari_promptable.errors import CacheError
 from napari_promptable.predict.embedding_store import EmbeddingStore
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
+from napari_promptable.predict.tiling import Tile
 
 BYTES = 4 * 2 * 3 * 5
 RGB = np.zeros((6, 10, 3), np.uint8)
@@ -293,6 +294,35 @@ def test_another_process_finds_what_was_encoded(store, fake_segmenter) -> None:
     assert np.array_equal(found.features, first.features)
     assert cache.embed(fake_segmenter, "fake", plane) is found
     assert fake_segmenter.num_encoded == 1
+
+
+def make_never() -> np.ndarray:
+    raise AssertionError("it is in the store")
+
+
+def test_another_process_finds_the_tiles_that_were_encoded(store, fake_segmenter) -> None:
+    plane = np.random.default_rng(0).normal(size=(8, 12))
+    features = make_embedding().features
+    tile = Tile(-1, 0, 128)
+    cache = EmbeddingCache()
+    first = cache.embed(fake_segmenter, "fake", plane)
+    cache.store = store  # switched on later
+    assert first.tiles.get_or_make(tile, lambda: features) is features
+    again = EmbeddingCache(store=EmbeddingStore(store.path))
+    tiles = again.embed(fake_segmenter, "fake", plane).tiles
+    assert np.array_equal(tiles.get_or_make(tile, make_never), features)
+    assert tiles.get_or_make(tile, make_never).strides == features.strides
+    again.store = None  # switched off
+    assert tiles.get_or_make(Tile(1, 0, 0), lambda: features) is features
+    assert len(store) == 2  # the tile, and the plane for the second process
+
+
+def test_a_damaged_tile_is_named(store) -> None:
+    store.put_tile("a", Tile(2, 0, 128), make_embedding().features)
+    assert store.get_tile("a", Tile(2, 128, 0)) is None
+    (store.path / "a.2.0.128" / "c/0/0/0").write_bytes(b"")
+    with pytest.raises(CacheError, match=r"a\.2\.0\.128 is damaged; delete that folder"):
+        store.get_tile("a", Tile(2, 0, 128))
 
 
 def test_metadata_is_plain(store) -> None:

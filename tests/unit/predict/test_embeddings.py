@@ -160,6 +160,12 @@ class FullStore:
     def put(self, key, embedding) -> None:
         raise CacheError("the disk is full")
 
+    def get_tile(self, key, tile) -> None:
+        return None
+
+    def put_tile(self, key, tile, features) -> None:
+        raise CacheError("the disk is full")
+
 
 def test_a_full_disk_does_not_cost_the_work(fake_segmenter) -> None:
     cache = EmbeddingCache(store=FullStore())
@@ -168,3 +174,15 @@ def test_a_full_disk_does_not_cost_the_work(fake_segmenter) -> None:
         cache.embed(fake_segmenter, "fake", plane)
     cache.embed(fake_segmenter, "fake", plane)
     assert fake_segmenter.num_encoded == 1
+
+
+def test_a_full_disk_costs_one_answer_a_plane(fake_segmenter) -> None:
+    cache = EmbeddingCache(store=FullStore())
+    with pytest.raises(CacheError):
+        cache.embed(fake_segmenter, "fake", np.eye(8))
+    tiles = cache.embed(fake_segmenter, "fake", np.eye(8)).tiles
+    features = make_embedding().features
+    with pytest.raises(CacheError):
+        tiles.get_or_make(Tile(1, 0, 0), lambda: features)
+    assert tiles.get_or_make(Tile(1, 0, 0), make_never) is features
+    assert tiles.get_or_make(Tile(1, 0, 128), lambda: features) is features
