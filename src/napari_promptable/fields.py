@@ -219,10 +219,14 @@ def unite_fields(fields: Sequence[Field | None]) -> Field | None:
     known = [field for field in fields if field is not None]
     if len(known) < len(fields) or not known:
         return None
-    top, left = min(field.top for field in known), min(field.left for field in known)
+    step = max(field.step for field in known)
+    top, left = (
+        min(starts) // step * step
+        for starts in zip(*((field.top, field.left) for field in known), strict=True)
+    )
     bottom = max(field.top + field.height for field in known)
     right = max(field.left + field.width for field in known)
-    return Field(top, left, bottom - top, right - left, max(field.step for field in known))
+    return Field(top, left, bottom - top, right - left, step)
 
 
 def _round_up(length: float) -> int:

@@ -75,9 +75,20 @@ class PlaneSource:
                 slice(start, start + length)
                 for start, length in zip(tops, field.shape, strict=True)
             )
-            return read_plane(level, planes, index, self.channel, extent)
+            reduced = read_plane(level, planes, index, self.channel, extent)
+            if reduced.size:  # the last pixels of an odd side may have no level
+                return _fill(reduced, field.shape)
         pixels = read_plane(self.data, self.planes, index, self.channel, field.extent)
         return _reduce(pixels, field.step)
+
+
+def _fill(pixels: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.generic]:
+    """Repeat the last row or column where a level leaves out the rest of an odd side."""
+    missing = [length - there for length, there in zip(shape, pixels.shape, strict=False)]
+    if not any(missing):
+        return pixels
+    margins = [(0, count) for count in missing] + [(0, 0)] * (pixels.ndim - 2)
+    return np.pad(pixels, margins, mode="edge")
 
 
 def _reduce(pixels: npt.NDArray[np.generic], step: int) -> npt.NDArray[np.generic]:

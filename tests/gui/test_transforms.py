@@ -81,6 +81,57 @@ def test_our_labels_follow_their_image_and_others_stay(
     np.testing.assert_allclose(labels.scale, (0.2, 0.3))
 
 
+def set_scale(image) -> None:
+    image.scale = np.arange(1, image.ndim + 1) / 5
+    image.translate = np.arange(image.ndim) * 70
+
+
+def set_rotation(image) -> None:
+    image.rotate = 30 if image.ndim == 2 else (0, 0, 30)
+
+
+def set_affine(image) -> None:
+    order = [*range(image.ndim - 2), image.ndim - 1, image.ndim - 2, image.ndim]
+    image.affine = np.eye(image.ndim + 1)[order] * 2
+
+
+def set_units(image) -> None:
+    image.units = ("um",) * image.ndim
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("stack", set_affine),
+        ("stack", set_units),
+        ("pyramid", set_rotation),
+        ("pyramid", set_scale),
+        ("pyramid of a stack", set_scale),
+        ("pyramid of a stack", set_affine),
+    ],
+)
+def test_all_layers_follow_an_image_of_any_kind(change, kind, open_desk, make_disks) -> None:
+    disks = make_disks((61, 83))
+    data = disks.image if kind == "pyramid" else np.stack([disks.image] * 3)
+    levels = [data, data[..., ::3, ::3]] if "pyramid" in kind else data
+    user = open_desk(levels, multiscale="pyramid" in kind)
+    before = (0,) * (data.ndim - 2)
+
+    def commit(number: int) -> None:
+        user.click(user.world(*before, *disks.centres[number]))
+        user.press("C")
+        np.testing.assert_array_equal(user.labels[before] == number + 1, disks.mask(number))
+
+    commit(0)
+    change(user.image)
+    user.viewer.dims.set_point(range(len(before)), user.world(*before, 0, 0)[: len(before)])
+    place = (*before, 7, 9)
+    for layer in (user.objects, user.points, user.boxes, user.preview):
+        np.testing.assert_allclose(layer.data_to_world(place), user.image.data_to_world(place))
+        assert layer.units == user.image.units
+    commit(1)
+
+
 def test_flat_image_in_a_viewer_of_stacks(open_desk, make_disks) -> None:
     disks = make_disks()
 

@@ -69,6 +69,31 @@ def test_a_level_of_the_file_is_what_the_model_is_shown(
     np.testing.assert_array_equal(np.load(output), expected)
 
 
+@pytest.mark.parametrize(("name", "write"), [("a.ome.zarr", write_zarr), ("a.tif", write_tiff)])
+def test_levels_of_odd_factors_are_found(tmp_path, levels, fake_segmenter, name, write) -> None:
+    full = levels[0][:511, :637]
+    odd = [full, full[::3, ::3][:170, :212], full[: 511 // 7 * 7 : 7, ::7], full[::12, ::13]]
+    write(tmp_path / name, odd)
+    fake_segmenter.model_id = "fake"
+    opened = open_image(tmp_path / name)
+    assert {step: level.shape for step, level in opened.levels_by_step.items()} == {
+        3: (170, 212),
+        7: (73, 91),
+    }
+    for step in (3, 7):
+        field = Field(0, 0, 511, 637, step)
+        assert opened.source.read((), field).shape == field.shape
+        prompts = PlanePrompts([[200, 240]], field=field)
+        document = PromptDocument(name, full.shape, (0, 1), "fake", {1: {(): prompts}})
+        labels = segment_document(
+            fake_segmenter, opened.data, document, levels=opened.levels_by_step
+        )
+        assert labels[200, 240] == 1
+        rows, columns = np.nonzero(labels)
+        assert abs(rows.mean() - 200) < step
+        assert abs(columns.mean() - 240) < step
+
+
 @pytest.mark.parametrize("axes", ["SYX", "YXS"])
 def test_levels_follow_their_image(axes: str) -> None:
     from napari_promptable.files.image_file import ImageFile

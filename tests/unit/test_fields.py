@@ -1,5 +1,7 @@
 """Fields of view: where they are, what they show, and the way back to the plane."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,11 +135,45 @@ def test_fields_are_united() -> None:
     assert unite_fields([Field(0, 8, 20, 20), None]) is None
 
 
+def test_united_fields_lie_on_the_grid_of_their_step() -> None:
+    united = unite_fields([Field(7, 11, 30, 30), Field(9, 15, 30, 60, 3)])
+    assert united == Field(6, 9, 33, 66, 3)
+    assert united == parse_field(**united.to_plain())
+
+
+@given(
+    step=st.sampled_from([2, 3, 5]),
+    rounding=st.sampled_from([math.floor, math.ceil, round]),
+    data=st.data(),
+)
+def test_a_level_of_any_factor_fills_its_field(step, rounding, data) -> None:
+    shape = data.draw(st.tuples(*[st.integers(40, 90)] * 2))
+    full = np.indices(shape).sum(axis=0).astype(np.int32)
+    ends = [rounding(length / step) for length in shape]
+    level = full[::step, ::step][: ends[0], : ends[1]] + 1000
+    source = PlaneSource(full, PlaneAxes(shape, (0, 1)), levels={step: level})
+    rule = FieldRule(shape, input_side=8, steps=source.steps, least_side=0)
+    top, left = (data.draw(st.integers(0, length - 1)) for length in shape)
+    for field in (rule.whole(), rule.choose(np.array([top, left, top, left]))):
+        assert field is not None
+        pixels = source.read((), field)
+        assert pixels.shape == field.shape
+        row, column = (np.array([field.top, field.left]) // step).tolist()
+        there = level[row : row + field.shape[0], column : column + field.shape[1]]
+        np.testing.assert_array_equal(pixels[: there.shape[0], : there.shape[1]], there)
+
+
 def test_a_field_is_plain_data_and_back() -> None:
     field = Field(8, 4, 40, 30, 4)
     assert parse_field(**field.to_plain()) == field
     with pytest.raises(PromptError, match="must be a multiple of its step 4"):
         parse_field([3, 4], [40, 30], 4)
+
+
+def test_pixels_beyond_a_level_are_read_at_full_resolution() -> None:
+    full = np.arange(41 * 41).reshape(41, 41)
+    source = PlaneSource(full, PlaneAxes((41, 41), (0, 1)), levels={2: full[:40:2, :40:2]})
+    assert source.read((), Field(40, 40, 1, 1, 2)) == full[40, 40]
 
 
 @pytest.mark.parametrize("colours", [(), (3,)])
