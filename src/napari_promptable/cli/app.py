@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # we report its errors
     arguments = None if argv is None else list(argv)
     try:
         code = get_command(app).main(arguments, prog_name=_PROGRAM, standalone_mode=False)
@@ -70,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(
             f"{error.filename or 'a file'} cannot be used ({error.strerror or error})"
         )
+    except MemoryError as error:
+        return _refuse(f"there is not enough memory ({error}); crop the image")
     if code == INTERRUPTED:
         print(f"{_PROGRAM}: interrupted", file=sys.stderr)
     return code or DONE

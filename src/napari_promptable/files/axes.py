@@ -47,6 +47,16 @@ def name_stack_axes(ndim: int) -> str:
     return _NAMES[len(_NAMES) - ndim :]
 
 
+def fits(axes: str, shape: tuple[int, ...]) -> bool:
+    """Whether axis names may be an image's of this shape: one each, with Y and X."""
+    return len(axes) == len(shape) and _is_named(axes)
+
+
+def _is_named(axes: str) -> bool:
+    """Whether axis names are different letters, with Y and X among them."""
+    return axes.isalpha() and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)
+
+
 def check_axes(axes: str, shape: tuple[int, ...]) -> str:
     """Check axis names that a user gives. Raises ImageFormatError if they do not fit the shape.
 
@@ -63,8 +73,7 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> str:
         In upper case.
     """
     names = axes.upper()
-    is_valid = names.isalpha() and len(set(names)) == len(names) and {"Y", "X"} <= set(names)
-    if not is_valid:
+    if not _is_named(names):
         raise ImageFormatError(
             f"axes {axes!r} must be different letters, with Y and X among them, such as ZCYX "
             "(T time, C channel, Z depth, S the colours of RGB)"

@@ -14,9 +14,10 @@ from napari_promptable.files.axes import (
     SAMPLES,
     UNIT_WORDS,
     check_axes,
+    fits,
     guess_axes,
 )
-from napari_promptable.files.lazy_view import fix_axis, move_to_end
+from napari_promptable.files.lazy_view import fix_axis, in_file, move_to_end
 from napari_promptable.plane_source import PlaneSource, levels_by_step
 from napari_promptable.planes import PlaneAxes
 
@@ -104,6 +105,14 @@ class ImageFile:
             units=self.units,
             channel_names=self.channel_names,
             levels=self.levels,
+        )
+
+    def with_errors_named(self) -> ImageFile:
+        """Raise ImageFormatError where a part that is read later is damaged."""
+        return replace(
+            self,
+            data=in_file(self.data, self.name),
+            levels=tuple(in_file(level, self.name) for level in self.levels),
         )
 
     def with_samples_last(self) -> ImageFile:
@@ -230,8 +239,8 @@ def describe_array(
     data : array of any kind
         The pixels.
     axes : str or None
-        A letter for each axis, in any order; None guesses them from the shape. S that is not 3
-        or 4 long holds channels.
+        A letter for each axis, in any order. None guesses them from the shape, and so do
+        letters that do not fit it. S that is not 3 or 4 long holds channels.
     name : str
         File name, for people.
     scale, units, channel_names
@@ -254,11 +263,16 @@ def describe_array(
         raise ImageFormatError(
             f"{name} has shape {shape}; an image needs 2 to {MAX_AXES} axes, and pixels"
         )
-    found = guess_axes(shape) if axes is None else axes
+    is_own = axes is not None and fits(axes, shape)
+    found = axes if axes is not None and is_own else guess_axes(shape)
     if SAMPLES in found and shape[found.index(SAMPLES)] not in (3, 4):
         found = found.replace(SAMPLES, CHANNEL)
-    is_guess = axes is None and len(shape) > 2
-    sentence = f"read as {found}" + (" by its shape" if is_guess else "") + remark
+    sentence = f"read as {found}"
+    if not is_own and (axes or len(shape) > 2):
+        sentence += " by its shape"
+    if axes and not is_own:
+        sentence += f", which its axes {axes} do not fit"
+    sentence += remark
     return ImageFile(
         data, found, name, sentence, scale or {}, units or {}, tuple(channel_names)
     )

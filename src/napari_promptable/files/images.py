@@ -9,11 +9,11 @@ from typing import Any
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files import tiff
 from napari_promptable.files.image_file import ImageFile
+from napari_promptable.files.lazy_view import READ_ERRORS, describe_error
 from napari_promptable.files.ome_zarr import read_zarr
 from napari_promptable.files.pictures import read_npy, read_picture
 from napari_promptable.files.plugins import read_with_plugins
 
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, IndexError, SyntaxError)
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tga", "")
 
 
@@ -41,14 +41,17 @@ def open_image(path: str | Path, axes: str | None = None) -> ImageFile:
     path = Path(path)
     if not path.exists():
         raise ImageFormatError(f"there is no file {path}; check the path")
+    if path.is_file() and not path.stat().st_size:
+        raise ImageFormatError(f"{path} is an empty file; get it again")
     try:
-        image = _reader_of(path)(path)
+        image = _reader_of(path)(path).with_errors_named()
     except ImageFormatError:
         raise
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ImageFormatError(
-            f"{path} cannot be read as an image ({error}); give a TIFF, PNG, NumPy or zarr "
-            "image, or install a napari reader plugin for its format"
+            f"{path} cannot be read as an image: it is damaged, incomplete or of another "
+            f"format ({describe_error(error)}); give a TIFF, PNG, NumPy or zarr image, or "
+            "install a napari reader plugin for its format"
         ) from error
     return (image if axes is None else image.renamed(axes)).with_samples_last()
 

@@ -10,6 +10,7 @@ from typing import Any
 from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.axes import UNIT_SYMBOLS
 from napari_promptable.files.image_file import ImageFile, describe_array
+from napari_promptable.files.lazy_view import describe_error
 
 _OLD_AXES = "TCZYX"  # of versions before 0.3, which do not name them
 
@@ -32,12 +33,24 @@ def read_zarr(path: Path) -> ImageFile:
     ------
     ImageFormatError
         If the folder holds several images, such as a plate, or none; the message names them.
-    OSError, ValueError, KeyError, TypeError
-        If it is not a zarr folder or its metadata are wrong.
+        It is also raised if the folder is no zarr folder, or its metadata are damaged.
     """
     import zarr
 
-    return _read_node(zarr.open(path, mode="r"), path, "")
+    try:
+        node = zarr.open(path, mode="r")
+    except FileNotFoundError as error:
+        raise ImageFormatError(
+            f"{path} is a folder without an image (it holds neither zarr.json nor .zarray or "
+            ".zgroup); give a file, or the folder of a zarr image"
+        ) from error
+    try:
+        return _read_node(node, path, "")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ImageFormatError(
+            f"the OME-Zarr metadata of {path} are damaged or incomplete "
+            f"({describe_error(error)}); give the folder of one of its arrays instead"
+        ) from error
 
 
 def read_attributes(node: Any) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.image_file import ImageFile, describe_array
 
 
@@ -25,10 +26,17 @@ def read_npy(path: Path) -> ImageFile:
 
     Raises
     ------
+    ImageFormatError
+        If it is not one.
     OSError, ValueError
-        If it is not one, or holds Python objects.
+        If it is incomplete, or holds Python objects.
     """
-    return describe_array(np.load(path, mmap_mode="r", allow_pickle=False), None, path.name)
+    with path.open("rb") as file:
+        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            raise ImageFormatError(f"{path} is not a NumPy file; rename it by what it holds")
+    with np.errstate(over="ignore"):  # of sizes that no file has; an error follows
+        data = np.load(path, mmap_mode="r", allow_pickle=False)
+    return describe_array(data, None, path.name)
 
 
 def read_picture(path: Path) -> ImageFile:

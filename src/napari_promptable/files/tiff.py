@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_promptable.errors import ImageFormatError
 from napari_promptable.files.axes import CHANNEL, SAMPLES
 from napari_promptable.files.image_file import ImageFile, describe_array
 
@@ -34,8 +35,10 @@ def read_tiff(path: Path) -> ImageFile:
 
     Raises
     ------
-    OSError, ValueError
-        If the file cannot be read.
+    ImageFormatError
+        If the file is shorter than it says.
+    OSError, ValueError, RuntimeError
+        If it cannot be read.
     """
     import tifffile
 
@@ -47,6 +50,7 @@ def read_tiff(path: Path) -> ImageFile:
         if series.nbytes <= _MAX_BYTES_IN_MEMORY:
             data = np.asarray(series.asarray())
         elif series.dataoffset is not None:
+            _check_length(path, series.dataoffset + series.nbytes)
             data = tifffile.memmap(path, mode="r")
         else:
             data = _open_pages(path)
@@ -62,6 +66,15 @@ def read_tiff(path: Path) -> ImageFile:
         remark=remark,
     )
     return replace(described, levels=levels)
+
+
+def _check_length(path: Path, num_bytes: int) -> None:
+    """Raise ImageFormatError for a file that ends before its pixels do."""
+    there = path.stat().st_size
+    if there < num_bytes:
+        raise ImageFormatError(
+            f"{path} is incomplete: it has {there:,} of {num_bytes:,} bytes; get it again"
+        )
 
 
 def _read_level(path: Path, level: Any, number: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import ImageFormatError, PromptableError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or name a folder on another disk",
+    errno.EFBIG: "name a folder on a disk that takes larger files",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 @contextmanager
@@ -79,10 +86,10 @@ def _beside(path: Path) -> Path:
 
 
 def _refusal(path: Path, error: OSError) -> str:
-    return (
-        f"{path} cannot be written ({error.strerror or error}); name a folder that exists and "
-        "that you may write to"
+    advice = _ADVICE.get(
+        error.errno or 0, "name a folder that exists and that you may write to"
     )
+    return f"{path} cannot be written ({error.strerror or error}); {advice}"
 
 
 def _check_that_folder_is_free(path: Path, error_class: type[PromptableError]) -> None:
@@ -114,8 +121,9 @@ def write_png(path: str | Path, image: npt.NDArray[np.unsignedinteger]) -> None:
     """Write an (H, W, 3) or (H, W) image as PNG. Raises ImageFormatError if that fails."""
     import imageio.v3
 
+    content = imageio.v3.imwrite("<bytes>", image, extension=".png")
     with complete_file(Path(path)) as temporary:
-        imageio.v3.imwrite(temporary, image, extension=".png")
+        temporary.write_bytes(content)
 
 
 def write_json(path: str | Path, content: object, indent: int | None = 1) -> None:

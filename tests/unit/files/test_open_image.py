@@ -1,5 +1,6 @@
 """Small files of many formats, dtypes and axes: each opens with its axes, or is refused."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,62 @@ def test_compressed_tiff(compression: str, tmp_path: Path) -> None:
     assert_opens(path, "ZYX", pixels)
 
 
-@pytest.mark.parametrize("mode", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"])
-def test_tiff_by_pillow(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd"])
+@pytest.mark.parametrize(("dtype", "tile"), [("u2", None), ("f4", None), ("u2", (16, 16))])
+def test_tiff_with_a_predictor(compression: str, dtype: str, tile: Any, tmp_path: Path) -> None:
+    pixels = make_pixels("ZYX", dtype)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="minisblack",
+        compression=compression,
+        predictor=True,
+        tile=tile,
+    )
+    assert_opens(path, "ZYX", pixels)
+
+
+@pytest.mark.parametrize(
+    ("compression", "axes"),
+    [("jpeg", "YX"), ("jpeg", "YXS"), ("jpeg2000", "YX"), ("jpeg2000", "YXS"), ("webp", "YXS")],
+)
+def test_lossy_tiff(compression: str, axes: str, tmp_path: Path) -> None:
+    rows, columns = np.indices((36, 40))
+    pixels = np.clip(3 * rows + 2 * columns, 0, 255).astype(np.uint8)
+    pixels = np.stack([pixels] * 3, axis=-1) if axes == "YXS" else pixels
+    photometric = "rgb" if axes == "YXS" else "minisblack"
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, pixels, photometric=photometric, compression=compression)
+    image = open_image(path)
+    assert image.axes == axes
+    assert np.abs(np.asarray(image.data).astype(int) - pixels).max() <= 12
+
+
+@pytest.mark.parametrize("num_bits", [4, 10, 12])
+@pytest.mark.parametrize("width", [40, 37])
+def test_packed_bits(num_bits: int, width: int, tmp_path: Path) -> None:
+    """One strip, by hand: each row begins with a whole byte."""
+    pixels = make_pixels("YX", "u2", X=width) % 2**num_bits
+    bits = pixels[..., None] >> np.arange(num_bits)[::-1] & 1
+    body = np.packbits(bits.reshape(len(pixels), -1).astype(bool), axis=1).tobytes()
+    tags = {256: width, 257: len(pixels), 258: num_bits, 259: 1, 262: 1}
+    tags |= {273: 8, 277: 1, 278: len(pixels), 279: len(body)}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    content = [b"II*\0", struct.pack("<I", 8 + len(body)), body]
+    content += [struct.pack("<H", len(tags)), *entries, bytes(4)]
+    (tmp_path / "image.tif").write_bytes(b"".join(content))
+    assert_opens(tmp_path / "image.tif", "YX", pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "tags"),
+    [(mode, {}) for mode in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd")]
+    + [("tiff_lzw", {317: 2}), ("tiff_adobe_deflate", {317: 2})],
+)
+def test_tiff_by_pillow(mode: str, tags: dict[int, int], tmp_path: Path) -> None:
     pixels = make_pixels("YX")
-    Image.fromarray(pixels).save(tmp_path / "image.tif", compression=mode)
+    Image.fromarray(pixels).save(tmp_path / "image.tif", compression=mode, tiffinfo=tags)
     assert_opens(tmp_path / "image.tif", "YX", pixels)
 
 
