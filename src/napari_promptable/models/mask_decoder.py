@@ -281,8 +281,7 @@ class MaskDecoder(nn.Module):
         predicted_iou : Tensor, shape (N, 4)
             Predicted IoU of each mask.
         """
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens, image = self.meet(output_tokens, image_embedding, image_pe, sparse, dense)
+        tokens, image = self.meet(image_embedding, image_pe, sparse, dense)
         logits = self.draw_masks(tokens[:, 1:], image, image_embedding)
         predicted_iou: Tensor = self.iou_prediction_head(tokens[:, 0])
         if self.quality_head is not None:
@@ -290,19 +289,20 @@ class MaskDecoder(nn.Module):
             predicted_iou = predicted_iou + self.quality_head(logits, image, mask_tokens)
         return logits, predicted_iou
 
-    def meet(
-        self,
-        output_tokens: Tensor,
-        image_embedding: Tensor,
-        image_pe: Tensor,
-        sparse: Tensor,
-        dense: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the transformer on output tokens (T, C), prompts and image. See `forward`.
+    @property
+    def output_tokens(self) -> Tensor:
+        """Tokens (T, C) that become the answer: of the predicted IoU, then of each mask."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight])
 
-        Returns updated tokens (N, T + P, C) and image (N, C, rows, columns).
+    def meet(
+        self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run the transformer on output tokens, prompts and image. See `forward`.
+
+        Returns updated tokens, the output tokens (N, T, C) first, and the updated image
+        (N, C, rows, columns).
         """
-        tokens = torch.cat([output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
+        tokens = torch.cat([self.output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
         image = self.fusion(dense + image_embedding[:, : self.embed_dim])
         tokens, cells = self.transformer(to_sequence(image), to_sequence(image_pe), tokens)
         return tokens, cells.transpose(1, 2).unflatten(2, image.shape[-2:])

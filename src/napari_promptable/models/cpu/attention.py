@@ -14,6 +14,9 @@ from napari_promptable.models.cpu.packed import can_pack, multiply_each
 from napari_promptable.models.cpu.parallel import Cells
 from napari_promptable.models.mask_decoder import Attention
 
+CellUpdate = Callable[[Tensor, Tensor], Tensor]
+"""Maps cells (N or 1, part of K, C) and their positions to updated cells (N, part of K, C)."""
+
 
 class _Projection:
     """A linear layer from or to the heads of an attention layer.
@@ -64,26 +67,53 @@ class TokenToImageAttention(nn.Module):
         )
         self.head_dim = self.q.weight.shape[1]
 
-    def forward(self, q: Tensor, image: Tensor, image_pe: Tensor) -> Tensor:
-        """Let tokens (N, T, C) attend to cells (N or 1, K, C) at positions (1, K, C)."""
-        if q.shape[1] >= self.head_dim:  # many tokens: projecting the cells is less work
-            return self.attention(q, image + image_pe, image)  # type: ignore[no-any-return]
-        queries = (self.head_dim**-0.5 * self.q(q)) @ self.k.weight  # (N, heads, T, C)
-        rows = queries.reshape(len(image), -1, queries.shape[-1])
+    def forward(
+        self, q: Tensor, image: Tensor, image_pe: Tensor, update: CellUpdate | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Let tokens attend to cells.
 
-        def look(cells: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
+        Parameters
+        ----------
+        q : Tensor, shape (N, T, C)
+            Tokens.
+        image, image_pe : Tensor, shape (N or 1, K, C) and (1, K, C)
+            Cells and their positions.
+        update : CellUpdate, optional
+            Replaces the cells before the tokens look.
+
+        Returns
+        -------
+        attended : Tensor, shape (N, T, C)
+            What the tokens found.
+        image : Tensor, shape (N or 1, K, C)
+            The cells that they looked at. Updated ones lie in memory that the next update of
+            this shape in this thread reuses; it may be given them.
+        """
+        if q.shape[1] >= self.head_dim:  # many tokens: projecting the cells is less work
+            if update is not None:
+                image = self.cells.map(update, (len(q), *image.shape[1:]), image, image_pe)
+            return self.attention(q, image + image_pe, image), image
+        queries = (self.head_dim**-0.5 * self.q(q)) @ self.k.weight  # (N, heads, T, C)
+        updated = image
+        if update is not None:
+            updated = self.cells.take(len(q), *image.shape[1:])
+        rows = queries.reshape(len(updated), -1, queries.shape[-1])
+
+        def look(cells: Tensor, positions: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+            if update is not None:
+                cells = target.copy_(update(cells, positions))
             scores = multiply_each(rows, cells + positions, self.packed)
             highest = scores.amax(-1, keepdim=True)
             weights = scores.sub_(highest).exp_()
             sums = multiply_each(weights, cells.transpose(1, 2), self.packed)
             return highest, weights.sum(-1, keepdim=True), sums
 
-        looks = self.cells.in_parts(look, image, image_pe)
+        looks = self.cells.in_parts(look, image, image_pe, updated)
         highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
         factors = (highest - highest.amax(0)).exp_()
         sums = ((factors * sums).sum(0) / (factors * totals).sum(0)).view(queries.shape)
         attended = sums @ self.v.weight.transpose(1, 2) + self.v.bias
-        return self.attention.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.attention.out_proj(attended.transpose(1, 2).flatten(2)), updated
 
 
 class ImageToTokenAttention(nn.Module):

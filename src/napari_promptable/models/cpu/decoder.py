@@ -17,7 +17,11 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_promptable.models.cpu.attention import ImageToTokenAttention, TokenToImageAttention
+from napari_promptable.models.cpu.attention import (
+    CellUpdate,
+    ImageToTokenAttention,
+    TokenToImageAttention,
+)
 from napari_promptable.models.cpu.packed import PackedLayer, PackedLinear, multiply_each
 from napari_promptable.models.cpu.parallel import Cells
 from napari_promptable.models.layers import LayerNorm2d
@@ -49,7 +53,7 @@ class TwoWayBlockPlan(nn.Module):
         self, block: TwoWayAttentionBlock, cells: Cells, packed: bool | None = None
     ) -> None:
         super().__init__()
-        self.block, self.cells = block, cells
+        self.block = block
         self.look_at_image = TokenToImageAttention(
             block.cross_attn_token_to_image, cells, packed
         )
@@ -60,30 +64,56 @@ class TwoWayBlockPlan(nn.Module):
         mlp.lin2 = PackedLayer(mlp.lin2, _FEW_TOKENS, packed)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """See `TwoWayAttentionBlock.forward`."""
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_pe: Tensor,
+        image_pe: Tensor,
+        update: CellUpdate | None,
+    ) -> tuple[Tensor, Tensor, CellUpdate]:
+        """Do what `TwoWayAttentionBlock.forward` does, but leave this block's cells to others.
+
+        Parameters
+        ----------
+        tokens, image, token_pe, image_pe
+            As in `TwoWayAttentionBlock.forward`; the image as the block before found it.
+        update : CellUpdate or None
+            What the block before leaves to do.
+
+        Returns
+        -------
+        tokens : Tensor
+            Updated.
+        image : Tensor
+            As the block before should have returned it.
+        update : CellUpdate
+            What this block leaves to do.
+        """
         block = self.block
         tokens = block.attend_to_tokens(tokens, token_pe)
-        attended = self.look_at_image(tokens + token_pe, image, image_pe)
+        attended, image = self.look_at_image(tokens + token_pe, image, image_pe, update)
         tokens = block.norm2(tokens + attended)
         tokens = block.norm3(tokens + block.mlp(tokens))
         attend = self.look_at_tokens.towards(tokens + token_pe, tokens)
 
-        def update(cells: Tensor, positions: Tensor) -> Tensor:
+        def update_cells(cells: Tensor, positions: Tensor) -> Tensor:
             return block.norm4(attend(cells + positions).add_(cells))  # type: ignore[no-any-return]
 
-        shape = (len(tokens), *image.shape[1:])
-        return tokens, self.cells.map(update, shape, image, image_pe)
+        return tokens, image, update_cells
 
 
 class TwoWayTransformerPlan(nn.Module):
     """`TwoWayTransformer`.
 
+    Tokens do not wait for the cells of the block before, so each block's cells are updated
+    when the next one looks at them, while they are in the cache.
+
     Parameters
     ----------
     transformer : TwoWayTransformer
         The layers to prepare.
+    num_outputs : int
+        How many of the tokens are needed in the end, the first ones.
     packed : bool, optional
         See `PackedLinear`.
 
@@ -93,9 +123,11 @@ class TwoWayTransformerPlan(nn.Module):
         The same layers as they were.
     """
 
-    def __init__(self, transformer: TwoWayTransformer, packed: bool | None = None) -> None:
+    def __init__(
+        self, transformer: TwoWayTransformer, num_outputs: int, packed: bool | None = None
+    ) -> None:
         super().__init__()
-        self.plain = transformer
+        self.plain, self.num_outputs = transformer, num_outputs
         cells = Cells(_CELLS_AT_ONCE)
         self.layers = nn.ModuleList()
         for block in transformer.layers:
@@ -107,11 +139,12 @@ class TwoWayTransformerPlan(nn.Module):
         self.norm = transformer.norm_final_attn
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """See `TwoWayTransformer.forward`."""
-        token_pe = tokens
+        """See `TwoWayTransformer.forward`; returns the first `num_outputs` tokens only."""
+        token_pe, update = tokens, None
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe)
-        attended = self.last_look(tokens + token_pe, image, image_pe)
+            tokens, image, update = layer(tokens, image, token_pe, image_pe, update)
+        tokens, token_pe = tokens[:, : self.num_outputs], token_pe[:, : self.num_outputs]
+        attended, image = self.last_look(tokens + token_pe, image, image_pe, update)
         return self.norm(tokens + attended), image
 
 

@@ -199,12 +199,16 @@ class Cells:
     Parameters
     ----------
     at_once : int
-        Cells in a part.
+        Cells in a part. Answers do not depend on the number of threads, because this does not.
     """
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
         self._memory = WorkMemory()
+
+    def take(self, *shape: int) -> Tensor:
+        """Take memory for an answer; the next call for this shape in this thread reuses it."""
+        return self._memory.take(str(shape), *shape)
 
     def in_parts(self, function: Callable[..., Part], *sequences: Tensor) -> list[Part]:
         """Apply a function to parts of sequences.
@@ -248,7 +252,7 @@ class Cells:
             The next call for this shape in this thread reuses its memory, and may be given it:
             each part is read before it is written.
         """
-        answer = self._memory.take(str(shape), *shape)
+        answer = self.take(*shape)
 
         def work(part: tuple[Tensor, ...]) -> None:
             part[0].copy_(function(*part[1:]))

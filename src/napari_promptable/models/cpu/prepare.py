@@ -93,7 +93,8 @@ def prepare_decoder(sam: Sam, packed: bool | None = None) -> Sam:
     assert isinstance(decoder.transformer, TwoWayTransformer)
     assert isinstance(decoder.output_upscaling, MaskUpscaling)
     pack_layers(decoder.fusion, packed)
-    decoder.transformer = TwoWayTransformerPlan(decoder.transformer, packed)
+    num_outputs = len(decoder.output_tokens)
+    decoder.transformer = TwoWayTransformerPlan(decoder.transformer, num_outputs, packed)
     decoder.output_upscaling = MaskUpscalingPlan(decoder.output_upscaling, packed)
     if sam.instance_head is not None:
         pack_layers(sam.instance_head, packed)

@@ -80,15 +80,17 @@ class Sam2MaskDecoder(MaskDecoder):
         _, middle, fine = image_embedding.split(levels, dim=1)
         return [middle, fine]
 
+    @property
+    def output_tokens(self) -> Tensor:
+        """SAM's output tokens (T, C), after the one of the object score."""
+        return torch.cat([self.obj_score_token.weight, super().output_tokens])
+
     def decode_objects(
         self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
     ) -> DecodedObjects:
         """Predict masks, and whether the object is there. Parameters are as in `forward`."""
-        output_tokens = torch.cat(
-            [self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight]
-        )
-        tokens, image = self.meet(output_tokens, image_embedding, image_pe, sparse, dense)
-        mask_tokens = tokens[:, 2 : len(output_tokens)]
+        tokens, image = self.meet(image_embedding, image_pe, sparse, dense)
+        mask_tokens = tokens[:, 2 : 2 + len(self.mask_tokens.weight)]
         return DecodedObjects(
             self.draw_masks(mask_tokens, image, image_embedding),
             self.iou_prediction_head(tokens[:, 1]).sigmoid(),
@@ -125,6 +127,8 @@ def replace_unstable(logits: Tensor, predicted_iou: Tensor) -> tuple[Tensor, Ten
     (appendix D.1 of the paper).
     """
     is_stable = _stability(logits[:, 0]) >= _LEAST_STABILITY
+    if is_stable.all():
+        return logits, predicted_iou
     best = 1 + predicted_iou[:, 1:].argmax(dim=1)
     chosen = torch.where(is_stable, 0, best)
     rows = torch.arange(len(logits), device=logits.device)

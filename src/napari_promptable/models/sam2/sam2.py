@@ -143,13 +143,16 @@ class Sam2(Sam):
         decoded = self.decode_objects(
             image_embedding, points_xy, point_labels, mask_logits, window
         )
-        score = decoded.object_score
-        is_there = score[:, None] > 0
-        return ObjectMasks(
-            torch.where(is_there[..., None, None], decoded.logits, ABSENT_LOGIT),
-            torch.where(is_there, decoded.predicted_iou, 0.0),
-            score,
+        logits, predicted_iou, score = (
+            decoded.logits,
+            decoded.predicted_iou,
+            decoded.object_score,
         )
+        is_there = score[:, None] > 0
+        if not is_there.all():
+            logits = torch.where(is_there[..., None, None], logits, ABSENT_LOGIT)
+            predicted_iou = torch.where(is_there, predicted_iou, 0.0)
+        return ObjectMasks(logits, predicted_iou, score)
 
     def decode_objects(
         self,
