@@ -306,3 +306,17 @@ def test_a_click_shows_on_every_ground(open_plugin, ground: float) -> None:
     brightness = after[is_changed].mean(axis=-1)
     assert brightness.max() > 70
     assert (brightness.min() < 30) == (ground > 0)
+
+
+def test_prompts_are_read_once_for_each_edit(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
+    reads = []
+    user.job.layers.edits.edited.connect(lambda: reads.append(len(user.points.data)))
+    user.click(20, 24)
+    user.click(40, 58)
+    assert reads == [1, 2]
+    for label in ("negative", "positive"):
+        user.points.features = user.points.features.assign(label=label)
+    assert reads == [1, 2, 2, 2]
+    user.points.remove([0])
+    assert reads == [1, 2, 2, 2, 1]

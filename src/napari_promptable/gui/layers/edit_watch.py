@@ -104,6 +104,7 @@ class EditWatch:
     def __init__(self, viewer: ViewerModel, image: Image, planes: PlaneAxes) -> None:
         self._viewer, self._image, self._planes = viewer, image, planes
         self._is_silent = False
+        self._known_features: Any = None  # a copy of what was reported, until we write
         self._negative_once: Points | None = None
 
     def watch_points(self, points: Points) -> None:
@@ -124,6 +125,7 @@ class EditWatch:
                 layer.mouse_drag_callbacks.remove(callback)
         if self._negative_once is layer:
             self._negative_once = None
+        self._known_features = None
 
     @contextmanager
     def silence(self) -> Iterator[None]:
@@ -133,16 +135,19 @@ class EditWatch:
             yield
         finally:
             self._is_silent = was_silent
+            self._known_features = None
 
     @property
     def is_in_3d(self) -> bool:
         """Whether the viewer shows a volume, where no prompt can be placed."""
         return bool(self._viewer.dims.ndisplay == 3)
 
-    def report(self, event: Any = None) -> None:
-        """Report an edit, unless it is ours or unfinished."""
-        if not self._is_silent and getattr(event, "action", None) in _COMPLETE:
+    def report(self, event: Any = None) -> bool:
+        """Report an edit, unless it is ours or unfinished. Returns whether it was reported."""
+        is_reported = not self._is_silent and getattr(event, "action", None) in _COMPLETE
+        if is_reported:
             self.edited.emit()
+        return is_reported
 
     def _follow_points(self, event: Any) -> None:
         """Drop new clicks that cannot be prompts, then report the edit."""
@@ -156,7 +161,8 @@ class EditWatch:
                     points.remove(outside.tolist())
                 self.refused.emit(IN_3D if self.is_in_3d else CLICKED_OUTSIDE)
                 return
-        self.report(event)
+        if self.report(event):
+            self._known_features = points.features.copy()
 
     def _outside(
         self, points: Points, indices: npt.NDArray[np.integer[Any]]
@@ -227,13 +233,20 @@ class EditWatch:
             self.clicked.emit(position)
 
     def _follow_features(self, event: Any) -> None:
-        """Show signs that the user changed in the feature table, then report the edit."""
+        """Show signs that the user changed in the feature table, then report the edit.
+
+        Each change of the data is followed by this event, too, mostly with nothing to report.
+        """
+        if self._is_silent:
+            return
         points: Points = event.source
-        if not self._is_silent:
-            with self.silence():
-                show_signs(points)
-                if points.mode == "add":  # in other modes a click may be about to be moved
-                    points.selected_data = set()  # napari's highlight would hide the sign
+        known = self._known_features
+        is_known = known is not None and known.equals(points.features)
+        with self.silence():
+            show_signs(points)
+            if points.mode == "add":  # in other modes a click may be about to be moved
+                points.selected_data = set()  # napari's highlight would hide the sign
+        if not is_known:
             self.edited.emit()
 
     # a click that begins
