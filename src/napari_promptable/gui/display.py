@@ -8,6 +8,7 @@ from napari_promptable.annotation.patches import LabelPatch
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions.object_view import ObjectView
 from napari_promptable.gui.actions.review import ReviewActions
+from napari_promptable.gui.drawing import DrawingPause
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.next_step import describe_next_step
 from napari_promptable.gui.panels.panel import Panel
@@ -44,10 +45,14 @@ class Display:
         self._object_view, self._review = object_view, review
         self._note = self._details = ""
         self._is_closed = False
+        self._pause = DrawingPause(panel)
+        scheduler.live.begun.connect(self._pause.start)
+        scheduler.live.answered.connect(self._pause.end)
 
     def close(self) -> None:
         """Leave the panel alone: Qt may have deleted it."""
         self._is_closed = True
+        self._pause.end()
 
     # the session
 

@@ -43,6 +43,8 @@ class Live:
         Emitted when the user changed prompts.
     begun : psygnal.Signal
         Emitted when a click has begun that can be answered already.
+    answered : psygnal.Signal
+        Emitted when the session has got an answer.
     is_live : bool
         Whether prompts are answered without being asked to.
     one_part : bool
@@ -53,6 +55,7 @@ class Live:
 
     edited = Signal()
     begun = Signal()
+    answered = Signal()
 
     def __init__(
         self,
@@ -190,6 +193,7 @@ class Live:
         self._encoding.encoded.add((question.index, question.prompts.field))
         if self._workspace.job is not None:
             self._workspace.job.session.answers.accept(answer)
+        self.answered.emit()
 
     def show_answer(self, index: Index) -> None:
         """Show what a commit would write of the current object on a plane, or nothing."""
