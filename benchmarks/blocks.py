@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.large import CELL, draw_disks
-from napari_promptable.instances.automatic import answer_view
+from napari_promptable.instances.by_views import answer_view
+from napari_promptable.instances.found import FoundObject
 from napari_promptable.instances.large_plane import LazyRgb, check_large_place
 from napari_promptable.instances.views import viewpoints
 from napari_promptable.predict.load_model import load_model
@@ -76,10 +77,13 @@ def main() -> None:
     wide = draw_disks(int(2 * SIDE / ZOOM), int(2 * SIDE / ZOOM))
     rgb, place = LazyRgb(wide), check_large_place(wide.shape, None, None)
     point = viewpoints(wide.shape, [ZOOM])[0]
-    full = seconds(lambda: list(answer_view(model, rgb, place, point, ignore_progress)))
-    count = len(list(answer_view(model, rgb, place, point, ignore_progress)))
+
+    def find(shown: LazyRgb) -> list[FoundObject]:
+        return list(answer_view(model, model, shown, place, point, ignore_progress))
+
+    full, count = seconds(lambda: find(rgb)), len(find(rgb))
     nothing = LazyRgb(np.zeros_like(wide), (0, 255))
-    empty = seconds(lambda: list(answer_view(model, nothing, place, point, ignore_progress)))
+    empty = seconds(lambda: find(nothing))
     figures = {
         "encode_slice_s": seconds(lambda: model.encode(plane)),
         "embedding_mb": embedding.features.nbytes / 1e6,

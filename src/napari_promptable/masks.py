@@ -113,6 +113,16 @@ class PackedMask:
             drawn[rows, columns] = self.crop()
         return drawn
 
+    def moved(self, by: tuple[int, int], shape: tuple[int, int]) -> PackedMask:
+        """Take the mask to a plane (H, W) that holds this one from some row and column on."""
+        if self.region is None:
+            return PackedMask.empty(shape)
+        rows, columns = (
+            slice(part.start + start, part.stop + start)
+            for part, start in zip(self.region, by, strict=True)
+        )
+        return PackedMask(shape, (rows, columns), self.bits)
+
     @property
     def is_empty(self) -> bool:
         """Whether no pixel is set."""

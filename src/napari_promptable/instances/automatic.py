@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import UnknownModelError
-from napari_promptable.instances.by_maps import answer_seeds
 from napari_promptable.instances.by_prompts import answer_grid, answer_seeds_by
+from napari_promptable.instances.by_views import answer_views, plan_views, seeds_in
 from napari_promptable.instances.found import FoundObject, IntArray, choose_objects
-from napari_promptable.instances.place import Place, SearchPlace, check_place
-from napari_promptable.instances.seeds import Seed, find_seeds
+from napari_promptable.instances.place import Place, check_place
 from napari_promptable.instances.settings import AutomaticSettings, Seeds
-from napari_promptable.instances.views import (
-    Viewpoint,
-    choose_zooms,
-    look_from,
-    viewpoints,
-)
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.predict.segmenter import Segmenter
 from napari_promptable.progress import Progress, ignore_progress
 from napari_promptable.transforms import to_rgb8
 
-_STEPS_PER_VIEW = 100  # of progress
 _TINY = "tiny"
 
 
@@ -171,9 +163,11 @@ def find_each(
         embedding = model.encode(rgb, (0, 255))
         yield from answer_grid(model, embedding, settings, ~place.taken, progress)
     elif seeding is model:
-        yield from _answer_views(seeding, rgb, place, progress)
+        yield from answer_views(seeding, rgb, place, progress)
     else:
-        yield from _answer_with_other(model, seeding, rgb, place, progress)
+        points = plan_views(seeding, rgb, place)
+        seeds = [seed for point in points for seed in seeds_in(seeding, rgb, place, point)]
+        yield from answer_seeds_by(model, model.encode(rgb, (0, 255)), seeds, progress)
 
 
 def default_settings(
@@ -224,7 +218,7 @@ def choose_seeding_model(model: Segmenter, seeds: Seeds) -> PromptableModel | No
         return None
     if has_maps(model):
         return model
-    seeding = load_model(_TINY) if seeds is Seeds.TINY else model
+    seeding = _load_tiny() if seeds is Seeds.TINY else model
     if not has_maps(seeding):
         raise UnknownModelError(
             f"model {_TINY if seeding is not model else 'in use'} has no instance maps to find "
@@ -233,94 +227,14 @@ def choose_seeding_model(model: Segmenter, seeds: Seeds) -> PromptableModel | No
     return seeding
 
 
+@cache
+def _load_tiny() -> PromptableModel:
+    """Load the bundled model once: views of large planes ask for it one by one."""
+    return load_model(_TINY)
+
+
 def has_maps(model: Segmenter) -> TypeGuard[PromptableModel]:
     """Whether a model can map all objects of an image at once."""
     if not isinstance(model, PromptableModel):
         return False
     return model.sam.instance_head is not None and model.sam.size_head is not None
-
-
-def _answer_views(
-    model: PromptableModel, rgb: Any, place: SearchPlace, progress: Progress
-) -> Iterator[FoundObject]:
-    """Find and answer seeds view by view."""
-    points = plan_views(model, rgb, place)
-    for number, viewpoint in enumerate(points):
-        start = _STEPS_PER_VIEW * number
-
-        def report(done: int, count: int, start: int = start) -> None:
-            progress(start + _STEPS_PER_VIEW * done // count, _STEPS_PER_VIEW * len(points))
-
-        yield from answer_view(model, rgb, place, viewpoint, report)
-        progress(start + _STEPS_PER_VIEW, _STEPS_PER_VIEW * len(points))
-
-
-def plan_views(model: PromptableModel, rgb: Any, place: SearchPlace) -> list[Viewpoint]:
-    """Plan the views of a place, at the zooms that suit its objects.
-
-    Parameters
-    ----------
-    model : PromptableModel
-        A model with instance maps.
-    rgb : array of uint8 of any kind, shape (H, W, 3)
-        The plane.
-    place : SearchPlace
-        Where objects may lie.
-
-    Returns
-    -------
-    list of Viewpoint
-        For `answer_view`, in any order.
-    """
-    part, _ = place.cut(rgb)
-    zooms = choose_zooms(model.sam, model.model_id, part)
-    return viewpoints(part.shape[:2], zooms)
-
-
-def answer_view(
-    model: PromptableModel,
-    rgb: Any,
-    place: SearchPlace,
-    viewpoint: Viewpoint,
-    progress: Progress,
-) -> Iterator[FoundObject]:
-    """Find and answer the seeds of one view.
-
-    Parameters
-    ----------
-    model, rgb, place
-        As in `plan_views`.
-    viewpoint : Viewpoint
-        From `plan_views`.
-    progress : callable
-        Called with the numbers of finished and of all seeds.
-
-    Yields
-    ------
-    FoundObject
-        One per seed.
-    """
-    seeds = _seeds(model, rgb, place, viewpoint)
-    yield from answer_seeds(model.sam, seeds, place.shape, progress)
-
-
-def _answer_with_other(
-    model: Segmenter,
-    seeding: PromptableModel,
-    rgb: npt.NDArray[np.uint8],
-    place: SearchPlace,
-    progress: Progress,
-) -> Iterator[FoundObject]:
-    """Find all seeds with one model, and answer them with another."""
-    points = plan_views(seeding, rgb, place)
-    seeds = [seed for point in points for seed in _seeds(seeding, rgb, place, point)]
-    yield from answer_seeds_by(model, model.encode(rgb, (0, 255)), seeds, progress)
-
-
-def _seeds(
-    model: PromptableModel, rgb: Any, place: SearchPlace, viewpoint: Viewpoint
-) -> list[Seed]:
-    """Seeds of a view whose points lie where an object may be."""
-    part, corner = place.cut(rgb)
-    view = look_from(model.sam, model.model_id, part, viewpoint, corner)
-    return [seed for seed in find_seeds(view) if place.is_free(seed.point_in_image)]

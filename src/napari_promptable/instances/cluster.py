@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_promptable.instances.automatic import answer_view, find_objects
+from napari_promptable.instances.automatic import choose_seeding_model, find_objects
+from napari_promptable.instances.by_views import answer_view
 from napari_promptable.instances.found import FoundObject
 from napari_promptable.instances.large_plane import LargePlace, LazyRgb
 from napari_promptable.instances.settings import AutomaticSettings
@@ -125,4 +126,7 @@ def _find_in_view(
     rgb = LazyRgb(search.image.open().data, limits)
     labels = None if search.labels is None else open_pixels(search.labels)
     place = LargePlace(rgb.shape[:2], box, labels)
-    return list(answer_view(search.weights.load(), rgb, place, viewpoint, ignore_progress))
+    model = search.weights.load()
+    seeding = choose_seeding_model(model, search.settings.seeds)
+    assert seeding is not None  # a grid of clicks has no views
+    return list(answer_view(model, seeding, rgb, place, viewpoint, ignore_progress))

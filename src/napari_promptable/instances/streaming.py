@@ -16,11 +16,10 @@ from napari_promptable.errors import PromptError
 from napari_promptable.files.label_images import highest_id
 from napari_promptable.instances.automatic import (
     AutomaticResult,
-    answer_view,
     choose_seeding_model,
     find_objects,
-    plan_views,
 )
+from napari_promptable.instances.by_views import answer_view, plan_views
 from napari_promptable.instances.found import FoundObject, choose_on
 from napari_promptable.instances.large_plane import (
     LazyRgb,
@@ -80,6 +79,11 @@ class Labelling:
     search: WorkerSearch | None = None
     progress: Progress | None = None
 
+    @property
+    def seeding(self) -> PromptableModel | None:
+        """The model whose maps give the seeds; None for a grid of clicks."""
+        return choose_seeding_model(self.model, self.settings.seeds)
+
     def labels_on(self, position: int) -> Plane | None:
         """Existing labels of a slice."""
         return None if self.labels is None else np.asarray(self.labels[position])
@@ -120,8 +124,7 @@ def write_objects(task: Labelling, target: Any) -> int:
     ------
     ImageFormatError, PromptError, LabelError, UnknownModelError
         As in `generate_labels`; PromptError also if the slices of a stack are larger than
-        `MAX_PIXELS`, or such a plane is to be searched by a grid of clicks or by the maps of
-        another model.
+        `MAX_PIXELS`, or such a plane is to be searched by a grid of clicks.
     ClusterError
         As `Workers.map`.
     """
@@ -129,8 +132,7 @@ def write_objects(task: Labelling, target: Any) -> int:
     if is_stack(shape):
         check_stack_labels(shape[:3], task.labels)
         return _write_stack(task, target)
-    has_own_maps = choose_seeding_model(task.model, task.settings.seeds) is task.model
-    if is_large(shape) or (task.search is not None and has_own_maps):
+    if is_large(shape) or (task.search is not None and task.seeding is task.model):
         return _write_plane(task, target)
     result = find_objects(
         task.model,
@@ -148,16 +150,18 @@ def _write_plane(task: Labelling, target: Any) -> int:
     """Label a plane of any size. See `write_objects`."""
     height, width = task.image.shape[:2]
     place = check_large_place((height, width), task.region, task.labels)
-    if choose_seeding_model(task.model, task.settings.seeds) is not task.model:
+    seeding = task.seeding
+    if seeding is None:
         raise PromptError(
-            f"a plane of {height:,} × {width:,} pixels is searched in parts, which needs a "
-            "model with instance maps of its own, such as tiny; choose it with seeds 'auto', "
-            f"or crop a part of {MAX_PIXELS:,} pixels at most"
+            f"a plane of {height:,} × {width:,} pixels is too large for a grid of clicks; find "
+            f"the objects by the maps of tiny (seeds 'tiny'), which {task.model.name} then "
+            f"answers, or crop a part of {MAX_PIXELS:,} pixels at most"
         )
     rgb = LazyRgb(task.image)
-    points = plan_views(task.model, rgb, place)
+    points = plan_views(seeding, rgb, place)
     views: Iterator[list[FoundObject]] = (
-        list(answer_view(task.model, rgb, place, point, ignore_progress)) for point in points
+        list(answer_view(task.model, seeding, rgb, place, point, ignore_progress))
+        for point in points
     )
     if task.search is not None:
         views = task.search.find_in_views(points, rgb.limits, place)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import napari_promptable as npp
-from napari_promptable.instances import automatic
+from napari_promptable.instances import automatic, by_views
 from napari_promptable.instances.automatic import AutomaticResult, default_settings
 from napari_promptable.instances.by_prompts import grid_points
 from napari_promptable.instances.place import check_place
@@ -33,7 +33,7 @@ def regions_everywhere(monkeypatch):
         return Regions(labels, np.minimum(16 * corners + 6, np.array(labels.shape) - 1))
 
     monkeypatch.setattr("napari_promptable.instances.seeds.divide_into_regions", divide)
-    monkeypatch.setattr(automatic, "choose_zooms", lambda *_: [1.0])
+    monkeypatch.setattr(by_views, "choose_zooms", lambda *_: [1.0])
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_existing_labels_are_not_clicked(maps_model, noise) -> None:
 def test_seeds_of_tiny_are_answered_by_another_model(
     maps_model, noise, regions_everywhere, monkeypatch
 ) -> None:
-    monkeypatch.setattr(automatic, "load_model", lambda *_, **__: maps_model)
+    monkeypatch.setattr(automatic, "_load_tiny", lambda: maps_model)
     settings = npp.AutomaticSettings(seeds="tiny", **LOOSE)
     result = npp.find_objects(_without_maps(maps_model), noise, settings)
     assert len(result.objects) > 3

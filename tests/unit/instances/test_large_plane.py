@@ -1,11 +1,13 @@
 """A plane that is read in parts gives the labels of one that is read as a whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
 
 import napari_promptable as npp
-from napari_promptable.instances import automatic, large_plane, streaming
+from napari_promptable.instances import by_views, large_plane, streaming
 from napari_promptable.instances.found import choose_objects, choose_on
 from napari_promptable.instances.large_plane import (
     LargePlace,
@@ -13,6 +15,7 @@ from napari_promptable.instances.large_plane import (
     SparseCanvas,
     check_large_place,
 )
+from napari_promptable.instances.settings import Seeds
 from napari_promptable.instances.streaming import Labelling, write_objects
 from napari_promptable.transforms import to_rgb8
 
@@ -25,7 +28,7 @@ def in_parts(monkeypatch) -> None:
     """Views and squares that are small, and a limit that every plane exceeds."""
     monkeypatch.setattr("napari_promptable.instances.views._CORE", 160)
     monkeypatch.setattr("napari_promptable.instances.views._HALO", 64)
-    monkeypatch.setattr(automatic, "choose_zooms", lambda *_: [2.0, 1.0])
+    monkeypatch.setattr(by_views, "choose_zooms", lambda *_: [2.0, 1.0])
     monkeypatch.setattr(large_plane, "_SQUARE", 32)
     monkeypatch.setattr(streaming, "is_large", lambda _: True)
 
@@ -61,6 +64,19 @@ def test_it_gives_the_same_labels(tiny_model, plane, in_parts, region, with_labe
     assert count == len(whole.chosen) > 3
     np.testing.assert_array_equal(target, whole.labels)
     assert calls[-1][0] == calls[-1][1]
+
+
+def test_another_model_answers_the_seeds_of_tiny(
+    tiny_model, fake_segmenter, plane, in_parts
+) -> None:
+    settings = replace(LOOSE, seeds=Seeds.TINY)
+    fake_segmenter.name = "vit"
+    target = np.zeros(SIZE, np.uint32)
+    count = write_objects(Labelling(fake_segmenter, plane, settings), target)
+    assert fake_segmenter.num_encoded > 1  # a view at a time
+    assert count == target.max() > 10
+    rows, columns = (each % 30 - 15 for each in np.nonzero(target))
+    assert (np.hypot(rows, columns) < 12).mean() > 0.9
 
 
 @pytest.mark.parametrize("colours", [(), (3,), (4,)])
@@ -111,7 +127,8 @@ def test_other_regions_are_refused(region, message) -> None:
 
 def test_a_grid_of_clicks_is_refused(maps_model, plane, in_parts) -> None:
     settings = npp.AutomaticSettings.for_grid()
-    with pytest.raises(npp.PromptError, match="searched in parts, which needs a model"):
+    message = "too large for a grid of clicks.*seeds 'tiny'.*which random then answers"
+    with pytest.raises(npp.PromptError, match=message):
         write_objects(Labelling(maps_model, plane, settings), np.zeros(SIZE))
 
 
