@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,12 +138,17 @@ def _as_image(image: npt.ArrayLike) -> npt.NDArray[np.generic]:
             f"an image of shape {array.shape} was given; allowed are (H, W), (H, W, 3) and "
             "(H, W, 4), not empty: choose one slice of a stack, or one channel"
         )
-    if array.dtype.kind not in "buif":
+    check_dtype(array.dtype)
+    return array[..., :3] if is_rgb else array
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise ImageFormatError for pixels that are no real numbers."""
+    if dtype.kind not in "buif":
         raise ImageFormatError(
-            f"an image of dtype {array.dtype} was given; allowed are booleans, integers and "
+            f"an image of dtype {dtype} was given; allowed are booleans, integers and "
             "real floats: convert it first, for instance with numpy.abs"
         )
-    return array[..., :3] if is_rgb else array
 
 
 def _as_limits(contrast_limits: tuple[float, float]) -> tuple[float, float]:

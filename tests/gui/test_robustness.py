@@ -331,6 +331,26 @@ def test_a_question_that_cannot_be_answered(open_desk, make_disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 
 
+def test_an_unexpected_error_is_raised_once_and_blocks_nothing(
+    open_desk, make_disks, qtbot
+) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    predict = user.model.predict_many
+
+    def fail(embedding, prompts, multimask_output):
+        raise MemoryError("a thousand gigabytes")
+
+    user.model.predict_many = fail
+    with qtbot.captureExceptions() as raised:
+        user.click(user.world(*disks.centres[0]))
+    assert [error[0] for error in raised] == [MemoryError]
+    assert user.status == "segmenting failed (MemoryError: a thousand gigabytes)"
+    user.model.predict_many = predict
+    user.press("S")
+    np.testing.assert_array_equal(user.preview_mask, disks.mask(0))
+
+
 def test_ids_go_on_above_those_of_the_users_layer(open_desk, make_disks) -> None:
     disks = make_disks()
     own = np.zeros((60, 80), np.int32)

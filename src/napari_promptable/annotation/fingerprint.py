@@ -31,8 +31,10 @@ def fingerprint_of(data: Any, planes: PlaneAxes) -> str:
     Returns
     -------
     str
-        Equal for equal pixels of the same dtype and shape.
+        Equal for equal pixels of the same dtype and shape; empty for Python objects.
     """
+    if np.dtype(data.dtype).hasobject:
+        return ""
     digest = xxhash.xxh3_128(f"{np.dtype(data.dtype).str}|{tuple(data.shape)}".encode())
     is_in_memory = isinstance(data, np.ndarray) and not isinstance(data, np.memmap)
     if is_in_memory and data.nbytes <= _MAX_BYTES:

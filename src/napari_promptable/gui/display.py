@@ -9,8 +9,9 @@ from napari_promptable.errors import PromptableError
 from napari_promptable.gui.actions.object_view import ObjectView
 from napari_promptable.gui.actions.review import ReviewActions
 from napari_promptable.gui.drawing import DrawingPause
+from napari_promptable.gui.layers.adapters import describe_unusable
 from napari_promptable.gui.layers.workspace import Workspace
-from napari_promptable.gui.panels.next_step import describe_next_step
+from napari_promptable.gui.panels.next_step import NO_IMAGE, describe_next_step
 from napari_promptable.gui.panels.panel import Panel
 from napari_promptable.gui.work.scheduler import Scheduler
 from napari_promptable.planes import Index
@@ -133,7 +134,7 @@ class Display:
         if self._is_closed:
             return
         job, session = self._workspace.job, self._workspace.session
-        index = self._workspace.visible_index()
+        image, index = self._workspace.image, self._workspace.visible_index()
         self._show_candidates(index)
         self._object_view.cover_previewed()
         self._panel.object.set_possible(
@@ -145,7 +146,7 @@ class Display:
         next_step = describe_next_step(
             session,
             index,
-            has_image=self._workspace.image is not None,
+            problem=NO_IMAGE if image is None else describe_unusable(image),
             has_preview=job is not None and index is not None and job.layers.shows_mask(index),
             is_busy=self._scheduler.is_busy,
             tool="" if job is None else job.layers.tool.active,

@@ -16,7 +16,7 @@ import xxhash
 from napari_promptable.errors import CacheError
 from napari_promptable.predict.tiling import Tile
 from napari_promptable.progress import IsCancelled
-from napari_promptable.transforms import to_rgb8
+from napari_promptable.transforms import check_dtype, to_rgb8
 
 if TYPE_CHECKING:
     from napari_promptable.predict.segmenter import Segmenter
@@ -305,6 +305,7 @@ class EmbeddingCache(SizedCache[str, ImageEmbedding]):
             As in `encode_image`.
         """
         names = self._names
+        check_dtype(plane.dtype)
         as_given = _hash(plane, (contrast_limits, model_id))
         key = self._keys.get(as_given)  # spares finding the contrast at every click
         embedding = None if key is None else self.find(key)

@@ -55,6 +55,8 @@ class Performer:
             self.failed.emit(error)
             return None
         finally:
+            self._workspace.check_image()
+            self._workspace.check_labels()
             self.acted.emit()
             self._scheduler.wake()
 

@@ -47,9 +47,24 @@ def full_resolution(layer: Image) -> Any:
 
 
 def spatial_shape(layer: Image) -> tuple[int, ...]:
-    """Shape of an image layer at full resolution, without the RGB axis."""
-    data = full_resolution(layer)
-    return tuple(int(n) for n in (data.shape[:-1] if layer.rgb else data.shape))
+    """Shape of an image layer at full resolution, without the RGB axis; () if it is no array.
+
+    napari keeps whatever a script assigns as a layer's data, even if it cannot show it.
+    """
+    shape = getattr(full_resolution(layer), "shape", ())
+    return tuple(int(n) for n in (shape[:-1] if layer.rgb else shape))
+
+
+def describe_unusable(layer: Image) -> str:
+    """Say why a layer's data cannot be segmented; empty if they can."""
+    shape = spatial_shape(layer)
+    if len(shape) >= 2 and all(shape):
+        return ""
+    what = f"an array of shape {shape}" if shape else "no array"
+    return (
+        f'"{layer.name}" now holds {what}. Give it an array with pixels along two axes or '
+        "more, or add a new layer (a pyramid needs one)."
+    )
 
 
 def plane_axes_of(layer: Image, dims: Dims) -> PlaneAxes | None:
@@ -60,13 +75,15 @@ def plane_axes_of(layer: Image, dims: Dims) -> PlaneAxes | None:
     shape = spatial_shape(layer)
     offset = dims.ndim - len(shape)
     axes = sorted(axis - offset for axis in dims.order[-2:])
-    if len(shape) < 2 or axes[0] < 0:
+    if describe_unusable(layer) or axes[0] < 0:
         return None
     return PlaneAxes(shape, (axes[0], axes[1]))
 
 
 def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
-    """Index of the plane that a viewer shows; None if it is outside the image."""
+    """Index of the plane that a viewer shows; None if the image has no such plane."""
+    if spatial_shape(layer) != planes.shape:
+        return None
     position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
     index = tuple(int(i) for i in np.rint(position[list(planes.other_axes)]))
     return index if planes.contains(index) else None

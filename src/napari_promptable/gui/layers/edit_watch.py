@@ -25,6 +25,7 @@ from napari_promptable.gui.layers.adapters import (
     refined_candidate,
     set_next_click,
     show_signs,
+    spatial_shape,
     to_image_pixels,
 )
 from napari_promptable.gui.layers.canvas import Place
@@ -178,6 +179,9 @@ class EditWatch:
 
     def _places(self, points: Points, positions: npt.NDArray[Any]) -> list[Place | None]:
         """Find the plane and the position on it for each row; None outside the image."""
+        if spatial_shape(self._image) != self._planes.shape:
+            return [None] * len(positions)  # a script gave the image data that are no image
+        positions = np.asarray(positions, float)  # a script may give them as objects
         positions = np.where(np.isfinite(positions), positions, -1e6)  # outside, too
         in_image = to_image_pixels(self._image, points, positions)
         places = zip(*self._planes.split(in_image), strict=True)

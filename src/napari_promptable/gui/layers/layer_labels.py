@@ -28,9 +28,17 @@ def is_labels_layer_for(layer: Layer, planes: PlaneAxes) -> bool:
     """Whether objects of an image can be committed to this layer."""
     return (
         isinstance(layer, Labels)
-        and tuple(levels_of(layer)[0].shape) == planes.shape
+        and has_labels_of(layer, planes)
         and all(map(is_writable, levels_of(layer)))
     )
+
+
+def has_labels_of(layer: Labels, planes: PlaneAxes) -> bool:
+    """Whether a labels layer holds integers of an image's shape.
+
+    napari keeps whatever a script assigns as a layer's data, even if it cannot show it.
+    """
+    return shape_of(layer) == planes.shape and all(map(_has_integers, levels_of(layer)))
 
 
 def levels_of(layer: Labels) -> list[Any]:
@@ -38,9 +46,19 @@ def levels_of(layer: Labels) -> list[Any]:
     return list(layer.data) if layer.multiscale else [layer.data]
 
 
+def shape_of(layer: Labels) -> tuple[int, ...]:
+    """Shape of a labels layer at full resolution; () if a script made its data no array."""
+    return tuple(getattr(levels_of(layer)[0], "shape", ()))
+
+
 def array_of(layer: Labels) -> Any:
     """Return a labels layer's array at full resolution. Lower ones follow what is written."""
     return LabelPyramid(layer.data) if layer.multiscale else layer.data
+
+
+def _has_integers(data: Any) -> bool:
+    """Whether an array holds integers or booleans, and no Python objects."""
+    return np.dtype(getattr(data, "dtype", object)).kind in "iub"
 
 
 def is_writable(data: Any) -> bool:
@@ -88,18 +106,24 @@ class LayerLabels:
     Raises
     ------
     LabelError
-        By each access, if the layer is gone or its array cannot be read or written.
+        By each access, if the layer is gone, has data of another shape than at first, or its
+        array cannot be read or written.
     """
 
     def __init__(self, layer: Labels) -> None:
-        self._layer = ref(layer)
+        self._layer, self._shape = ref(layer), shape_of(layer)
 
     @property
     def layer(self) -> Labels:
-        """The layer. Raises LabelError if it is gone."""
+        """The layer. Raises LabelError if it is gone or holds no such labels any more."""
         layer = self._layer()
         if layer is None:
             raise LabelError("the labels layer was removed; choose another one")
+        if shape_of(layer) != self._shape or not all(map(_has_integers, levels_of(layer))):
+            raise LabelError(
+                f'"{layer.name}" no longer holds labels of shape {self._shape}; choose another '
+                "labels layer, or a new one"
+            )
         return layer
 
     @property

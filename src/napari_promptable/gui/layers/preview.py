@@ -16,7 +16,7 @@ from napari.utils import CyclicLabelColormap
 from napari_promptable.gui.layers.adapters import camera_of, visible_index
 from napari_promptable.gui.layers.following import transform_of
 from napari_promptable.gui.layers.labels_array import needs_pyramid, pyramid_steps
-from napari_promptable.gui.layers.mask_pyramid import MaskPyramid
+from napari_promptable.gui.layers.mask_pyramid import MaskLevel, MaskPyramid
 from napari_promptable.gui.layers.outlines import outline_values
 from napari_promptable.gui.layers.plane_stack import PlaneStack
 from napari_promptable.masks import BoolArray, PackedMask
@@ -113,10 +113,16 @@ class Preview:
             self._add(self.layer)
             # after napari's own callback, which draws the data and thus no lines
             self.layer.events.set_data.connect(self._draw_lines, position="last")
-        elif self._pyramid is None and not isinstance(self.layer.data, PlaneStack):
-            self.layer.data = PlaneStack(self._planes)  # a script gave the layer other data
+        elif not self._has_our_data(self.layer):  # a script gave it other data
+            ours = None if self._pyramid is None else self._pyramid.levels
+            self.layer.data = ours or PlaneStack(self._planes)
             self._shown.clear()
         return self.layer
+
+    def _has_our_data(self, layer: Labels) -> bool:
+        if self._pyramid is None:
+            return isinstance(layer.data, PlaneStack)
+        return isinstance(layer.data[0], MaskLevel)
 
     def show(self, index: Index, mask: PackedMask | None) -> None:
         """Show a mask on a plane, or none."""

@@ -17,7 +17,7 @@ from napari_promptable.gui.layers.adapters import plane_axes_of
 from napari_promptable.gui.layers.annotation_job import AnnotationJob, start_job
 from napari_promptable.gui.layers.canvas import LayerKeys
 from napari_promptable.gui.layers.labels_layers import LabelsLayers
-from napari_promptable.gui.layers.layer_labels import is_labels_layer_for
+from napari_promptable.gui.layers.layer_labels import has_labels_of, is_labels_layer_for
 from napari_promptable.gui.layers.prompt_layers import PromptLayers
 from napari_promptable.gui.layers.refresh_watch import RefreshWatch
 from napari_promptable.planes import Index, PlaneAxes
@@ -134,6 +134,20 @@ class Workspace:
     def _planes_in_view(self) -> PlaneAxes | None:
         return None if self.image is None else plane_axes_of(self.image, self._viewer.dims)
 
+    def check_image(self) -> None:
+        """Follow new data of the image of which napari reported nothing.
+
+        napari keeps data before it looks at them; where it fails then, it sends no event.
+        """
+        if self.job is not None and self._planes_in_view() != self.job.planes:
+            self._follow_pixels()
+
+    def check_labels(self) -> None:
+        """Follow new data of the labels of which napari reported nothing."""
+        job = self.job
+        if job is not None and not has_labels_of(job.labels_layer, job.planes):
+            self._replace_lost_labels(job)
+
     def _follow_dims(self) -> None:
         """React to a change of slice or displayed axes."""
         former = self.job
@@ -189,13 +203,13 @@ class Workspace:
     def _replace_job(self, job: AnnotationJob | None) -> None:
         former, self.job = self.job, job
         if former is not None:
-            former.labels_layer.events.data.disconnect(self._check_labels)
+            former.labels_layer.events.data.disconnect(self._follow_labels)
             if job is not None:
                 take_along(former.session, job.session)
             former.leave()
             former.layers.clear_preview()
         if job is not None:
-            job.labels_layer.events.data.connect(self._check_labels)
+            job.labels_layer.events.data.connect(self._follow_labels)
         if job is None or former is None:
             self.pixels_changed.emit()
         self.job_changed.emit(former)
@@ -219,12 +233,16 @@ class Workspace:
         if job.image in self._viewer.layers:
             self._labels_layers.insert(job.labels_layer, job.image)
 
-    def _check_labels(self, _event: Any = None) -> None:
-        """Continue in a new labels layer if new data made ours unusable."""
+    def _follow_labels(self, _event: Any) -> None:
+        """React to new data of the labels layer."""
         job = self.job
         if job is not None and not is_labels_layer_for(job.labels_layer, job.planes):
-            labels_layer = self._use_labels(job.layers, None)
-            self.labels_lost.emit(job.labels_layer.name, labels_layer.name)
+            self._replace_lost_labels(job)
+
+    def _replace_lost_labels(self, job: AnnotationJob) -> None:
+        """Continue in a new labels layer: new data made ours unusable."""
+        labels_layer = self._use_labels(job.layers, None)
+        self.labels_lost.emit(job.labels_layer.name, labels_layer.name)
 
 
 def _uncommitted_in(job: AnnotationJob | None) -> int:

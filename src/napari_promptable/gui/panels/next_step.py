@@ -32,7 +32,7 @@ def describe_next_step(
     session: SegmentationSession | None,
     index: Index | None,
     *,
-    has_image: bool,
+    problem: str,
     has_preview: bool,
     is_busy: bool,
     tool: str,
@@ -45,8 +45,8 @@ def describe_next_step(
         The annotation job.
     index : Index or None
         The plane in view.
-    has_image : bool
-        Whether there is an image at all.
+    problem : str
+        Why no image can be segmented; empty if one can.
     has_preview : bool
         Whether a commit would write any pixel on the plane in view.
     is_busy : bool
@@ -59,8 +59,8 @@ def describe_next_step(
     str
         One sentence.
     """
-    if not has_image:
-        return NO_IMAGE
+    if problem:
+        return problem
     if session is None or index is None:
         return NO_PLANE
     if not tool:

@@ -31,9 +31,9 @@ from napari_promptable.annotation.session_json import (
     state_of,
 )
 from napari_promptable.errors import PromptableError
-from napari_promptable.gui.layers.adapters import full_resolution
+from napari_promptable.gui.layers.adapters import full_resolution, spatial_shape
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
-from napari_promptable.gui.layers.layer_labels import array_of, is_labels_layer_for, levels_of
+from napari_promptable.gui.layers.layer_labels import array_of, is_labels_layer_for, shape_of
 from napari_promptable.gui.layers.ownership import made_for
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.threads import call_in_thread
@@ -170,10 +170,10 @@ class Autosave:
 
     def _report(self, save: _Save, error: Exception) -> None:
         """Tell of a failure, once. The next save tries again."""
-        if not isinstance(error, PromptableError):
-            raise error
         self._touched |= save.touched
         self._is_due = True
+        if not isinstance(error, PromptableError):
+            raise error
         if str(error) != self._told:
             self._told = str(error)
             self.failed.emit(error)
@@ -286,7 +286,7 @@ class _Place:
     def is_on_screen(self) -> bool:
         """Whether the labels layer has data of the image's shape, and not other data now."""
         layer = self.labels_layer
-        return layer is not None and tuple(levels_of(layer)[0].shape) == self._planes.shape
+        return layer is not None and shape_of(layer) == self._planes.shape
 
     @property
     def labels_layer(self) -> Any:
@@ -298,12 +298,11 @@ class _Place:
         self._image, self._planes = ref(job.image), job.planes
 
     def fingerprint(self) -> str:
-        """Compute the fingerprint of the image, empty if it is gone. Safe in a thread."""
+        """Compute the image's fingerprint, empty without its pixels. Safe in a thread."""
         image = self._image()
-        data = None if image is None else full_resolution(image)
-        if data is None or tuple(data.shape[: len(self._planes.shape)]) != self._planes.shape:
+        if image is None or spatial_shape(image) != self._planes.shape:
             return ""
-        return fingerprint_of(data, self._planes)
+        return fingerprint_of(full_resolution(image), self._planes)
 
     def find_sessions(self) -> list[SavedSession]:
         """Find the sessions of the image, the newest first. Safe in a thread."""

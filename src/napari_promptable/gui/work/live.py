@@ -11,7 +11,7 @@ from napari_promptable.annotation.answers import Answer, Question
 from napari_promptable.annotation.known_sizes import expect_next_size
 from napari_promptable.annotation.prompt_edits import PromptsByPlane
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.errors import PromptableError
+from napari_promptable.errors import LabelError, PromptableError
 from napari_promptable.gui.layers.edit_watch import Click
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.work.encoding import Encoding, PlaneEncoder, describe_index
@@ -89,6 +89,7 @@ class Live:
 
         A slice keeps the size that was expected at its first prompt, unless `expects_anew`.
         """
+        self._workspace.check_image()
         job = self._workspace.job
         if job is None:
             return
@@ -101,6 +102,7 @@ class Live:
         except PromptableError as error:
             self._report(error)
         else:
+            self._workspace.check_labels()
             self.edited.emit()
         job.layers.set_refined(None)
 
@@ -139,7 +141,10 @@ class Live:
 
     def expect_size(self, session: SegmentationSession) -> ExpectedSize | None:
         """Return the size to expect of an object that is new, or None."""
-        return expect_next_size(session) if self.expects_sizes else None
+        try:
+            return expect_next_size(session) if self.expects_sizes else None
+        except LabelError:  # the labels cannot be read; clicks are answered all the same
+            return None
 
     def choose_sizes(self, expects_sizes: bool) -> None:
         """Expect this object, and new ones, to be as large as the ones before, or do not."""

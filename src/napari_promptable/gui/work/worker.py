@@ -140,11 +140,15 @@ class Worker(QObject):
 
 
 def _fail(task: Task, error: Exception) -> None:
+    """Report an error. One that is not expected ends the task, too, and is raised."""
     if isinstance(error, CancelledError):
         return
-    if not isinstance(error, PromptableError):
-        raise error
-    task.failed(error)
+    if isinstance(error, PromptableError):
+        task.failed(error)
+        return
+    name = task.text or "reading the labels"
+    task.failed(PromptableError(f"{name} failed ({type(error).__name__}: {error})"))
+    raise error
 
 
 def make_room_for_threads() -> None:
