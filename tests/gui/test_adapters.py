@@ -17,6 +17,7 @@ from napari_promptable.gui.layers.adapters import (
     make_points_layer,
     next_click,
     plane_axes_of,
+    restore_ids,
     set_next_click,
     visible_index,
 )
@@ -91,7 +92,7 @@ def test_prompts_survive_the_way_through_the_world(data, image) -> None:
     world = image.data_to_world(position)
     np.testing.assert_allclose(points.data_to_world(position), world)
     points.add(points.world_to_data(world))
-    [(found, prompts)] = read_layers(points, None, to_image(image), planes, 3).items()
+    [(found, prompts)] = read_layers(points, None, to_image(image), planes).items()
     assert found == index
     np.testing.assert_allclose(prompts.points_yx, [point], atol=1e-2)
     np.testing.assert_allclose(
@@ -167,27 +168,31 @@ def test_prompts_written_are_read_again() -> None:
     assert next_click(points) == NEGATIVE
     assert list(points.features["label"]) == [POSITIVE, NEGATIVE]
     assert list(boxes.features["object_id"]) == [7, 7]
-    read = read_layers(points, boxes, to_image(image), STACK, 7)
+    read = read_layers(points, boxes, to_image(image), STACK)
     assert read.keys() == prompts.keys()
     np.testing.assert_allclose(read[1,].points_yx, prompts[1,].points_yx, atol=1e-4)
     np.testing.assert_allclose(read[1,].boxes_yxyx, prompts[1,].boxes_yxyx, atol=1e-4)
     np.testing.assert_allclose(read[3,].polygons_yx[0], prompts[3,].polygons_yx[0], atol=1e-4)
     assert read[1,].refines == (None, 2)
-    assert read_layers(points, boxes, to_image(image), STACK, 8) == {}
+    points.features, boxes.features = {"object_id": [8, 8]}, {"object_id": [8, 7]}
+    assert read_layers(points, boxes, to_image(image), STACK).keys() == prompts.keys()
+    assert restore_ids(points, 7) and restore_ids(boxes, 7)
+    assert list(points.features["object_id"]) == list(boxes.features["object_id"]) == [7, 7]
+    assert not restore_ids(points, 7) and not restore_ids(boxes, 7)
     write_layers(points, boxes, STACK, 7, {})
-    assert read_layers(points, boxes, to_image(image), STACK, 7) == {}
+    assert read_layers(points, boxes, to_image(image), STACK) == {}
 
 
 def test_missing_layers_hold_no_prompts() -> None:
     write_layers(None, None, STACK, 1, {(0,): PlanePrompts([[1, 2]], [1])})
-    assert read_layers(None, None, to_image(None), STACK, 1) == {}
+    assert read_layers(None, None, to_image(None), STACK) == {}
 
 
 def test_prompts_outside_of_the_stack_are_left_out() -> None:
     image = Image(np.zeros(STACK.shape))
     points = make_points_layer(image, STACK, 1)
     points.add([[-1, 3, 4], [2.4, 3, 4], [9, 3, 4]])
-    [index] = read_layers(points, None, to_image(image), STACK, 1)
+    [index] = read_layers(points, None, to_image(image), STACK)
     assert index == (2,)
 
 

@@ -235,6 +235,44 @@ def test_clicks_count_whatever_the_feature_table_becomes(
     assert user.points.features["object_id"].tolist() == [2]
 
 
+@pytest.mark.parametrize("ids", [7, -1, 2**70, "x", None])
+def test_prompts_stay_with_the_object_whatever_id_they_get(open_desk, make_disks, ids) -> None:
+    disks = make_disks()
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    before = user.session.prompts.of_current
+    user.points.features = {"label": ["positive"], "object_id": [ids]}
+    user.wait_idle()
+    assert user.session.prompts.of_current == before
+    assert user.status.startswith("These prompts stay with object 1.")
+    assert user.points.features["object_id"].tolist() == [1]
+    user.boxes.add_rectangles([[30, 48], [50, 68]])
+    user.wait_idle()
+    assert "stay with" not in user.status
+    user.boxes.features = {"object_id": [ids]}
+    assert user.status.startswith("These prompts stay with object 1.")
+    assert user.boxes.features["object_id"].tolist() == [1]
+    user.points.feature_defaults = {**user.points.feature_defaults.iloc[0], "object_id": 9}
+    user.click(user.world(22, 24))
+    [prompts] = user.session.prompts.of_current.values()
+    assert len(prompts.points_yx) == 2 and len(prompts.boxes_yxyx) == 1
+    assert user.points.features["object_id"].tolist() == [1, 1]
+
+
+def test_signs_of_strokes_follow_the_feature_table(open_desk, make_disks) -> None:
+    user = open_desk(make_disks().image)
+    user.push("tool_scribble")
+    user.boxes.add_paths([[20, 20], [20, 28]])
+    user.boxes.add_rectangles([[30, 48], [50, 68]])
+    colors = user.boxes.edge_color.copy()
+    user.boxes.features = {"label": ["negative", "negative"], "object_id": [1, 1]}
+    user.wait_idle()
+    [prompts] = user.session.prompts.of_current.values()
+    assert prompts.stroke_labels.tolist() == [0]
+    assert (user.boxes.edge_color[0] != colors[0]).any()
+    np.testing.assert_array_equal(user.boxes.edge_color[1], colors[1])
+
+
 def test_the_preview_shows_masks_after_a_script_gave_it_other_data(
     open_desk, make_disks
 ) -> None:

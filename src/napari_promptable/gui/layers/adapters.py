@@ -18,6 +18,8 @@ from napari_promptable.planes import Index, PlaneAxes
 POINTS_NAME, BOXES_NAME = "prompt points", "prompt boxes"
 POSITIVE, NEGATIVE = "positive", "negative"
 SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
+STROKES = ("path", "line")
+"""napari's names of shapes that are strokes. Only these have a sign, boxes and outlines not."""
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
 # tell apart; the symbol differs as well.
@@ -200,15 +202,24 @@ def are_negative(layer: Points | Shapes) -> npt.NDArray[np.bool_]:
     return np.asarray(labels == NEGATIVE)
 
 
-def belong_to(layer: Points | Shapes, object_id: int) -> npt.NDArray[np.bool_]:
-    """Which prompts are an object's; those without an id are, as the layer shows one object."""
-    import pandas as pd  # slow, and not needed to open the dock
+def restore_ids(layer: Points | Shapes, object_id: int) -> bool:
+    """Give all prompts on a layer the id of the object that it shows.
 
-    ids = layer.features.get("object_id")
-    if ids is None:
-        return np.ones(len(layer.data), bool)
-    numbers = pd.to_numeric(ids, errors="coerce")
-    return np.asarray(numbers.isna() | (numbers == object_id))
+    Returns
+    -------
+    bool
+        Whether somebody had given any of them another id.
+    """
+    ids, defaults = layer.features.get("object_id"), layer.feature_defaults
+    is_changed = ids is not None and bool((ids != object_id).any())
+    if ids is None or is_changed:
+        columns = {name: layer.features[name].to_list() for name in layer.features}
+        layer.features = {**columns, "object_id": np.full(len(layer.data), object_id)}
+        former = {name: defaults[name].iloc[0] for name in defaults}
+        layer.feature_defaults = {**former, "object_id": object_id}
+    elif next_feature(layer, "object_id") != object_id:
+        set_default_features(layer, object_id=object_id)
+    return is_changed
 
 
 def refined_candidates(layer: Points) -> list[int | None]:
@@ -236,6 +247,21 @@ def show_signs(layer: Points) -> None:
     colors = transform_color([_COLORS[sign] for sign in signs]) if signs else layer.face_color
     if not np.allclose(colors, layer.face_color):  # napari draws all points again
         layer.face_color = colors
+
+
+def show_stroke_signs(layer: Shapes) -> bool:
+    """Give every stroke the colour of its sign. Returns whether any had another colour."""
+    colors = np.array(layer.edge_color)
+    strokes = np.flatnonzero([str(kind) in STROKES for kind in layer.shape_type])
+    if not len(strokes) or not len(layer.features) == len(colors) == layer.nshapes:
+        return False  # napari is in the midst of a change
+    signs = np.where(are_negative(layer)[strokes], NEGATIVE, POSITIVE)
+    expected = transform_color([_COLORS[sign] for sign in signs])
+    if np.allclose(colors[strokes], expected):
+        return False
+    colors[strokes] = expected
+    layer.edge_color = colors
+    return True
 
 
 def refines_code(candidate: int | None) -> int:

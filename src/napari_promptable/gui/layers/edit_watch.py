@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,8 +23,10 @@ from napari_promptable.gui.layers.adapters import (
     next_click,
     next_refined,
     refined_candidate,
+    restore_ids,
     set_next_click,
     show_signs,
+    show_stroke_signs,
     spatial_shape,
     to_image_pixels,
 )
@@ -36,6 +38,10 @@ from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
 CLICKED_OUTSIDE = "That click was outside the image. Click inside an object."
 DRAWN_OUTSIDE = "That shape was outside the image. Draw it around an object."
 IN_3D = "Switch to 2D to add prompts (square button below the layer list)."
+
+IDS_STAY = (
+    'These prompts stay with object {}. To prompt another, change the number at "Object".'
+)
 
 _MIN_BOX_PX = 3  # on the screen; less is a click
 _COMPLETE = (None, "added", "changed", "removed")  # actions after which prompts are complete
@@ -84,6 +90,8 @@ class EditWatch:
         The image under them.
     planes : PlaneAxes
         The image's planes.
+    object_id : callable
+        Returns the id of the object whose prompts the layers show.
 
     Attributes
     ----------
@@ -102,8 +110,15 @@ class EditWatch:
     clicked = Signal(object)
     pressed = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, image: Image, planes: PlaneAxes) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        planes: PlaneAxes,
+        object_id: Callable[[], int],
+    ) -> None:
         self._viewer, self._image, self._planes = viewer, image, planes
+        self._object_id = object_id
         self._is_silent = False
         self._known_features: Any = None  # a copy of what was reported, until we write
         self._negative_once: Points | None = None
@@ -111,12 +126,13 @@ class EditWatch:
     def watch_points(self, points: Points) -> None:
         """Follow the clicks on a layer."""
         points.events.data.connect(self._follow_points)
-        points.events.features.connect(self._follow_features)
+        points.events.features.connect(self._follow_clicks)
         points.mouse_drag_callbacks.insert(0, self._follow_press)
 
     def watch_boxes(self, boxes: Shapes) -> None:
         """Follow the shapes on a layer."""
         boxes.events.data.connect(self._follow_boxes)
+        boxes.events.features.connect(self._follow_shapes)
         boxes.mouse_drag_callbacks.append(_hold_escape)
 
     def release(self, layer: Layer) -> None:
@@ -163,6 +179,7 @@ class EditWatch:
                 self.refused.emit(IN_3D if self.is_in_3d else CLICKED_OUTSIDE)
                 return
         if self.report(event):
+            self._keep_ids(points)
             self._known_features = points.features.copy()
 
     def _outside(
@@ -236,7 +253,7 @@ class EditWatch:
                 _remove_newest(boxes)
             self.clicked.emit(position)
 
-    def _follow_features(self, event: Any) -> None:
+    def _follow_clicks(self, event: Any) -> None:
         """Show signs that the user changed in the feature table, then report the edit.
 
         Each change of the data is followed by this event, too, mostly with nothing to report.
@@ -252,6 +269,24 @@ class EditWatch:
                 points.selected_data = set()  # napari's highlight would hide the sign
         if not is_known:
             self.edited.emit()
+            self._keep_ids(points)
+
+    def _follow_shapes(self, event: Any) -> None:
+        """Show signs of strokes that the user changed in the feature table, and report it."""
+        boxes: Shapes = event.source
+        if not self._is_silent and len(boxes.features) == boxes.nshapes:
+            with self.silence():
+                is_changed = show_stroke_signs(boxes)
+            if is_changed:
+                self.edited.emit()
+            self._keep_ids(boxes)
+
+    def _keep_ids(self, layer: Points | Shapes) -> None:
+        """Restore ids that the user changed: prompts belong to the object that is shown."""
+        with self.silence():
+            is_changed = restore_ids(layer, self._object_id())
+        if is_changed:
+            self.refused.emit(IDS_STAY.format(self._object_id()))
 
     # a click that begins
 

@@ -72,7 +72,7 @@ class PromptLayers:
         self._object_id = 1
         self.points: Points | None = None
         self.boxes: Shapes | None = None
-        self.edits = EditWatch(viewer, image, planes)
+        self.edits = EditWatch(viewer, image, planes, lambda: self._object_id)
         self.edits.clicked.connect(self._add_click)
         self.tool = ToolWatch(viewer, lambda: (self.points, self.boxes))
         self._preview = Preview(viewer, image, planes, self._add)
@@ -139,7 +139,7 @@ class PromptLayers:
     def read(self) -> dict[Index, PlanePrompts]:
         """Read the current object's prompts by plane."""
         to_image = partial(to_image_pixels, self.image)
-        return read_layers(self.points, self.boxes, to_image, self.planes, self._object_id)
+        return read_layers(self.points, self.boxes, to_image, self.planes)
 
     def write(self, object_id: int, prompts: Mapping[Index, PlanePrompts]) -> None:
         """Show an object's prompts instead of the ones on the layers."""

@@ -13,8 +13,8 @@ from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
     OFFERED,
     POSITIVE,
+    STROKES,
     are_negative,
-    belong_to,
     next_click,
     next_feature,
     refined_candidates,
@@ -37,9 +37,8 @@ def read_layers(
     boxes: Shapes | None,
     to_image: Callable[[Layer, npt.NDArray[Any]], npt.NDArray[np.floating]],
     planes: PlaneAxes,
-    object_id: int,
 ) -> dict[Index, PlanePrompts]:
-    """Read one object's prompts from the prompt layers.
+    """Read the prompts of the object that the prompt layers show.
 
     Parameters
     ----------
@@ -49,8 +48,6 @@ def read_layers(
         Maps (layer, its positions (P, ndim)) to image pixels (P, ndim).
     planes : PlaneAxes
         Of the image.
-    object_id : int
-        Prompts of other objects are left out.
 
     Returns
     -------
@@ -63,23 +60,22 @@ def read_layers(
     if points is not None and len(points.data):
         indices, positions = planes.split(to_image(points, np.asarray(points.data)))
         labels, refined = ~are_negative(points), refined_candidates(points)
-        for i in np.flatnonzero(belong_to(points, object_id)):
-            click = positions[i], int(labels[i]), refined[i]
+        for i, position in enumerate(positions):
+            click = position, int(labels[i]), refined[i]
             clicks.setdefault(indices[i], []).append(click)
     if boxes is not None and len(boxes.data):
         signed = ~are_negative(boxes)
-        for i in np.flatnonzero(belong_to(boxes, object_id)):
-            indices, corners = planes.split(to_image(boxes, np.asarray(boxes.data[i])))
-            kind = str(boxes.shape_type[i])
+        for i, (vertices, kind) in enumerate(zip(boxes.data, boxes.shape_type, strict=True)):
+            indices, corners = planes.split(to_image(boxes, np.asarray(vertices)))
             if not meets_plane(corners, planes):
                 continue
-            if kind in ("path", "line"):
+            if kind in STROKES:
                 paths, signs = strokes.setdefault(indices[0], ([], []))
                 paths.append(corners)
                 signs.append(int(signed[i]))
                 continue
             rectangles, outlines = regions.setdefault(indices[0], ([], []))
-            boxed, outlined = read_region(kind, corners)
+            boxed, outlined = read_region(str(kind), corners)
             rectangles.extend(boxed)
             outlines.extend(outlined)
     return {
