@@ -1,9 +1,12 @@
 """Opening the widget, and the first click."""
 
+import gc
 import threading
 
 import numpy as np
 import pytest
+
+from napari_promptable.gui.work.imports import spare_collections
 
 pytestmark = pytest.mark.gui
 
@@ -122,3 +125,46 @@ def test_closing_while_it_gets_ready_leaves_nothing(
     go_on.set()
     user.process_events()
     assert user.layer_names == ["image"]
+
+
+def test_the_layers_are_drawn_before_torch_is_imported(
+    open_plugin, make_disks, fake_model, monkeypatch
+) -> None:
+    done = []
+
+    def note_drawings(viewer) -> None:
+        events = viewer.window._qt_viewer.canvas._scene_canvas.events
+        events.draw.connect(lambda _: done.append(f"{len(viewer.layers)} layers"))
+
+    def load(*_args, **_options):
+        done.append("model")
+        return fake_model
+
+    monkeypatch.setattr("napari_promptable.gui.work.warm_up.is_warm", lambda: False)
+    monkeypatch.setattr("napari_promptable.gui.work.warm_up.make_first_layers", lambda: None)
+    monkeypatch.setattr("napari_promptable.predict.load_model.load_model", load)
+    open_plugin(make_disks().image, before=note_drawings)
+    assert done.index("5 layers") < done.index("model")
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_imports_are_not_looked_through(monkeypatch, is_frozen) -> None:
+    collected, frozen = [], []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: int(is_frozen))
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    monkeypatch.setattr(gc, "unfreeze", lambda: frozen.append(False))
+
+    def note(phase: str, _info: object) -> None:
+        collected.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        with spare_collections():
+            imported = [[] for _ in range(10_000)]
+            collections = list(collected)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(imported) == 10_000
+    assert collections == []
+    assert gc.isenabled()
+    assert frozen == ([] if is_frozen else [True, False])

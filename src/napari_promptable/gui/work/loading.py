@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_promptable.errors import PromptableError
 from napari_promptable.gui.layers.workspace import Workspace
+from napari_promptable.gui.work.imports import spare_collections
 from napari_promptable.gui.work.worker import Task, TaskControl
 from napari_promptable.weights.checkpoints import fetch_checkpoint
 from napari_promptable.weights.registry import MODELS
@@ -118,7 +119,8 @@ class ModelLoading:
 
 def _load(choice: Choice, control: TaskControl) -> PromptableModel:
     """Download a model if necessary, and load it. Torch is imported here, not before."""
-    from napari_promptable.predict.load_model import load_model
+    with spare_collections():
+        from napari_promptable.predict.load_model import load_model
 
     if choice.name in MODELS:
         fetch_checkpoint(choice.name, control.report, control.is_cancelled)

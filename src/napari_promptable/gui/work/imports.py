@@ -1,0 +1,27 @@
+"""Imports of large packages in a thread, while the main thread goes on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def spare_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage while a large package is imported.
+
+    An import makes so many objects that Python would look through all objects there are, more
+    than once, and no thread could go on for a fifth of a second each time. At the end, what was
+    imported counts as old, as if Python had looked through it.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() == 0:  # objects that others froze stay frozen
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation
+        if was_enabled:
+            gc.enable()
