@@ -165,7 +165,7 @@ def _as_limits(contrast_limits: tuple[float, float]) -> tuple[float, float]:
 
 
 def _stretch(image: npt.NDArray[np.generic], low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Map low..high to 0..255, rounded and clipped; integers of many pixels by a table."""
+    """Map low..high to 0..255, rounded and clipped. Integers of many pixels go by a table."""
     num_values = 2 ** (8 * image.dtype.itemsize)
     if image.dtype.kind == "u" and num_values <= _MAX_TABLE < image.size:
         table = _stretch_values(np.arange(num_values).astype(image.dtype), low, high)

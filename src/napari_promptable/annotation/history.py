@@ -88,7 +88,7 @@ class Change:
         return self.object_ids[-1 if self.verb is Verb.RELABEL else 0]
 
     def object_after(self, current: int) -> int | None:
-        """Id of the object to work on after redoing, as after doing; None for a new object."""
+        """Id of the object to work on after doing or redoing, or None for a new object."""
         if self.verb in _STAYING:
             return current
         return self.object_ids[0] if self.verb in (Verb.PROPAGATE, Verb.CLEAR) else None
@@ -140,12 +140,12 @@ class History:
 
     @property
     def last_done(self) -> Change | None:
-        """The change that undo would revert; None if there is none."""
+        """The change that undo would revert, or None if there is none."""
         return self._done[-1] if self._done else None
 
     @property
     def last_undone(self) -> Change | None:
-        """The change that redo would repeat; None if there is none."""
+        """The change that redo would repeat, or None if there is none."""
         return self._undone[-1] if self._undone else None
 
     @property
@@ -154,7 +154,7 @@ class History:
         return self._nbytes
 
     def add(self, change: Change) -> None:
-        """Add a new change; undone changes are dropped."""
+        """Add a new change and drop the undone ones."""
         self._nbytes += change.nbytes - sum(undone.nbytes for undone in self._undone)
         self._undone.clear()
         self._done.append(change)

@@ -62,7 +62,7 @@ def get_coco_reader(path: str | list[str]) -> Read | None:
 
 
 def get_regions_reader(path: str | list[str]) -> Read | None:
-    """Return a reader for GeoJSON, .roi files and zip files of these; None for other zips."""
+    """Return a reader for GeoJSON, .roi files and zip files of these, None for other zips."""
     first = _first(path)
     if first.lower().endswith(".zip"):
         if not zipfile.is_zipfile(first):

@@ -128,7 +128,7 @@ def cut_with_margin(image: Any, bounds: tuple[slice, slice]) -> tuple[Any, tuple
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
-    """Whether an image of this shape is a stack; ImageFormatError if it is not a plane either.
+    """Whether an image of this shape is a stack. ImageFormatError if it is no plane either.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Labelling:
 
     @property
     def seeding(self) -> PromptableModel | None:
-        """The model whose maps give the seeds; None for a grid of clicks."""
+        """The model whose maps give the seeds, or None for a grid of clicks."""
         return choose_seeding_model(self.model, self.settings.seeds)
 
     def labels_on(self, position: int) -> Plane | None:

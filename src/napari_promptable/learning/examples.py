@@ -54,7 +54,7 @@ class Examples:
     objects: tuple[ObjectKey, ...]
 
     def without(self, held_out: Collection[ObjectKey]) -> list[LabelledImage]:
-        """Planes on which some objects are held out; planes of nothing else are left out."""
+        """Planes on which some objects are held out. Planes without one are left out."""
         hidden = [replace(p, held_out=_labels_of(p, held_out)) for p in self.planes]
         return [p for p in hidden if set(np.unique(p.labels)) - p.held_out - {0}]
 

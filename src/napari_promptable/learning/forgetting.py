@@ -77,7 +77,7 @@ def hold_back(
 
 
 def _keep_two_objects(image: LabelledImage, source: str) -> LabelledImage | None:
-    """Keep the labels of two objects of medium size; None if all are too small.
+    """Keep the labels of two objects of medium size, or return None if all are too small.
 
     `measure` tells objects apart by source and label.
     """

@@ -37,7 +37,7 @@ class Found:
 
     @property
     def score(self) -> float:
-        """SA50, hits / (objects + false); without knowing the false ones hits / objects."""
+        """SA50: hits / (objects + false), or hits / objects if the false ones are unknown."""
         return self.hits / (self.objects + (self.false or 0))
 
     @staticmethod

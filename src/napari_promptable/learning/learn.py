@@ -194,7 +194,7 @@ class _Job:
     def _choose_step(
         self, before: Figures, after: Mapping[float, Figures], weights: Mapping[str, Tensor]
     ) -> float:
-        """Choose the best step that forgets little; the smallest one is not asked."""
+        """Choose the best step that forgets little. The smallest step is not asked."""
         tried = dict(after)
         step = choose_step(before, tried)
         while step > min(STEPS) and not self._memory.is_kept_by(
@@ -287,7 +287,7 @@ class _Job:
         self._report(LearningState(phase, 0, left - self._later))
 
     def _report(self, state: LearningState) -> None:
-        """Report progress; the time left is longer if the machine has other work to do."""
+        """Report progress. The time left is longer if the machine has other work to do."""
         waited = (time.monotonic() - self._wall_start) / max(self._elapsed, 1e-9)
         left = (state.seconds_left + self._later) * min(max(waited, 1.0), LONGEST_WAIT)
         self._progress(replace(state, seconds_left=left))
@@ -299,7 +299,7 @@ def _join(figures: Iterable[Figures]) -> Figures:
 
 
 def choose_step(before: Figures, after: Mapping[float, Figures]) -> float:
-    """Choose the step whose figures are best; 0 if none is better than before.
+    """Choose the step whose figures are best, or 0 if none is better than before.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class Schedule:
 
     @property
     def remaining(self) -> float:
-        """Seconds until the end; 0 when all steps are done."""
+        """Seconds until the end, or 0 when all steps are done."""
         if self._max_steps is not None and self.step >= self._max_steps:
             return 0.0
         return max(0.0, self._end - self._clock())
@@ -144,7 +144,7 @@ class Learner:
     def run(
         self, schedule: Schedule, report: Callable[[LearningState], None]
     ) -> dict[str, Tensor]:
-        """Learn until the schedule ends; returns the averaged weights of what learned.
+        """Learn until the schedule ends, and return the averaged weights of what learned.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Learner:
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
-        """Loss on held-out objects; always the same crops and prompts."""
+        """Loss on held-out objects, always with the same crops and prompts."""
         rng = np.random.default_rng(self._settings.seed)
         losses = [self._loss(self._held_out, rng).item() for _ in range(CHECKED_BATCHES)]
         return float(np.mean(losses))

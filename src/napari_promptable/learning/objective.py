@@ -27,7 +27,7 @@ CARRIED_WEIGHT = 0.5  # of the loss of carried masks
 
 @dataclass(frozen=True)
 class Weights:
-    """How much the tasks beside prompts count; a network without the head skips the task.
+    """How much the tasks beside prompts count. A network without the head skips the task.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ def prompts_loss(
 def update_average(
     average: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float
 ) -> None:
-    """Move averaged weights towards the current ones; whole numbers are copied.
+    """Move averaged weights towards the current ones, and copy whole numbers.
 
     Parameters
     ----------

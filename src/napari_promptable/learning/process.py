@@ -122,7 +122,7 @@ def open_cache() -> EmbeddingCache:
 def _write_worst(
     folder: Path, learned: Learned, examples: Sequence[Example], cache: EmbeddingCache
 ) -> list[tuple[str, str]]:
-    """Write pictures of the worst objects; returns their paths and what they show."""
+    """Write pictures of the worst objects, and return their paths and what they show."""
     from napari_promptable.files.writing import write_png
     from napari_promptable.learning.examples import read_examples
     from napari_promptable.learning.figures import encode_rgb8
@@ -141,7 +141,7 @@ def _write_worst(
 
 
 def main() -> int:
-    """Run the job of the folder on the command line; returns the exit code."""
+    """Run the job of the folder on the command line, and return the exit code."""
     with contextlib.suppress(AttributeError, OSError):  # there is no niceness on Windows
         os.nice(_NICENESS)
     last: dict[str, Any]

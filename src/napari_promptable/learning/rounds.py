@@ -132,7 +132,7 @@ def _mean_of(values: Tensor, is_selected: Tensor) -> Tensor:
 def answer_carried(
     scene: Scene, batch: Batch, rng: np.random.Generator
 ) -> tuple[Tensor, Figures]:
-    """Loss of masks carried from a neighbouring slice; also when they are looked at twice."""
+    """Loss of masks carried from a neighbouring slice, also when they are looked at twice."""
     prompted = batch.carried
     if len(prompted.masks) == 0:
         return scene.embedding.new_zeros(()), {}

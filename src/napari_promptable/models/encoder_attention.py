@@ -38,7 +38,7 @@ def global_blocks(encoder: nn.Module) -> dict[int, nn.Module]:
 
 
 def _blocks_of(encoder: nn.Module) -> Iterator[nn.Module]:
-    """Blocks in the order in which an image passes them; none of other encoders."""
+    """Blocks in the order in which an image passes them. Other encoders have none."""
     if isinstance(encoder, HieraPlan):
         for run in encoder.runs:
             if isinstance(run, GlobalRun):

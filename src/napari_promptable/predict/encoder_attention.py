@@ -77,7 +77,7 @@ def explain_encoder(
 def _find_cell(
     position_yx: npt.ArrayLike, size: tuple[int, int], origin: FloatArray, cell_size: FloatArray
 ) -> tuple[int, int]:
-    """Row and column of the cell at a position; PromptError outside the image."""
+    """Row and column of the cell at a position. PromptError outside the image."""
     position = np.asarray(position_yx, float)
     if (
         position.shape != (2,)

@@ -55,7 +55,7 @@ class EncoderPart(QWidget):
         self.say("")
 
     def show_attention(self, attention: EncoderAttention) -> None:
-        """Offer the blocks and heads; the last block is shown at first."""
+        """Offer the blocks and heads, and show the last block first."""
         self.say("")
         self._attention = attention
         for box, names in (
@@ -74,11 +74,11 @@ class EncoderPart(QWidget):
 
     @property
     def attention(self) -> EncoderAttention | None:
-        """What is shown; None if nothing is."""
+        """The attention on display, or None if there is none."""
         return self._attention
 
     def current_map(self) -> FloatArray | None:
-        """Map of the chosen block and head, (rows, columns); None if there is none."""
+        """Map of the chosen block and head, (rows, columns), or None if there is none."""
         if self._attention is None:
             return None
         weights = self._attention.weights[self._block.currentIndex()]

@@ -49,7 +49,7 @@ def full_resolution(layer: Image) -> Any:
 
 
 def spatial_shape(layer: Image) -> tuple[int, ...]:
-    """Shape of an image layer at full resolution, without the RGB axis; () if it is no array.
+    """Shape of an image layer at full resolution, without the RGB axis. () if it is no array.
 
     napari keeps whatever a script assigns as a layer's data, even if it cannot show it.
     """
@@ -58,7 +58,7 @@ def spatial_shape(layer: Image) -> tuple[int, ...]:
 
 
 def describe_unusable(layer: Image) -> str:
-    """Say why a layer's data cannot be segmented; empty if they can."""
+    """Say why a layer's data cannot be segmented. Empty if they can."""
     shape = spatial_shape(layer)
     if len(shape) >= 2 and all(shape):
         return ""
@@ -70,7 +70,7 @@ def describe_unusable(layer: Image) -> str:
 
 
 def plane_axes_of(layer: Image, dims: Dims) -> PlaneAxes | None:
-    """Find the plane of an image layer that a viewer displays; None where it shows none.
+    """Find the plane of an image layer that a viewer displays, or None where it shows none.
 
     A layer of fewer dimensions than the viewer has the viewer's last axes.
     """
@@ -83,7 +83,7 @@ def plane_axes_of(layer: Image, dims: Dims) -> PlaneAxes | None:
 
 
 def visible_index(layer: Image, planes: PlaneAxes, dims: Dims) -> Index | None:
-    """Index of the plane that a viewer shows; None if the image has no such plane."""
+    """Index of the plane that a viewer shows, or None if the image has no such plane."""
     if spatial_shape(layer) != planes.shape:
         return None
     position = np.asarray(layer.world_to_data(np.asarray(dims.point)[-len(planes.shape) :]))
@@ -140,7 +140,7 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
 
 
 def make_objects_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for an image's committed objects; it holds up to 65,535 of them."""
+    """Make the layer for an image's committed objects, of which it holds up to 65,535."""
     return Labels(
         make_labels_data(image, planes),
         name=f"{image.name} objects",
@@ -170,7 +170,7 @@ def next_click(layer: Points) -> str:
 
 
 def set_next_stroke(layer: Shapes, label: str) -> None:
-    """Make the next stroke positive or negative; boxes and outlines have no sign."""
+    """Make the next stroke positive or negative. Boxes and outlines have no sign."""
     layer.selected_data = set()
     set_default_features(layer, label=label)
     layer.current_edge_color = _COLORS[label]
@@ -189,13 +189,13 @@ def next_refined(layer: Points) -> int:
 
 
 def next_feature(layer: Points | Shapes, name: str) -> Any:
-    """Return a feature of the next prompt; None where the user removed its column."""
+    """Return a feature of the next prompt, or None where the user removed its column."""
     defaults = layer.feature_defaults
     return defaults[name].iloc[0] if name in defaults else None
 
 
 def are_negative(layer: Points | Shapes) -> npt.NDArray[np.bool_]:
-    """Which prompts are negative; whatever else the user writes as their label is positive."""
+    """Which prompts are negative. Any other label that the user writes is positive."""
     labels = layer.features.get("label")
     if labels is None:
         return np.zeros(len(layer.data), bool)

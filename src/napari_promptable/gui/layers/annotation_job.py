@@ -131,7 +131,7 @@ class AnnotationJob:
         self.viewer.dims.set_point(axes, [float(world[axis]) for axis in planes.other_axes])
 
     def locate(self, world: tuple[float, ...]) -> tuple[Index, npt.NDArray[np.floating]] | None:
-        """Return the plane in view and a world position on it, (row, col); None if outside."""
+        """Return the plane in view and a world position (row, col) on it, None if outside."""
         index = self.visible_index()
         if index is None:
             return None

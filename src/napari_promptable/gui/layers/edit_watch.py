@@ -195,7 +195,7 @@ class EditWatch:
         return outside
 
     def _places(self, points: Points, positions: npt.NDArray[Any]) -> list[Place | None]:
-        """Find the plane and the position on it for each row; None outside the image."""
+        """Find the plane and the position on it for each row, or None outside the image."""
         if spatial_shape(self._image) != self._planes.shape:
             return [None] * len(positions)  # a script gave the image data that are no image
         positions = np.asarray(positions, float)  # a script may give them as objects

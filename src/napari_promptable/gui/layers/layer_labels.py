@@ -47,7 +47,7 @@ def levels_of(layer: Labels) -> list[Any]:
 
 
 def shape_of(layer: Labels) -> tuple[int, ...]:
-    """Shape of a labels layer at full resolution; () if a script made its data no array."""
+    """Shape of a labels layer at full resolution, or () if a script made its data no array."""
     return tuple(getattr(levels_of(layer)[0], "shape", ()))
 
 

@@ -38,7 +38,7 @@ Region = tuple[slice, slice]
 
 
 def make_preview_layer(image: Image, planes: PlaneAxes) -> Labels:
-    """Make the layer for the current candidate; only planes that show one use memory."""
+    """Make the layer for the current candidate. Only planes that show one use memory."""
     return _make_layer(image, PlaneStack(planes))
 
 
@@ -93,7 +93,7 @@ class Preview:
         camera_of(viewer).events.zoom.connect(self._follow_zoom)
 
     def close(self) -> None:
-        """Disconnect from the viewer; the layer stays."""
+        """Disconnect from the viewer. The layer stays."""
         camera_of(self._viewer).events.zoom.disconnect(self._follow_zoom)
         self.forget_layer()
 

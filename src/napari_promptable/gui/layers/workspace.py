@@ -75,7 +75,7 @@ class Workspace:
         viewer.layers.events.removed.connect(self._replace_removed_labels)
 
     def close(self) -> None:
-        """Disconnect from the viewer; the labels layer stays, and its session with it."""
+        """Disconnect from the viewer. The labels layer stays, and its session with it."""
         for event in self._dims_events:
             event.disconnect(self._follow_dims)
         self._viewer.layers.events.removed.disconnect(self._replace_removed_labels)
@@ -100,7 +100,7 @@ class Workspace:
         self._start_job(labels_layer=None)
 
     def set_labels_layer(self, labels_layer: Labels | None) -> None:
-        """Commit to this labels layer from now on; None makes a new one."""
+        """Commit to this labels layer from now on. None makes a new one."""
         if self.job is not None:
             self._use_labels(self.job.layers, labels_layer)
 
@@ -119,7 +119,7 @@ class Workspace:
     # what is in view
 
     def visible_index(self) -> Index | None:
-        """Index of the plane in view; None where no plane of the image is."""
+        """Index of the plane in view, or None where the image has no plane."""
         return None if self.job is None else self.job.visible_index()
 
     def show_plane(self, index: Index) -> None:
@@ -128,7 +128,7 @@ class Workspace:
             self.job.show_plane(index)
 
     def locate(self, world: tuple[float, ...]) -> tuple[Index, npt.NDArray[np.floating]] | None:
-        """Return the plane in view and a world position on it; see `AnnotationJob.locate`."""
+        """Return the plane in view and a world position on it, see `AnnotationJob.locate`."""
         return None if self.job is None else self.job.locate(world)
 
     def _planes_in_view(self) -> PlaneAxes | None:
@@ -159,7 +159,7 @@ class Workspace:
             self.left.emit(left)
 
     def _follow_axes(self) -> bool:
-        """Start another job if the planes in view are other ones; returns whether."""
+        """Start another job if the planes in view are other ones, and return whether it did."""
         former = None if self.job is None else self.job.planes
         is_due = self.image in self._viewer.layers and self._planes_in_view() != former
         if is_due:
@@ -191,7 +191,7 @@ class Workspace:
         layers.activate_tool("positive")
 
     def _use_labels(self, layers: PromptLayers, labels_layer: Labels | None) -> Labels:
-        """Start a job with this labels layer, or a new one; returns the layer."""
+        """Start a job with this labels layer, or a new one, and return the layer."""
         is_new = labels_layer is None
         if labels_layer is None:
             labels_layer = self._labels_layers.make(layers.image, layers.planes)
@@ -246,7 +246,7 @@ class Workspace:
 
 
 def _uncommitted_in(job: AnnotationJob | None) -> int:
-    """Id of the object that a job works on if it is not committed; 0 otherwise."""
+    """Id of the object that a job works on if it is not committed, 0 otherwise."""
     if job is None:
         return 0
     current = job.session.prompts.current_object

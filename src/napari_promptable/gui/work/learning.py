@@ -57,7 +57,7 @@ class Learning(QObject):
         return Path(self._folder.name) / WEIGHTS_NAME
 
     def start(self, model: str, examples: Sequence[Example], source: str) -> None:
-        """Start learning; a running process is cancelled first.
+        """Cancel a running process, then start learning.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class Learning(QObject):
             )
 
     def _note_error(self, error: QProcess.ProcessError) -> None:
-        """Report a process that did not start; others end with `finished`."""
+        """Report a process that did not start. Others end with `finished`."""
         if error == QProcess.ProcessError.FailedToStart:
             self._process = None
             self.failed.emit(_crash(f"{sys.executable} did not start"))

@@ -139,7 +139,7 @@ class TwoWayTransformerPlan(nn.Module):
         self.norm = transformer.norm_final_attn
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """See `TwoWayTransformer.forward`; returns the first `num_outputs` tokens only."""
+        """See `TwoWayTransformer.forward`. Returns the first `num_outputs` tokens only."""
         token_pe, update = tokens, None
         for layer in self.layers:
             tokens, image, update = layer(tokens, image, token_pe, image_pe, update)

@@ -102,13 +102,13 @@ class HieraBlockPlan(nn.Module):
         return padded
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add the attention's output, then the perceptron's; both are (tokens, C)."""
+        """Add the attention's output, then the perceptron's. Both are (tokens, C)."""
         x = self.proj.add(attended, x)
         return self.lin2.add(self.lin1.gelu(self.norm2(x)), x)
 
 
 class GlobalHieraBlockPlan(HieraBlockPlan):
-    """A block whose tokens attend to the whole grid; it neither pools nor widens."""
+    """A block whose tokens attend to the whole grid. It neither pools nor widens."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Change the tokens of an image, (tokens, C), and return them."""
@@ -327,7 +327,7 @@ class HieraPlan(nn.Module):
 def _build_runs(
     trunk: Hiera, grid_size: int, packed: bool | None
 ) -> Iterator[WindowRun | GlobalRun]:
-    """Split the blocks into runs; windows are as large in pixels throughout a run."""
+    """Split the blocks into runs. Windows are as large in pixels throughout a run."""
     stage_of_end = {index: stage for stage, index in enumerate(trunk.stage_ends)}
     places: list[tuple[int | None, _Place]] = []
     for index, block in enumerate(trunk.blocks):

@@ -207,7 +207,7 @@ class Cells:
         self._memory = WorkMemory()
 
     def take(self, *shape: int) -> Tensor:
-        """Take memory for an answer; the next call for this shape in this thread reuses it."""
+        """Take memory for an answer. The next call for this shape in this thread reuses it."""
         return self._memory.take(str(shape), *shape)
 
     def in_parts(self, function: Callable[..., Part], *sequences: Tensor) -> list[Part]:
