@@ -1,9 +1,11 @@
 """A real cluster of two processes, one of which is killed."""
 
+import multiprocessing
 import os
 import signal
 import sys
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -39,13 +41,32 @@ pytestmark = pytest.mark.slow
 NUM_PLANES = 16
 
 
+START_METHOD = "distributed.worker.multiprocessing-method"
+IMPORTED_BY_WORKERS = [
+    "distributed",
+    "napari_promptable.batch.cluster",
+    "napari_promptable.instances.cluster",
+    "napari_promptable.predict.cluster_worker",
+    "napari_promptable.predict.load_model",
+]
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    """Two workers in processes of their own."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
-    ) as cluster:
-        yield cluster
+    """Two workers in processes of their own.
+
+    Where the system can, they are forked from a process that has imported what they need:
+    three of them are killed, and each that starts from nothing takes seconds.
+    """
+    can_fork = "forkserver" in multiprocessing.get_all_start_methods()
+    with dask.config.set({START_METHOD: "forkserver" if can_fork else "spawn"}):
+        context = distributed.utils.get_mp_context()
+        if can_fork:
+            context.set_forkserver_preload(IMPORTED_BY_WORKERS)
+        with distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+        ) as cluster:
+            yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +98,8 @@ def test_a_local_cluster_is_started(stack_path, tmp_path) -> None:
     path = tmp_path / "small.zarr"
     zarr.create_array(path, data=zarr.open(stack_path, mode="r")[:2], chunks=(1, 40, 50))
     cache = tmp_path / "cache.zarr"
-    found = list(embed_volume(path, cache, device="cpu", dtype="float16", num_workers=1))
+    with dask.config.set({START_METHOD: "spawn"}):  # as without the other tests
+        found = list(embed_volume(path, cache, device="cpu", dtype="float16", num_workers=1))
     assert sorted(found) == [((0,), True), ((1,), True)]
     assert EmbeddingStore(cache).dtype == "float16"
 

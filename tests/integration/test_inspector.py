@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from napari.components import ViewerModel
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSlider, QWidget
 
 from napari_promptable import PromptSet, encode_image, explain, explain_encoder
+from napari_promptable.gui.inspector.widget import DecoderInspectorWidget
 from napari_promptable.gui.layers.adapters import camera_of
+from napari_promptable.gui.widget import PromptableWidget
 from napari_promptable.models.sam import build_vit_sam
 from napari_promptable.predict.predictor import PromptableModel
 
@@ -24,16 +27,29 @@ _TIMEOUT_MS = 120_000
 
 
 class Desk:
-    """A person at a viewer with both widgets."""
+    """A person at both widgets, with a viewer that has no window."""
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.qtbot = viewer, qtbot
         [self.image] = viewer.open_sample(PLUGIN, "fluorescence_nuclei")
-        _, self.widget = viewer.window.add_plugin_dock_widget(PLUGIN, INSPECTOR)
+        self.widget = self.open()
         self.inspector = self.widget.inspector
         self.controller = self.inspector._controller
         self.settle()
-        viewer.reset_view()
+
+    def open(self) -> QWidget:
+        """Open the inspector beside the segmentation widget."""
+        self.segmentation = PromptableWidget(self.viewer)
+        widget = DecoderInspectorWidget(self.viewer)
+        widget.show()
+        return widget
+
+    def close(self) -> None:
+        """Close both widgets and let Qt delete them."""
+        for widget in (self.widget, self.segmentation):
+            widget.close()
+            widget.deleteLater()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     def settle(self) -> None:
         def is_idle() -> bool:
@@ -41,21 +57,15 @@ class Desk:
 
         self.qtbot.waitUntil(is_idle, timeout=_TIMEOUT_MS)
 
-    def move_to(self, position_yx: tuple[float, float]) -> tuple[Any, QPoint]:
-        canvas, camera = self.viewer.window._qt_viewer.canvas.native, camera_of(self.viewer)
-        y, x = self.image.data_to_world(position_yx)
-        pixel = QPoint(
-            round((x - camera.center[2]) * camera.zoom + canvas.width() / 2),
-            round((y - camera.center[1]) * camera.zoom + canvas.height() / 2),
-        )
-        self.qtbot.mouseMove(canvas, pixel)
-        return canvas, pixel
-
     def click(self, position_yx: tuple[float, float]) -> None:
-        canvas, pixel = self.move_to(position_yx)
-        self.qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel)
+        self.press_mouse(position_yx)
         self.qtbot.waitUntil(self.has_explanation, timeout=_TIMEOUT_MS)
         self.settle()
+
+    def press_mouse(self, position_yx: tuple[float, float]) -> None:
+        """Add the prompt that a click on the canvas adds."""
+        points = self.viewer.layers["prompt points"]
+        points.add(points.world_to_data(self.image.data_to_world(position_yx)))
 
     def has_explanation(self) -> bool:
         return self.find(QComboBox, "token").count() > 0
@@ -74,19 +84,41 @@ class Desk:
         box.activated.emit(box.currentIndex())
 
 
+class WindowDesk(Desk):
+    """A person in front of napari's window, which a third of the tests need."""
+
+    def open(self) -> QWidget:
+        self.viewer.window._qt_window.resize(1400, 900)
+        _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, INSPECTOR)
+        return widget
+
+    def move_to(self, position_yx: tuple[float, float]) -> tuple[Any, QPoint]:
+        canvas, camera = self.viewer.window._qt_viewer.canvas.native, camera_of(self.viewer)
+        y, x = self.image.data_to_world(position_yx)
+        pixel = QPoint(
+            round((x - camera.center[2]) * camera.zoom + canvas.width() / 2),
+            round((y - camera.center[1]) * camera.zoom + canvas.height() / 2),
+        )
+        self.qtbot.mouseMove(canvas, pixel)
+        return canvas, pixel
+
+    def press_mouse(self, position_yx: tuple[float, float]) -> None:
+        canvas, pixel = self.move_to(position_yx)
+        self.qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel)
+
+
 @pytest.fixture
-def open_desk(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Callable[[], Desk]:
-    def open_it() -> Desk:
-        viewer = make_napari_viewer(show=True)
-        viewer.window._qt_window.resize(1400, 900)
-        return Desk(viewer, qtbot)
-
-    return open_it
+def desk(qtbot: Any) -> Iterator[Desk]:
+    desk = Desk(ViewerModel(), qtbot)
+    yield desk
+    desk.close()
 
 
 @pytest.fixture
-def desk(open_desk: Callable[[], Desk]) -> Desk:
-    return open_desk()
+def window_desk(make_napari_viewer: Callable[..., Any], qtbot: Any) -> WindowDesk:
+    desk = WindowDesk(make_napari_viewer(show=True), qtbot)
+    desk.viewer.reset_view()
+    return desk
 
 
 def expected(desk: Desk) -> Any:
@@ -97,25 +129,25 @@ def expected(desk: Desk) -> Any:
     return explain(model, embedding, PromptSet(points))
 
 
-def test_a_click_is_explained_on_the_image(desk: Desk) -> None:
-    assert "Click inside an object" in desk.find(QLabel, "inspector_status").text()
-    assert "attention" not in desk.viewer.layers
-    desk.click(CLICK)
-    found = expected(desk)
-    layer = desk.viewer.layers["attention"]
+def test_a_click_is_explained_on_the_image(window_desk: WindowDesk) -> None:
+    assert "Click inside an object" in window_desk.find(QLabel, "inspector_status").text()
+    assert "attention" not in window_desk.viewer.layers
+    window_desk.click(CLICK)
+    found = expected(window_desk)
+    layer = window_desk.viewer.layers["attention"]
     last = found.steps[-1]
     mask_1 = found.tokens.index("mask 1")
     np.testing.assert_allclose(layer.data, found.token_maps(last)[mask_1], atol=1e-5)
     assert layer.blending == "additive"
     row, column = np.unravel_index(layer.data.argmax(), layer.data.shape)
-    brightest = np.asarray(desk.image.world_to_data(layer.data_to_world((row, column))))
+    brightest = np.asarray(window_desk.image.world_to_data(layer.data_to_world((row, column))))
     np.testing.assert_allclose(
         brightest, found.cell_origin_yx + found.cell_size_yx * (row, column), atol=1e-3
     )
-    assert desk.viewer.layers.selection.active.name == "prompt points"
-    image_box = desk.controller.panel.findChild(QComboBox, "image")
+    assert window_desk.viewer.layers.selection.active.name == "prompt points"
+    image_box = window_desk.controller.panel.findChild(QComboBox, "image")
     assert "attention" not in [image_box.itemText(i) for i in range(image_box.count())]
-    captions = [desk.find(QLabel, f"mask_caption_{i}").text() for i in range(4)]
+    captions = [window_desk.find(QLabel, f"mask_caption_{i}").text() for i in range(4)]
     assert captions == [f"mask {i}\n{iou:.2f}" for i, iou in enumerate(found.predicted_iou)]
 
 
@@ -138,15 +170,15 @@ def test_step_token_and_head_choose_the_map(desk: Desk) -> None:
     assert layer.visible and not matrix.isVisible()
 
 
-def test_the_pointer_reads_cells(desk: Desk) -> None:
-    desk.click(CLICK)
-    pointer = desk.find(QLabel, "pointer")
-    desk.move_to((CLICK[0] + 3, CLICK[1]))
-    desk.qtbot.waitUntil(lambda: "is read by" in pointer.text(), timeout=_TIMEOUT_MS)
+def test_the_pointer_reads_cells(window_desk: WindowDesk) -> None:
+    window_desk.click(CLICK)
+    pointer = window_desk.find(QLabel, "pointer")
+    window_desk.move_to((CLICK[0] + 3, CLICK[1]))
+    window_desk.qtbot.waitUntil(lambda: "is read by" in pointer.text(), timeout=_TIMEOUT_MS)
     assert pointer.text().startswith("Cell ")
-    desk.choose_step(2)
-    desk.move_to((CLICK[0] - 3, CLICK[1]))
-    desk.qtbot.waitUntil(lambda: " reads: " in pointer.text(), timeout=_TIMEOUT_MS)
+    window_desk.choose_step(2)
+    window_desk.move_to((CLICK[0] - 3, CLICK[1]))
+    window_desk.qtbot.waitUntil(lambda: " reads: " in pointer.text(), timeout=_TIMEOUT_MS)
 
 
 def test_the_slider_ends_the_decoder_early(desk: Desk) -> None:
@@ -169,11 +201,11 @@ def test_another_object_starts_empty(desk: Desk) -> None:
     assert "Click inside an object" in desk.find(QLabel, "inspector_status").text()
 
 
-def test_the_layer_goes_with_the_widget(desk: Desk) -> None:
-    desk.click(CLICK)
-    desk.viewer.window.remove_dock_widget(desk.widget)
-    assert "attention" not in desk.viewer.layers
-    assert "prompt points" in desk.viewer.layers
+def test_the_layer_goes_with_the_widget(window_desk: WindowDesk) -> None:
+    window_desk.click(CLICK)
+    window_desk.viewer.window.remove_dock_widget(window_desk.widget)
+    assert "attention" not in window_desk.viewer.layers
+    assert "prompt points" in window_desk.viewer.layers
 
 
 def test_the_segmentation_widget_may_close_first(desk: Desk) -> None:
