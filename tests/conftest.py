@@ -8,9 +8,12 @@
     The bundled architecture with random weights, for tests that need no good masks.
 ``tiny_model``
     The bundled model.
+``quick_learning``
+    Few and small crops per step of learning, for tests that need no good weights.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,21 @@ from napari_promptable.prompts import FOREGROUND, PromptSet
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the modules and tests out of garbage collection, now and from then on.
+
+    They stay until the end, and looking through them again and again took a quarter of the
+    time of collecting the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -177,3 +195,13 @@ def tiny_model():
     from napari_promptable.predict.load_model import load_model
 
     return load_model("tiny", device="cpu")
+
+
+@pytest.fixture
+def quick_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning on few and small crops, with a single step between old and new weights."""
+    monkeypatch.setattr("napari_promptable.learning.learn.STEPS", (1.0,))
+    monkeypatch.setattr("napari_promptable.learning.learn.MOST_MEASURED", 1)
+    monkeypatch.setattr("napari_promptable.learning.learner.CHECKED_BATCHES", 1)
+    for name, value in {"CROP_SIDE": 64, "CROPS_AT_ONCE": 2, "VIEWS_AT_LEAST": 4}.items():
+        monkeypatch.setattr(f"napari_promptable.learning.sources.{name}", value)

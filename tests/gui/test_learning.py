@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -273,10 +274,21 @@ def test_a_process_that_dies_loses_only_the_learning(user, monkeypatch, tmp_path
     assert user.status.startswith("Object 6 saved")
 
 
+QUICK_PROCESS = """
+from napari_promptable.learning import learn, process, sources
+learn.STEPS = (1.0,)
+sources.CROP_SIDE = 64
+process.main()
+"""
+
+
 @pytest.mark.slow
-def test_the_process_reports_and_writes(qtbot, tmp_path) -> None:
+def test_the_process_reports_and_writes(qtbot, tmp_path, monkeypatch) -> None:
     from napari_promptable.gui.work.learning import Learning
 
+    (tmp_path / "quick.py").write_text(QUICK_PROCESS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(process_module, "_MODULE", "quick")
     rows, columns = np.indices((64, 240))
     labels = np.zeros(rows.shape, np.int32)
     for disk in range(5):

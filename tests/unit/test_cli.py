@@ -359,13 +359,13 @@ def labelled_paths(tmp_path):
     return paths
 
 
+@pytest.mark.usefixtures("quick_learning")
 def test_weights_that_are_no_better_are_not_written(
     labelled_paths, tmp_path, capsys, monkeypatch
 ) -> None:
     from napari_promptable.learning import learn
 
     monkeypatch.setattr(learn, "choose_step", lambda before, after: 0.0)
-    monkeypatch.setattr(learn, "STEPS", (1.0,))
     output = tmp_path / "mine.safetensors"
     arguments = ["finetune", *labelled_paths, "-o", output, "--steps", 1, "--objects", 5]
     kept = tmp_path / "kept.zarr"
@@ -378,13 +378,13 @@ def test_weights_that_are_no_better_are_not_written(
     assert not output.exists()
 
 
+@pytest.mark.usefixtures("quick_learning")
 def test_learned_weights_are_a_model(labelled_paths, tmp_path, capsys, monkeypatch) -> None:
     from safetensors import safe_open
 
     from napari_promptable.learning import learn
 
     monkeypatch.setattr(learn, "choose_step", lambda before, after: 1.0)
-    monkeypatch.setattr(learn, "STEPS", (1.0,))
     output = tmp_path / "mine.safetensors"
     arguments = ["finetune", *labelled_paths, "-o", output, "--steps", 1]
     assert cli.main([str(argument) for argument in arguments]) == cli.DONE

@@ -27,11 +27,7 @@ from napari_promptable.prompts import PromptSet
 
 FEW_STEPS = LearningSettings(minutes=600, max_steps=1)
 
-
-@pytest.fixture(autouse=True)
-def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try one step between old and new weights, to save time."""
-    monkeypatch.setattr(learn_module, "STEPS", (1.0,))
+pytestmark = pytest.mark.usefixtures("quick_learning")
 
 
 def make_disks(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +52,7 @@ def make_figures(*ious: float) -> Figures:
 
 @pytest.fixture(scope="module")
 def learned(tiny_model):
-    """What `tiny` makes of one step."""
+    """What `tiny` makes of one step on crops of the usual number and size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learn_module, "STEPS", (1.0,))
         return learn(tiny_model, [make_disks(6)], FEW_STEPS, source="disks.tif")

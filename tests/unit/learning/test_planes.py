@@ -71,6 +71,7 @@ def examples() -> list[tuple[np.ndarray, np.ndarray]]:
     return made
 
 
+@pytest.mark.usefixtures("quick_learning")
 def test_no_plane_is_encoded_twice(model, examples) -> None:
     states: list[LearningState] = []
     cache = EmbeddingCache()

@@ -1,9 +1,12 @@
 """The demo of learning, with a single step and few objects instead of its minutes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from napari_promptable.learning import learn as learn_module
+from napari_promptable.files.images import read_image
 from napari_promptable.learning.settings import LearningSettings
 from napari_promptable.samples import learning_demo
 from napari_promptable.samples.data import sample_labels
@@ -15,6 +18,11 @@ from napari_promptable.samples.learning_demo import (
     choose_labels,
     run_learning_demo,
 )
+
+
+def _corner_of(read: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+    """Read only the first rows and columns of a sample."""
+    return lambda name: read(name)[:200, :200]
 
 
 def test_objects_are_learned_from_or_measured() -> None:
@@ -34,9 +42,11 @@ def test_accuracy_counts_misses_and_false_objects() -> None:
     assert accuracy(np.zeros_like(truth), truth) == 0
 
 
+@pytest.mark.usefixtures("quick_learning")
 def test_the_demo_prints_figures_before_and_after(tiny_model, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(learn_module, "STEPS", (1.0,))
     monkeypatch.setattr(learning_demo, "TESTED", 6)
+    for read in (read_image, sample_labels):
+        monkeypatch.setattr(learning_demo, read.__name__, _corner_of(read))
     said: list[str] = []
     settings = LearningSettings(minutes=600, max_steps=1)
     run_learning_demo(tiny_model, tmp_path, said.append, settings)
