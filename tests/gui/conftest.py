@@ -25,6 +25,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.key_bindings import KeymapHandler
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
@@ -119,9 +120,17 @@ class FakeModel:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_napari() -> None:
-    """Layers are made as soon as the widget opens, in the first test as in the others."""
+def _warm_napari() -> Iterator[None]:
+    """Do once what napari does for the first layers, and again for each window of a test.
+
+    Layers are made as soon as the widget opens, in the first test as in the others. Plugins are
+    looked for once among all installed packages.
+    """
     make_first_layers()
+    PluginManager.instance().discover(include_npe1=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManager, "discover", lambda *_, **__: 0)
+        yield
 
 
 @pytest.fixture(autouse=True)
