@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_promptable.annotation.history import Verb
+from napari_promptable.gui.layers import labels_array
 from napari_promptable.gui.layers.adapters import camera_of
 from napari_promptable.instances import automatic as instances_automatic
 from napari_promptable.instances.found import FoundObject
@@ -136,6 +137,44 @@ def test_only_in_the_visible_field(window_user) -> None:
     user.process_events()
     user.push("auto_find")
     np.testing.assert_array_equal(user.preview_mask, user.disks.mask(0))
+
+
+@pytest.mark.parametrize("is_pyramid", [False, True])
+def test_a_part_of_a_large_slice_is_searched(
+    is_pyramid, open_desk, make_disks, monkeypatch
+) -> None:
+    shown: list[tuple[int, ...]] = []
+
+    def find_each(model, rgb, settings, place, progress):
+        shown.append(rgb.shape)
+        mask = (rgb[..., 0] > 127) & place.region
+        yield FoundObject(PackedMask.pack(mask), int(mask.sum()), 0.9)
+
+    monkeypatch.setattr("napari_promptable.instances.automatic.find_each", find_each)
+    monkeypatch.setattr("napari_promptable.gui.work.automatic.MAX_PIXELS", 2000)
+    monkeypatch.setattr("napari_promptable.gui.work.automatic.MARGIN", 3)
+    if is_pyramid:
+        monkeypatch.setattr(labels_array, "_MAX_SHOWN_SIDE", 50)
+        monkeypatch.setattr(labels_array, "_LEAST_SIDE", 20)
+    disks = make_disks()
+    levels = [disks.image, disks.image[::2, ::2]]
+    user = open_desk(levels if is_pyramid else disks.image, multiscale=is_pyramid)
+    user.push("auto")
+    user.push("auto_find")
+    assert "slice has 60 × 80 pixels, and up to 2,000 can be" in user.notifications[-1]
+    row, column = disks.centres[1]
+    low, high = (row - 10, column - 12), (row + 10, column + 12)
+    outline = [low, (low[0], high[1]), high, (high[0], low[1])]
+    user.viewer.add_shapes([outline], shape_type="polygon").selected_data = {0}
+    user.control("auto_where").setCurrentText("Selected shapes")
+    user.push("auto_find")
+    assert shown == [(27, 31, 3)]  # the columns end with the image
+    assert (shown[0][0], shown[0][1]) < disks.image.shape
+    user.push("auto_commit")
+    labels = user.objects.data[0] if is_pyramid else user.objects.data
+    np.testing.assert_array_equal(np.asarray(labels) == 1, disks.mask(1))
+    user.push("undo")
+    assert not np.asarray(labels).any()
 
 
 def test_discarding_leaves_nothing(user) -> None:

@@ -10,6 +10,7 @@ from napari_promptable.gui.layers import labels_array
 from napari_promptable.gui.layers.label_pyramid import LabelPyramid
 from napari_promptable.gui.layers.labels_array import pyramid_steps
 from napari_promptable.gui.layers.mask_pyramid import MaskPyramid
+from napari_promptable.gui.layers.regions import visible_extent
 from napari_promptable.masks import PackedMask
 from napari_promptable.planes import PlaneAxes
 
@@ -127,3 +128,25 @@ def test_the_model_is_shown_the_level_that_fills_its_input(
     preview = np.asarray(desk.job.layers.preview.data) > 0
     assert preview[40, 48]
     assert 40 < preview.sum() < 150
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_what_napari_loads_beyond_the_canvas_is_not_in_view(
+    scale, make_desk, make_disks
+) -> None:
+    """napari loads whole chunks of a pyramid, and keeps them after zooming in."""
+    disks = make_disks((3000, 4000), [(400, 480)])
+    desk = make_desk([disks.image, disks.image[::2, ::2]], multiscale=True, scale=[scale] * 2)
+    desk.open()
+    desk.image.corner_pixels = np.array([[0, 0], [2047, 2047]]) // 2**desk.image.data_level
+    viewer = desk.viewer
+    if not hasattr(viewer, "canvas"):
+        pytest.skip("this version of napari loads no more than the canvas shows")
+    viewer.canvas.size = (300, 200)  # rows and columns on the screen
+    viewer.scene.camera.zoom = 2.0 / scale
+    viewer.scene.camera.center = (0, 1000 * scale, 900 * scale)
+    extent = visible_extent(viewer, desk.image, desk.job.planes)
+    np.testing.assert_allclose(extent, [925, 850, 1075, 950], atol=1)
+    viewer.scene.camera.center = (0, 1000 * scale, 2040 * scale)
+    extent = visible_extent(viewer, desk.image, desk.job.planes)
+    np.testing.assert_allclose(extent, [925, 1990, 1075, 2047], atol=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
-from napari_promptable.annotation.patches import Extent
+from napari_promptable.annotation.patches import Extent, PlacedIds, shift_extent
 from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptError
 from napari_promptable.files.run_lengths import decode_mask, encode_mask
 from napari_promptable.instances.linking import link_slices
+from napari_promptable.masks import PackedMask
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
 
@@ -35,13 +36,13 @@ class NewObjects:
 
     Attributes
     ----------
-    planes : dict of Index to ndarray of int, shape (H, W)
-        Their ids; 0 is none.
+    planes : dict of Index to PlacedIds
+        Their ids.
     confidence : dict of (object id, Index) to float
         Of each of them.
     """
 
-    planes: Mapping[Index, npt.NDArray[np.integer[Any]]]
+    planes: Mapping[Index, PlacedIds]
     confidence: Mapping[Key, float]
 
     @classmethod
@@ -51,33 +52,36 @@ class NewObjects:
         Parameters
         ----------
         results : dict of Index to AutomaticResult
-            In the order in which to link them.
+            Of the same part of each plane, in the order in which to link them.
         first_id : int
             Lowest id.
         """
         labels = [result.new_labels for result in results.values()]
-        planes: dict[Index, npt.NDArray[np.integer[Any]]] = {}
+        planes: dict[Index, PlacedIds] = {}
         confidence: dict[Key, float] = {}
         ids_by_plane = link_slices(labels, first_id)
         for (index, result), ids in zip(results.items(), ids_by_plane, strict=True):
             table = np.zeros(len(ids) + 1, np.int64)
             table[list(ids)] = list(ids.values())
-            planes[index] = table[result.new_labels]
+            planes[index] = PlacedIds(table[result.new_labels], result.corner)
             for label, object_id in ids.items():
                 confidence[object_id, index] = result.chosen[label].confidence
         return cls(planes, confidence)
 
     def with_answers(self, answers: Iterable[PackedAnswer]) -> NewObjects:
         """Add answers to `ask_about_gaps`, where no other new object is."""
-        planes = {index: ids.copy() for index, ids in self.planes.items()}
+        planes = {
+            index: replace(placed, ids=placed.ids.copy())
+            for index, placed in self.planes.items()
+        }
         confidence = dict(self.confidence)
         for answer in answers:
             found, key = answer.on_slice, (answer.question.object_id, answer.question.index)
             assert found.mask is not None
-            ids = planes[key[1]]
-            free = found.mask.unpack() & (ids == 0)
+            placed = planes[key[1]]
+            free = placed.free_of(found.mask)
             if free.any():
-                ids[free], confidence[key] = key[0], found.confidence
+                placed.ids[free], confidence[key] = key[0], found.confidence
         return NewObjects(planes, confidence)
 
     def to_plain(self) -> list[dict[str, Any]]:
@@ -88,33 +92,58 @@ class NewObjects:
                 "objects": [
                     {
                         "id": object_id,
-                        "corner": [rows.start, columns.start],
-                        **encode_mask(ids[rows, columns] == object_id),
+                        "corner": [
+                            placed.corner[0] + rows.start,
+                            placed.corner[1] + columns.start,
+                        ],
+                        **encode_mask(placed.ids[rows, columns] == object_id),
                         "confidence": round(self.confidence[object_id, index], 6),
                     }
-                    for object_id, (rows, columns) in find_extents(ids).items()
+                    for object_id, (rows, columns) in find_extents(placed.ids).items()
                 ],
             }
-            for index, ids in self.planes.items()
+            for index, placed in self.planes.items()
         ]
 
     @classmethod
     def from_plain(cls, plain: Sequence[Mapping[str, Any]], planes: PlaneAxes) -> NewObjects:
         """Read what `to_plain` made. Raises PromptError if it is malformed or does not fit."""
-        drawn: dict[Index, npt.NDArray[np.integer[Any]]] = {}
+        drawn: dict[Index, PlacedIds] = {}
         confidence: dict[Key, float] = {}
         try:
             for entry in plain:
                 index = tuple(int(i) for i in entry["index"])
-                ids = drawn.setdefault(index, np.zeros(planes.plane_shape, np.int64))
+                masks = {
+                    int(one["id"]): _read_mask(one, planes.plane_shape)
+                    for one in entry["objects"]
+                }
+                drawn[index] = _draw(masks)
                 for one in entry["objects"]:
-                    mask, (top, left) = decode_mask(one), one["corner"]
-                    part = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
-                    part[mask] = int(one["id"])
                     confidence[int(one["id"]), index] = float(one["confidence"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise PromptError(f"automatic objects cannot be read ({error!r})") from error
         return cls(drawn, confidence)
+
+
+def _read_mask(plain: Mapping[str, Any], shape: tuple[int, int]) -> PackedMask:
+    """Read the mask of one object. Raises ValueError if it does not lie on the plane."""
+    crop, (top, left) = decode_mask(plain), map(int, plain["corner"])
+    is_inside = top + crop.shape[0] <= shape[0] and left + crop.shape[1] <= shape[1]
+    if min(top, left) < 0 or not is_inside:
+        raise ValueError(f"corner {plain['corner']} on a plane of {shape}")
+    return PackedMask.pack_crop(crop, (top, left), shape)
+
+
+def _draw(masks: Mapping[int, PackedMask]) -> PlacedIds:
+    """Draw the masks of a plane, on no more rows and columns than needed."""
+    extent = PackedMask.unite(list(masks.values())).region if masks else None
+    if extent is None:
+        return PlacedIds(np.zeros((0, 0), np.int64))
+    rows, columns = extent
+    ids = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.int64)
+    for object_id, mask in masks.items():
+        ids[mask.within(extent)] = object_id
+    return PlacedIds(ids, (rows.start, columns.start))
 
 
 def ask_about_gaps(new: NewObjects, results: Mapping[Index, AutomaticResult]) -> list[Question]:
@@ -133,7 +162,7 @@ def ask_about_gaps(new: NewObjects, results: Mapping[Index, AutomaticResult]) ->
     list of Question
         A box each, halfway between the object's boxes on both neighbours.
     """
-    extents = [find_extents(ids) for ids in new.planes.values()]
+    extents = [_extents_of(placed) for placed in new.planes.values()]
     indices = list(new.planes)
     questions = []
     for index, before, here, after in zip(
@@ -141,11 +170,19 @@ def ask_about_gaps(new: NewObjects, results: Mapping[Index, AutomaticResult]) ->
     ):
         for object_id in sorted((before.keys() & after.keys()) - here.keys()):
             box = (_box_of(before[object_id]) + _box_of(after[object_id])) / 2
-            row, column = np.rint(box.reshape(2, 2).mean(axis=0)).astype(int)
-            if not any(found.covers(row, column) for found in results[index].rejected):
+            if not results[index].rejects(box.reshape(2, 2).mean(axis=0)):
                 prompts = PlanePrompts(boxes_yxyx=[box], one_part=True)
                 questions.append(Question(object_id, index, prompts))
     return questions
+
+
+def _extents_of(placed: PlacedIds) -> dict[int, Extent]:
+    """Rows and columns of the plane of each object."""
+    moved = {
+        object_id: shift_extent(place, placed.extent)
+        for object_id, place in find_extents(placed.ids).items()
+    }
+    return {object_id: extent for object_id, extent in moved.items() if extent is not None}
 
 
 def _box_of(extent: Extent) -> npt.NDArray[np.float64]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_promptable.annotation.history import Change
@@ -18,6 +17,7 @@ from napari_promptable.annotation.patches import (
     LabelPatch,
     LabelsArray,
     OverlapPolicy,
+    PlacedIds,
     apply_all,
     check_id,
     count_changes,
@@ -210,15 +210,15 @@ class ObjectLabels:
 
     def add(
         self,
-        planes: Mapping[Index, npt.NDArray[np.integer[Any]]],
+        planes: Mapping[Index, PlacedIds],
         confidence: Mapping[Key, float],
     ) -> Written:
         """Write new objects where the labels are empty, whatever the policy.
 
         Parameters
         ----------
-        planes : dict of Index to ndarray of int, shape (H, W)
-            Ids of the new objects; 0 is none.
+        planes : dict of Index to PlacedIds
+            The new objects.
         confidence : dict of (object id, Index) to float
             Of each of them.
 
@@ -237,19 +237,19 @@ class ObjectLabels:
         after: dict[Key, ObjectOnSlice | None] = dict.fromkeys(confidence)
         num_asked = 0
         with self._all_or_nothing() as patches:
-            for index, new_ids in planes.items():
-                extent = mask_region(new_ids > 0)
-                if extent is None:
+            for index, placed in planes.items():
+                part = placed.trimmed()
+                if part is None:
                     continue
-                num_asked += int(np.count_nonzero(new_ids))
-                region = self.planes.region(index, *extent)
+                num_asked += int(np.count_nonzero(part.ids))
+                region = self.planes.region(index, *part.extent)
                 before = np.array(self.array[region])
-                added = np.where(before == 0, new_ids[extent], 0).astype(before.dtype)
+                added = np.where(before == 0, part.ids, 0).astype(before.dtype)
                 self._apply(LabelPatch(region, before, before + added), patches)
                 for object_id, place in find_extents(added).items():
                     key = object_id, index
                     after[key] = ObjectOnSlice(
-                        shift_extent(place, extent), Origin.AUTOMATIC, confidence[key]
+                        shift_extent(place, part.extent), Origin.AUTOMATIC, confidence[key]
                     )
         return self._finish(patches, after, num_asked)
 

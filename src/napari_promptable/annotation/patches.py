@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_promptable.errors import LabelError
-from napari_promptable.masks import BoolArray, PackedMask
+from napari_promptable.fields import Field
+from napari_promptable.masks import BoolArray, PackedMask, mask_region
 from napari_promptable.planes import Index, PlaneAxes, Region
 
 
@@ -49,6 +50,46 @@ class LabelsArray(Protocol):
 
 Extent = tuple[slice, slice]
 """Rows and columns of a plane."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedIds:
+    """Ids of new objects in a part of a plane.
+
+    Attributes
+    ----------
+    ids : ndarray of int, shape (h, w)
+        0 is none.
+    corner : (int, int)
+        First row and column of the part.
+    """
+
+    ids: npt.NDArray[np.integer[Any]]
+    corner: tuple[int, int] = (0, 0)
+
+    @property
+    def extent(self) -> Extent:
+        """Rows and columns of the part."""
+        rows, columns = (
+            slice(start, start + length)
+            for start, length in zip(self.corner, self.ids.shape, strict=True)
+        )
+        return rows, columns
+
+    def trimmed(self) -> PlacedIds | None:
+        """Leave out rows and columns around all objects. None if there is no object."""
+        region = mask_region(self.ids > 0)
+        if region is None:
+            return None
+        rows, columns = region
+        corner = self.corner[0] + rows.start, self.corner[1] + columns.start
+        return PlacedIds(self.ids[region], corner)
+
+    def free_of(self, mask: PackedMask) -> BoolArray:
+        """Pixels of a mask that no new object has, ndarray of bool, shape (h, w)."""
+        within = Field(*self.corner, *self.ids.shape).cut(mask)
+        free: BoolArray = within & (self.ids == 0)
+        return free
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,12 +40,16 @@ class AutomaticResult:
     rejected : frozenset of FoundObject
         Objects that the user does not want. They still stand in the way of less sure answers
         that show the same.
+    corner : (int, int)
+        First row and column of what was searched, if it was cut out of a larger plane; all else
+        is in pixels of this part.
     """
 
     objects: tuple[FoundObject, ...]
     settings: AutomaticSettings
     place: Place
     rejected: frozenset[FoundObject] = frozenset()
+    corner: tuple[int, int] = (0, 0)
 
     @cached_property
     def _choice(self) -> tuple[IntArray, dict[int, FoundObject]]:
@@ -88,13 +92,25 @@ class AutomaticResult:
         return replace(self, rejected=self.rejected | {self.chosen[label]})
 
     def toggled(self, point_yx: npt.NDArray[np.floating]) -> AutomaticResult:
-        """Reject the object at a position (row, col), or take a rejected one back."""
-        row, column = np.rint(point_yx).astype(int)
+        """Reject the object at a position (row, col) of the plane, or take it back."""
+        row, column = self._pixel(point_yx)
+        if not (0 <= row < self.place.shape[0] and 0 <= column < self.place.shape[1]):
+            return self
         label = int(self.new_labels[row, column])
         if label:
             return self.without(label)
         there = {found for found in self.rejected if found.covers(row, column)}
         return replace(self, rejected=self.rejected - there)
+
+    def rejects(self, point_yx: npt.NDArray[np.floating]) -> bool:
+        """Whether a rejected object lies at a position (row, col) of the plane."""
+        row, column = self._pixel(point_yx)
+        return any(found.covers(row, column) for found in self.rejected)
+
+    def _pixel(self, point_yx: npt.NDArray[np.floating]) -> tuple[int, int]:
+        """Row and column, in the searched part, of a position of the plane."""
+        row, column = np.rint(point_yx).astype(int) - self.corner
+        return int(row), int(column)
 
 
 def find_objects(

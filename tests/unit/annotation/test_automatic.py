@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from napari_promptable.annotation.automatic import (
 )
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Reason, describe_outcome
-from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.patches import OverlapPolicy, PlacedIds
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, state_of
@@ -48,7 +47,8 @@ def new() -> NewObjects:
     for ids in planes.values():
         ids[10:15, 10:15] = 10
     planes[0,][2:8, 2:8] = 11
-    return NewObjects(planes, {(10, (0,)): 0.9, (10, (1,)): 0.5, (11, (0,)): 0.6})
+    placed = {index: PlacedIds(ids) for index, ids in planes.items()}
+    return NewObjects(placed, {(10, (0,)): 0.9, (10, (1,)): 0.5, (11, (0,)): 0.6})
 
 
 def test_existing_labels_keep_every_pixel_whatever_the_policy(session, new) -> None:
@@ -61,6 +61,29 @@ def test_existing_labels_keep_every_pixel_whatever_the_policy(session, new) -> N
     assert describe_outcome(outcome) == (
         "Objects 10 and 11 found and saved: 82 pixels on 2 slices."
     )
+
+
+def test_objects_of_a_part_are_written_at_their_place(session) -> None:
+    found = [
+        FoundObject(
+            PackedMask.pack_crop(np.ones((3, 4), bool), (top, 2), (9, 9)), 12, predicted_iou
+        )
+        for top, predicted_iou in ((1, 0.9), (5, 0.8))
+    ]
+    place = check_place((9, 9), None, None)
+    result = AutomaticResult(tuple(found), AutomaticSettings(min_area=1), place, corner=(6, 8))
+    new = NewObjects.of_results({(1,): result}, first_id=20)
+    again = NewObjects.from_plain(json.loads(json.dumps(new.to_plain())), PLANES)
+    commit_new(session, again, {})
+    expected = np.zeros(SHAPE[1:], int)
+    expected[7:10, 10:14], expected[11:14, 10:14] = 20, 21
+    np.testing.assert_array_equal(session.labels.array[1], expected)
+    assert session.records.of(21)[1,].extent == (slice(11, 14), slice(10, 14))
+    rejected = result.toggled(np.array([8, 12]))
+    assert len(rejected.chosen) == 1
+    assert rejected.rejects(np.array([8, 12]))
+    assert rejected.toggled(np.array([8.0, 12])).rejected == frozenset()
+    assert result.toggled(np.array([2, 3])) is result  # outside the part
 
 
 def test_one_undo_takes_all_objects_back(session, new) -> None:
@@ -94,7 +117,7 @@ def test_nothing_to_write_is_no_change(session) -> None:
 def test_ids_that_do_not_fit_are_refused_and_nothing_is_written(new) -> None:
     labels = np.zeros(SHAPE, np.uint8)
     session = SegmentationSession(PLANES, labels)
-    planes = {(0,): np.where(new.planes[0,] > 0, 300, 0)}
+    planes = {(0,): PlacedIds(np.where(new.planes[0,].ids > 0, 300, 0))}
     with pytest.raises(LabelError, match="object id 300"):
         commit_new(session, NewObjects(planes, {(300, (0,)): 0.5}), {})
     assert not labels.any()
@@ -119,9 +142,9 @@ def test_results_are_linked_and_numbered() -> None:
 
     results = {(0,): result((1, 1, 0.8)), (1,): result((10, 10, 0.9), (1, 1, 0.7))}
     new = NewObjects.of_results(results, first_id=4)
-    assert (new.planes[0,][1:6, 1:6] == 4).all()
-    assert (new.planes[1,][1:6, 1:6] == 4).all()
-    assert (new.planes[1,][10:15, 10:15] == 5).all()
+    assert (new.planes[0,].ids[1:6, 1:6] == 4).all()
+    assert (new.planes[1,].ids[1:6, 1:6] == 4).all()
+    assert (new.planes[1,].ids[10:15, 10:15] == 5).all()
     assert new.confidence == pytest.approx({(4, (0,)): 0.8, (4, (1,)): 0.7, (5, (1,)): 0.9})
 
 
@@ -131,30 +154,36 @@ def gapped() -> NewObjects:
     planes = {(z,): np.zeros(SHAPE[1:], int) for z in range(3)}
     planes[0,][2:6, 2:6], planes[2,][4:8, 4:8] = 4, 4
     planes[0,][2:6, 10:13] = 5
-    return NewObjects(planes, {(4, (0,)): 0.9, (4, (2,)): 0.8, (5, (0,)): 0.7})
+    placed = {index: PlacedIds(ids) for index, ids in planes.items()}
+    return NewObjects(placed, {(4, (0,)): 0.9, (4, (2,)): 0.8, (5, (0,)): 0.7})
+
+
+def result_that_rejects(*rejected: FoundObject) -> AutomaticResult:
+    place = check_place(SHAPE[1:], None, None)
+    return AutomaticResult(rejected, AutomaticSettings(), place, frozenset(rejected))
 
 
 def test_a_gap_is_asked_about_halfway_between_its_neighbours(gapped) -> None:
-    results = {index: SimpleNamespace(rejected=frozenset()) for index in gapped.planes}
+    results = dict.fromkeys(gapped.planes, result_that_rejects())
     [question] = ask_about_gaps(gapped, results)
     assert (question.object_id, question.index) == (4, (1,))
     np.testing.assert_array_equal(question.prompts.boxes_yxyx, [[3, 3, 6, 6]])
     mask = np.zeros(SHAPE[1:], bool)
     mask[3:7, 3:7] = True
-    gapped.planes[1,][3, 3] = 9
+    gapped.planes[1,].ids[3, 3] = 9
     answer = PackedAnswer(question, ObjectOnSlice.of_mask(mask, confidence=0.6))
     filled = gapped.with_answers([answer])
     assert filled.confidence[4, (1,)] == 0.6
-    assert np.count_nonzero(filled.planes[1,] == 4) == 15
-    assert filled.planes[1,][3, 3] == 9, "other new objects keep their pixels"
-    assert not (gapped.planes[1,] == 4).any()
+    assert np.count_nonzero(filled.planes[1,].ids == 4) == 15
+    assert filled.planes[1,].ids[3, 3] == 9, "other new objects keep their pixels"
+    assert not (gapped.planes[1,].ids == 4).any()
 
 
 def test_what_the_user_rejected_is_no_gap(gapped) -> None:
     mask = np.zeros(SHAPE[1:], bool)
     mask[3:7, 3:7] = True
     rejected = FoundObject(PackedMask.pack(mask), 16, 0.5)
-    results = {i: SimpleNamespace(rejected=frozenset([rejected])) for i in gapped.planes}
+    results = dict.fromkeys(gapped.planes, result_that_rejects(rejected))
     assert ask_about_gaps(gapped, results) == []
 
 
@@ -170,9 +199,15 @@ def test_a_saved_session_gives_the_same_labels_by_script(new, fake_segmenter) ->
 def test_plain_data_survive_json_and_damage_is_reported(new) -> None:
     plain = json.loads(json.dumps(new.to_plain()))
     again = NewObjects.from_plain(plain, PLANES)
-    for index, ids in new.planes.items():
-        np.testing.assert_array_equal(again.planes[index], ids)
+    for index, placed in new.planes.items():
+        found, expected = again.planes[index].trimmed(), placed.trimmed()
+        assert found.corner == expected.corner
+        np.testing.assert_array_equal(found.ids, expected.ids)
     assert again.confidence == new.confidence
+    for corner in ([-1, 2], [18, 2], [2]):
+        plain[0]["objects"][0]["corner"] = corner
+        with pytest.raises(PromptError, match="automatic objects cannot be read"):
+            NewObjects.from_plain(plain, PLANES)
     del plain[0]["objects"][0]["corner"]
     with pytest.raises(PromptError, match="automatic objects cannot be read"):
         NewObjects.from_plain(plain, PLANES)

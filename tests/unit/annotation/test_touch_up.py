@@ -12,7 +12,7 @@ from napari_promptable.annotation.automatic import NewObjects, commit_new
 from napari_promptable.annotation.history import TOUCH_UPS, Verb
 from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Reason, describe_outcome
-from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.patches import OverlapPolicy, PlacedIds
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, restore_session, state_of
@@ -311,7 +311,10 @@ def test_a_file_keeps_classes_and_a_script_repeats_touch_ups() -> None:
     ring[9, 9] = 0
     commit_new(
         session,
-        NewObjects({(0,): ring, (1,): ring}, dict.fromkeys([(2, (0,)), (2, (1,))], 0.9)),
+        NewObjects(
+            {(0,): PlacedIds(ring), (1,): PlacedIds(ring)},
+            dict.fromkeys([(2, (0,)), (2, (1,))], 0.9),
+        ),
         {},
     )
     touch_up(session, Verb.FILL, [2], [(0,)])

@@ -21,7 +21,11 @@ from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.volume import VolumeActions
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
-from napari_promptable.gui.layers.regions import selected_region, visible_region
+from napari_promptable.gui.layers.regions import (
+    SearchRegion,
+    selected_region,
+    visible_region,
+)
 from napari_promptable.gui.layers.workspace import Workspace
 from napari_promptable.gui.panels.automatic import AutomaticPanel, Where
 from napari_promptable.gui.work.automatic import AutomaticRun
@@ -79,12 +83,13 @@ class AutomaticActions:
         job, index = self._workspace.job, self._workspace.visible_index()
         if job is None or index is None or not self._performer.can_write():
             return
+        where = self._panel.where
         region = self._region(job)
-        if region is not None and not region.any():
+        if region is None and where is Where.SHAPE:
             self._performer.noted.emit(messages.NO_SHAPE)
             return
         self.discard()
-        line = self._volume.line() if self._panel.where is Where.STACK else None
+        line = self._volume.line() if where is Where.STACK else None
         indices = [index] if line is None else [line.at(z) for z in range(line.length)]
         labels = job.session.labels.array
         run = AutomaticRun(indices, self._panel.changes(), region, labels)
@@ -93,10 +98,10 @@ class AutomaticActions:
         )
         self._scheduler.demand()
 
-    def _region(self, job: AnnotationJob) -> BoolArray | None:
-        """Return where to look. None is everywhere."""
+    def _region(self, job: AnnotationJob) -> SearchRegion | None:
+        """Return where to look. None is everywhere, or that no shape is selected."""
         if self._panel.where is Where.VIEW:
-            return visible_region(job.image, job.planes)
+            return visible_region(job.viewer, job.image, job.planes)
         if self._panel.where is Where.SHAPE:
             return selected_region(job.viewer, job.image, job.planes)
         return None
@@ -137,7 +142,9 @@ class AutomaticActions:
             return
         if index in self._results:
             result = self._results[index]
-            job.layers.show_mask(index, PackedMask.pack(_separated(result.new_labels)))
+            mask = _separated(result.new_labels)
+            packed = PackedMask.pack_crop(mask, result.corner, job.planes.plane_shape)
+            job.layers.show_mask(index, packed)
             count = len(result.chosen)
             self._panel.set_found(messages.describe_found(count, len(result.rejected)))
         else:

@@ -40,6 +40,23 @@ def camera_of(viewer: ViewerModel) -> Any:
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
+def canvas_corners(viewer: ViewerModel) -> npt.NDArray[np.floating] | None:
+    """World positions of the four corners of the canvas, (4, ndim).
+
+    None where layers lie in a grid, in 3D, and for versions of napari that keep the canvas'
+    size to themselves.
+    """
+    canvas = getattr(viewer, "canvas", None)
+    if canvas is None or canvas.grid.enabled or viewer.dims.ndisplay != 2:
+        return None
+    camera = camera_of(viewer)
+    half = np.array(canvas.size, float) / camera.zoom / 2
+    signs = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    corners = np.tile(np.array(viewer.dims.point, float), (4, 1))
+    corners[:, list(viewer.dims.displayed)] = np.array(camera.center)[-2:] + signs * half
+    return corners
+
+
 # geometry
 
 

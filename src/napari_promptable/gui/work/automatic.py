@@ -10,12 +10,13 @@ import numpy as np
 
 from napari_promptable.annotation.patches import LabelsArray
 from napari_promptable.errors import CancelledError, PromptError
+from napari_promptable.fields import Field
+from napari_promptable.gui.layers.regions import SearchRegion
 from napari_promptable.gui.work.encoding import PlaneEncoder
 from napari_promptable.gui.work.steps import STEP_S
 from napari_promptable.gui.work.worker import TaskControl
-from napari_promptable.instances.place import MAX_PIXELS
+from napari_promptable.instances.place import MARGIN, MAX_PIXELS
 from napari_promptable.instances.settings import AutomaticSettings
-from napari_promptable.masks import BoolArray
 from napari_promptable.planes import Index
 from napari_promptable.transforms import to_rgb8
 
@@ -34,7 +35,7 @@ class AutomaticRun:
         The planes.
     changes : dict
         Values of `AutomaticSettings` that the user changed; the others suit the model.
-    region : ndarray of bool, shape (H, W), or None
+    region : SearchRegion or None
         Where to look on each plane; None is everywhere.
     labels : LabelsArray
         Existing labels, beside which objects are found.
@@ -53,7 +54,7 @@ class AutomaticRun:
         self,
         indices: Sequence[Index],
         changes: Mapping[str, Any],
-        region: BoolArray | None,
+        region: SearchRegion | None,
         labels: LabelsArray,
     ) -> None:
         self._indices, self._changes = indices, dict(changes)
@@ -85,11 +86,13 @@ class AutomaticRun:
         from napari_promptable.instances.place import check_place
 
         self.settings = default_settings(encoder.model, **self._changes)
-        check_size(encoder.planes.planes.plane_shape)
+        planes = encoder.planes.planes
+        part = part_to_read(planes.plane_shape, self._region)
+        region = None if self._region is None else self._region.draw_in(part)
         for number, index in enumerate(self._indices):
-            rgb = to_rgb8(encoder.planes.read(index))
-            existing = np.array(self._labels[encoder.planes.planes.region(index)])
-            place = check_place(existing.shape, self._region, existing)
+            rgb = to_rgb8(encoder.planes.read(index, part))
+            existing = np.array(self._labels[planes.region(index, *part.extent)])
+            place = check_place(existing.shape, region, existing)
 
             def report(done: int, total: int, number: int = number) -> None:
                 self._report(number + done / max(total, 1))
@@ -98,7 +101,10 @@ class AutomaticRun:
             for one in find_each(encoder.model, rgb, self.settings, place, report):
                 found.append(one)
                 yield
-            self.results[index] = AutomaticResult(tuple(found), self.settings, place)
+            corner = part.top, part.left
+            self.results[index] = AutomaticResult(
+                tuple(found), self.settings, place, corner=corner
+            )
             self._report(number + 1)
 
     def _report(self, num_planes: float) -> None:
@@ -109,11 +115,40 @@ class AutomaticRun:
         self._control.report(round(_STEPS_PER_PLANE * num_planes), total)
 
 
-def check_size(plane_shape: tuple[int, int]) -> None:
-    """Raise PromptError for a plane that is too large to be searched as a whole."""
+def part_to_read(plane_shape: tuple[int, int], region: SearchRegion | None) -> Field:
+    """Choose what of a plane is read at once: all of it or, of a large one, a region.
+
+    Parameters
+    ----------
+    plane_shape : (int, int)
+        Height and width of the plane.
+    region : SearchRegion or None
+        Where to look; None is everywhere.
+
+    Returns
+    -------
+    Field
+        At full resolution. It holds the region with a margin.
+
+    Raises
+    ------
+    PromptError
+        If it would have more than `MAX_PIXELS`.
+    """
     height, width = plane_shape
-    if height * width > MAX_PIXELS:
+    if height * width <= MAX_PIXELS:
+        return Field(0, 0, height, width)
+    shape = plane_shape if region is None else region.shape
+    if region is None or shape[0] * shape[1] > MAX_PIXELS:
+        what = "this slice" if region is None else "this part"
         raise PromptError(
-            f"this slice has {height:,} × {width:,} pixels; finding all objects needs one of "
-            f"{MAX_PIXELS:,} pixels at most: crop a part to an image layer of its own"
+            f"{what} has {shape[0]:,} × {shape[1]:,} pixels, and up to {MAX_PIXELS:,} can be "
+            "searched at once: look in the visible field, zoomed in, or in a selected shape; "
+            "the command napari-promptable auto searches the whole slice"
         )
+    top, left = (max(0, part.start - MARGIN) for part in region.extent)
+    bottom, right = (
+        min(length, part.stop + MARGIN)
+        for length, part in zip(plane_shape, region.extent, strict=True)
+    )
+    return Field(top, left, bottom - top, right - left)

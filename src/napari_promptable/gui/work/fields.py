@@ -46,14 +46,14 @@ class Fields:
     def in_view(self) -> Field | None:
         """Return the field of what is in view. None is the whole plane."""
         job = self._workspace.job
-        return None if job is None else self._choose(job, visible_extent(job.image, job.planes))
+        return None if job is None else self._choose(job, _view_of(job))
 
     def around(self, box_yxyx: Box | None) -> Field | None:
         """Return the field of what is in view, or a wider one that holds a box, too."""
         job = self._workspace.job
         if job is None:
             return None
-        view = visible_extent(job.image, job.planes)
+        view = _view_of(job)
         if box_yxyx is not None:
             view = _unite(view, with_margin(box_yxyx, job.planes.plane_shape))
         return self._choose(job, view)
@@ -150,6 +150,11 @@ def describe_field(
     zoom = INPUT_SIDE / max(height, width)
     size = f"{zoom:.2g}×" if unit == "pixel" else f"{pixel_size / zoom:.3g} {unit}/px"
     return f"{'whole plane' if is_whole else 'field of view'}, {size}"
+
+
+def _view_of(job: AnnotationJob) -> Box:
+    """First and last row and column in view."""
+    return visible_extent(job.viewer, job.image, job.planes)
 
 
 def _unite(first: Box, second: Box) -> Box:
