@@ -33,7 +33,8 @@ from napari_promptable.models.mask_decoder import (
 )
 
 _FEW_TOKENS = 8  # of a click: those of the output, of the click and of the padding
-_CELLS_AT_ONCE = 512  # in the decoder; they are 0.5 MB in SAM, 8 MB when upscaled
+_CELLS_AT_ONCE = 1024  # in the transformer; they are 1 MB in SAM
+_CELLS_UPSCALED_AT_ONCE = 512  # 0.5 MB in SAM, 8 MB when upscaled
 
 
 class TwoWayBlockPlan(nn.Module):
@@ -162,10 +163,10 @@ class MaskUpscalingPlan(nn.Module):
     def __init__(self, layers: MaskUpscaling, packed: bool | None) -> None:
         super().__init__()
         up, norm, _, up_again, _ = layers
-        self.cells = Cells(_CELLS_AT_ONCE)
-        self.up = _pack_upscaling(up, _CELLS_AT_ONCE, packed)
+        self.cells = Cells(_CELLS_UPSCALED_AT_ONCE)
+        self.up = _pack_upscaling(up, _CELLS_UPSCALED_AT_ONCE, packed)
         self.norm = _norm_of_rows(norm)
-        self.up_again = _pack_upscaling(up_again, 4 * _CELLS_AT_ONCE, packed)
+        self.up_again = _pack_upscaling(up_again, 4 * _CELLS_UPSCALED_AT_ONCE, packed)
         self.packed = self.up.packed
 
     def forward(self, image: Tensor, details: Sequence[Tensor], weights: Tensor) -> Tensor:
