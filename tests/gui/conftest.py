@@ -495,7 +495,10 @@ class Desk(WidgetUser):
         return [text for text, _ in self._choices[name]()]
 
     def choose(self, name: str, text: str) -> None:
-        """Choose the entry of a list."""
+        """Choose the entry of a list, even of one that is empty outside a window."""
+        if name not in self._choices:
+            super().choose(name, text)
+            return
         value = dict(self._choices[name]())[text]
         self.widget.controller.choices.apply(name, value)
         self.wait_idle()

@@ -59,8 +59,7 @@ def window_user(open_plugin, show_controls):
     return show_controls(open_plugin)
 
 
-def test_the_controls_take_the_place_of_the_single_object(window_user) -> None:
-    user = window_user
+def test_the_controls_take_the_place_of_the_single_object(user) -> None:
     assert user.control("auto_find").isVisible()
     assert not user.control("commit").isVisible()
     user.push("auto_close")
@@ -114,8 +113,7 @@ def test_existing_labels_stay(user) -> None:
     assert (user.labels[user.disks.mask(1)] == 8).all()
 
 
-def test_only_inside_the_selected_shape(window_user) -> None:
-    user = window_user
+def test_only_inside_the_selected_shape(user) -> None:
     user.choose("auto_where", "Selected")
     user.push("auto_find")
     assert user.status.startswith("Select a shape first")
@@ -201,12 +199,12 @@ def test_doubtful_objects_are_reviewed_the_least_certain_first(user, find_disks)
     assert set(np.unique(user.labels)) == {0, 2}
 
 
-def test_all_slices_of_a_stack_are_linked(open_plugin, make_disks, find_disks) -> None:
+def test_all_slices_of_a_stack_are_linked(open_desk, make_disks, find_disks) -> None:
     disks = make_disks((3, 60, 80), [(1, 20, 24), (1, 40, 58)])
     image = np.where(disks.truth.any(axis=0), 1.0, 0.1)[None].repeat(3, axis=0)
     image[2, :, :40] = 0.1
     find_disks(disks.truth)
-    user = open_plugin(image)
+    user = open_desk(image)
     user.push("auto")
     user.choose("auto_where", "All slices")
     user.push("auto_find")
@@ -218,7 +216,7 @@ def test_all_slices_of_a_stack_are_linked(open_plugin, make_disks, find_disks) -
 
 
 def test_an_object_missed_on_one_slice_is_found_from_its_neighbours(
-    open_plugin, make_disks, find_disks, monkeypatch
+    open_desk, make_disks, find_disks, monkeypatch
 ) -> None:
     disks = make_disks((3, 60, 80), [(1, 20, 24), (1, 40, 58)])
     image = np.where(disks.truth.any(axis=0), 1.0, 0.1)[None].repeat(3, axis=0)
@@ -231,7 +229,7 @@ def test_an_object_missed_on_one_slice_is_found_from_its_neighbours(
         yield from found[1:] if len(calls) == 2 else found
 
     monkeypatch.setattr(instances_automatic, "find_each", miss_one)
-    user = open_plugin(image)
+    user = open_desk(image)
     user.push("auto")
     user.choose("auto_where", "All slices")
     user.push("auto_find")

@@ -13,6 +13,13 @@ def box_around(centre: tuple[int, int]) -> tuple[float, float, float, float]:
     return tuple(c + d for d in (-AROUND, AROUND) for c in centre)
 
 
+def add_box(user, centre: tuple[int, int]) -> None:
+    """Add the box that a drag around a disk adds."""
+    top, left, bottom, right = box_around(centre)
+    user.boxes.add([[top, left], [bottom, right]], shape_type="rectangle")
+    user.wait_idle()
+
+
 def test_a_dragged_box_is_a_prompt(open_plugin, make_disks) -> None:
     disks = make_disks(centres=CENTRES)
     user = open_plugin(disks.image, scale=(3, 3), translate=(10, -4))
@@ -28,21 +35,21 @@ def test_a_dragged_box_is_a_prompt(open_plugin, make_disks) -> None:
     assert len(user.boxes.data) == 1
 
 
-def test_boxes_of_one_object_are_united(open_plugin, make_disks) -> None:
+def test_boxes_of_one_object_are_united(open_desk, make_disks) -> None:
     disks = make_disks(centres=CENTRES)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     for centre in CENTRES[:2]:
-        user.drag_box(*box_around(centre))
+        add_box(user, centre)
     np.testing.assert_array_equal(user.preview_mask, disks.mask(0) | disks.mask(1))
     user.press("C")
     np.testing.assert_array_equal(user.labels == 1, disks.mask(0) | disks.mask(1))
 
 
-def test_boxes_to_objects_is_one_entry_of_the_history(open_plugin, make_disks) -> None:
+def test_boxes_to_objects_is_one_entry_of_the_history(open_desk, make_disks) -> None:
     disks = make_disks(centres=CENTRES)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     for centre in CENTRES:
-        user.drag_box(*box_around(centre))
+        add_box(user, centre)
     user.push("boxes_to_objects")
     np.testing.assert_array_equal(user.labels, disks.truth)
     assert user.control("object_id").value() == 4
@@ -107,11 +114,11 @@ def test_an_outline_is_drawn_by_hand(open_plugin, make_disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
 
 
-def test_a_deleted_box_is_no_prompt_any_more(open_plugin, make_disks) -> None:
+def test_a_deleted_box_is_no_prompt_any_more(open_desk, make_disks) -> None:
     disks = make_disks(centres=CENTRES)
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     for centre in CENTRES[:2]:
-        user.drag_box(*box_around(centre))
+        add_box(user, centre)
     user.boxes.selected_data = {0}
     user.boxes.remove_selected()
     user.wait_idle()

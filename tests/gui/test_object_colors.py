@@ -99,15 +99,19 @@ def select_row(table: QTableView, row: int) -> None:
     table.selectionModel().select(index, flags.ClearAndSelect | flags.Rows)
 
 
-@pytest.fixture
-def labelled(open_plugin, make_disks):
-    """Two committed objects; returns the user and the disks."""
+def commit_two(open_image, make_disks):
+    """Commit two of three objects; returns the user and the disks."""
     disks = make_disks((60, 80), [(20, 24), (40, 58), (45, 20)])
-    user = open_plugin(disks.image)
+    user = open_image(disks.image)
     for centre in disks.centres[:2]:
         user.click(user.world(*centre))
         user.push("commit")
     return user, disks
+
+
+@pytest.fixture
+def labelled(open_desk, make_disks):
+    return commit_two(open_desk, make_disks)
 
 
 def test_the_corrected_object_is_hidden_under_its_preview(labelled) -> None:
@@ -147,8 +151,8 @@ def test_empty_columns_are_hidden(labelled) -> None:
     assert [table.isColumnHidden(i) for i in range(4)] == [False, False, True, False]
 
 
-def test_the_list_takes_the_height_there_is(labelled) -> None:
-    user, _ = labelled
+def test_the_list_takes_the_height_there_is(open_plugin, make_disks) -> None:
+    user, _ = commit_two(open_plugin, make_disks)
     table = table_of(user)
     user.viewer.window._qt_window.resize(1040, 620)
     user.qtbot.waitUntil(lambda: user.widget.height() < 600)

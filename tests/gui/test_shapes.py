@@ -74,7 +74,10 @@ def test_a_deleted_box_is_no_prompt_any_more(user) -> None:
     assert user.preview_mask[30, 60] and not user.preview_mask[30, 24]
 
 
-def test_a_turned_box_is_an_outline(user) -> None:
+def test_a_turned_box_is_an_outline(open_desk, make_disks) -> None:
+    user = open_desk(make_disks(**BIG).image)
+    user.boxes.add([[20, 14], [40, 34]], shape_type="rectangle")
+    user.wait_idle()
     centre, angle = np.array([30.0, 24.0]), np.pi / 6
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corner = user.boxes.data[0][0]

@@ -59,10 +59,10 @@ def test_a_moved_image_takes_its_prompts_along(open_desk, make_disks) -> None:
 
 @pytest.mark.parametrize("commit_first", [False, True])
 def test_our_labels_follow_their_image_and_others_stay(
-    commit_first, open_plugin, make_disks
+    commit_first, open_desk, make_disks
 ) -> None:
     disks = make_disks()
-    user = open_plugin(disks.image)
+    user = open_desk(disks.image)
     own = user.viewer.add_labels(np.zeros(disks.image.shape, int), name="of the user")
     if commit_first:
         user.click(user.world(*disks.centres[0]))
@@ -76,7 +76,7 @@ def test_our_labels_follow_their_image_and_others_stay(
         assert layer.units == user.image.units
     np.testing.assert_allclose(own.data_to_world((7, 9)), (7, 9))
     labels = user.objects
-    user.close_dock()
+    user.close()
     user.image.scale = (1, 1)
     np.testing.assert_allclose(labels.scale, (0.2, 0.3))
 
