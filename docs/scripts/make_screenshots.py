@@ -4,7 +4,10 @@ A window is opened, the mouse clicks where the labels of the sample say that obj
 what can be seen then is written to docs/images. Run it from the root of the repository:
 
     xvfb-run -a -s "-screen 0 1600x1200x24 +extension GLX +render -noreset" \
-        python docs/scripts/make_screenshots.py
+        python docs/scripts/make_screenshots.py [NAME ...]
+
+With names of pictures, such as "box volume-box", only these are written. "editor" stands for
+the pictures of the window for editing.
 """
 
 # napari reads where its settings are when it is imported:
@@ -44,6 +47,7 @@ VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
 INSPECTOR, INSPECTOR_HEIGHT = "See inside the mask decoder", 480
 _PATIENCE_S = 180
+_WANTED = sys.argv[1:]  # names of pictures; none: all
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
 
 
@@ -186,6 +190,8 @@ class Screen:
     def save(self, name: str, part: QWidget | None = None) -> None:
         """Write what can be seen of the window, or of a part of it, as a small PNG."""
         self.wait()
+        if _WANTED and name not in _WANTED and not name.startswith("editor"):
+            return
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
         if part is not None:
             corner = part.mapTo(self.viewer.window._qt_window, QPoint(0, 0))
@@ -414,8 +420,8 @@ def show_split(screen: Screen, editor: QWidget) -> None:
 
 
 def main() -> None:
-    """Take all pictures, or only the ones of the editor."""
-    if sys.argv[1:] == ["editor"]:
+    """Go through all steps, or only the ones of the editor."""
+    if _WANTED == ["editor"]:
         screen = open_screen("fluorescence_nuclei", 300)
         show_editor(screen)
         screen.viewer.close()

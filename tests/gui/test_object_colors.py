@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from napari.utils import DirectLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
 from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QTableView
-from skimage.color import rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab, xyz2lab
+from skimage.color.colorconv import xyz_from_rgb as XYZ_FROM_RGB
 
+from napari_promptable.gui.layers.adapters import BOX_COLOR, SIGN_COLORS
 from napari_promptable.gui.layers.object_colors import (
     OBJECT_COLORS,
     ObjectColors,
@@ -39,6 +42,36 @@ def test_objects_are_told_apart_on_grey_and_stained_tissue(ground) -> None:
     assert min(distance(seen(color, ground), below) for color in colors) > 20
     pairs = itertools.combinations(colors, 2)
     assert min(distance(seen(a, ground), seen(b, ground)) for a, b in pairs) > 14
+
+
+# Machado et al. 2009: what protanopes and deuteranopes see of linear (R, G, B)
+EYES = {
+    "normal": np.eye(3),
+    "protanope": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranope": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+}
+
+
+def linear(color: object) -> np.ndarray:
+    """Linear (R, G, B) of a colour."""
+    srgb = transform_color(color)[0, :3]
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_boxes_are_unlike_both_signs_and_show_on_stained_tissue(eyes) -> None:
+    def lab(color: object) -> np.ndarray:
+        shown = np.clip(np.asarray(EYES[eyes]) @ linear(color), 0, 1)
+        return xyz2lab((shown @ XYZ_FROM_RGB.T)[None, None])[0, 0]
+
+    others = [*SIGN_COLORS.values(), *STAINED]
+    assert min(float(deltaE_ciede2000(lab(BOX_COLOR), lab(other))) for other in others) > 11
+
+
+def test_boxes_are_neither_light_nor_dark() -> None:
+    luminance = float(linear(BOX_COLOR) @ [0.2126, 0.7152, 0.0722])
+    assert (luminance + 0.05) / 0.05 > 4
+    assert 1.05 / (luminance + 0.05) > 4
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])

@@ -220,3 +220,21 @@ def test_a_removed_layer_is_no_source_any_more(open_desk, disks) -> None:
     user.wait_for(lambda: user.control("points_from").count() == 1)
     convert(user, "points_to_objects")
     assert not user.labels.any()
+
+
+def test_a_thousand_points_move_at_once(open_desk, make_disks) -> None:
+    """Each to where its neighbour was, which gives way: new objects overwrite others."""
+    grid = [(row, column) for row in range(0, 66, 2) for column in range(0, 64, 2)]
+    pixels = make_disks((66, 64), grid, radius=0.5)
+    user = open_desk(pixels.image)
+    user.widget.controller.object_actions.set_policy("replace")
+    spots = add_spots(user, grid[:1024])
+    convert(user, "points_to_objects")
+    before = user.labels
+    assert len(user.session.records.object_ids) == 1024
+    spots.data = np.add(spots.data, [1, 0])  # two pixels of the image
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels[2:], before[:-2])
+    assert not user.labels[:2].any()
+    user.push("undo")
+    np.testing.assert_array_equal(user.labels, before)

@@ -18,6 +18,7 @@ from napari_promptable.files.formats.labelled_objects import LabelledObjects, rg
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
 from napari_promptable.gui.actions.sources import SourceActions
+from napari_promptable.gui.layers.adapters import BOX_COLOR
 from napari_promptable.gui.layers.annotation_job import AnnotationJob
 from napari_promptable.gui.layers.described import CLASS, INDEX, describe_job
 from napari_promptable.gui.layers.following import transform_of
@@ -148,7 +149,7 @@ class ExchangeActions:
                 positions,
                 name=f"{name} boxes",
                 face_color="transparent",
-                edge_color="#e66100",
+                edge_color=BOX_COLOR,
                 **options,
             )
         else:

@@ -23,8 +23,8 @@ STROKES = ("path", "line")
 
 # Colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can
 # tell apart; the symbol differs as well.
-_COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
-_BOX_COLOR = "#E66100"  # neither light nor dark: it shows on both
+SIGN_COLORS = {POSITIVE: "#009E73", NEGATIVE: "#D55E00"}
+BOX_COLOR = "#785EF0"  # unlike both signs to all eyes; neither light nor dark: it shows on both
 _POINT_CANVAS_SIZE = (0, 14)  # on the screen; napari draws no points as one of the least size
 _HALO_WIDTH = 0.1  # of a point's size; dark, because the points are bright on dark images
 OFFERED = -1  # in the feature column `refines`: the candidate that was offered
@@ -148,7 +148,7 @@ def make_boxes_layer(image: Image, planes: PlaneAxes, object_id: int) -> Shapes:
         name=BOXES_NAME,
         features={"object_id": np.array([], int), "label": np.array([], object)},
         feature_defaults={"object_id": object_id, "label": POSITIVE},
-        edge_color=_BOX_COLOR,
+        edge_color=BOX_COLOR,
         face_color="transparent",
         edge_width=max(1, max(planes.plane_shape) / 256),
         opacity=1.0,
@@ -178,7 +178,7 @@ def set_next_click(layer: Points, label: str) -> None:
     layer.selected_data = set()
     layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), "label": label}
     layer.current_symbol = SYMBOLS[label]
-    layer.current_face_color = _COLORS[label]
+    layer.current_face_color = SIGN_COLORS[label]
 
 
 def next_click(layer: Points) -> str:
@@ -190,13 +190,13 @@ def set_next_stroke(layer: Shapes, label: str) -> None:
     """Make the next stroke positive or negative. Boxes and outlines have no sign."""
     layer.selected_data = set()
     set_default_features(layer, label=label)
-    layer.current_edge_color = _COLORS[label]
+    layer.current_edge_color = SIGN_COLORS[label]
 
 
 def set_next_box(layer: Shapes) -> None:
     """Draw the next shape in the colour of boxes."""
     layer.selected_data = set()
-    layer.current_edge_color = _BOX_COLOR
+    layer.current_edge_color = BOX_COLOR
 
 
 def next_refined(layer: Points) -> int:
@@ -261,7 +261,9 @@ def show_signs(layer: Points) -> None:
     symbols = [SYMBOLS[sign] for sign in signs]
     if symbols != [str(symbol) for symbol in layer.symbol]:
         layer.symbol = symbols
-    colors = transform_color([_COLORS[sign] for sign in signs]) if signs else layer.face_color
+    colors = (
+        transform_color([SIGN_COLORS[sign] for sign in signs]) if signs else layer.face_color
+    )
     if not np.allclose(colors, layer.face_color):  # napari draws all points again
         layer.face_color = colors
 
@@ -273,7 +275,7 @@ def show_stroke_signs(layer: Shapes) -> bool:
     if not len(strokes) or not len(layer.features) == len(colors) == layer.nshapes:
         return False  # napari is in the midst of a change
     signs = np.where(are_negative(layer)[strokes], NEGATIVE, POSITIVE)
-    expected = transform_color([_COLORS[sign] for sign in signs])
+    expected = transform_color([SIGN_COLORS[sign] for sign in signs])
     if np.allclose(colors[strokes], expected):
         return False
     colors[strokes] = expected
