@@ -5,7 +5,10 @@ import pytest
 from napari_promptable.gui.panels.next_step import (
     COMMIT_NEXT,
     COVERED,
+    ELSEWHERE,
     NO_IMAGE,
+    SAVED_ELSEWHERE,
+    SAVED_HERE,
     SEGMENT_NEXT,
     START,
     WAITING,
@@ -65,6 +68,27 @@ def test_another_slice_shows_the_next_step(open_desk, make_disks) -> None:
     user.viewer.dims.set_point(0, 2)
     user.wait_idle()
     assert user.status == START
+
+
+def test_a_saved_object_is_said_to_be_saved_slice_by_slice(open_desk, make_disks) -> None:
+    """It asks for no commit that would change nothing, until it is corrected."""
+    user = open_desk(make_disks((4, 60, 80), [(z, 20, 24) for z in range(3)]).image)
+    user.viewer.dims.set_point(0, 0)
+    user.click(user.on_plane(20, 24))
+    user.viewer.dims.set_point(0, 2)
+    user.click(user.on_plane(20, 24))
+    user.viewer.dims.set_point(0, 1)
+    user.wait_idle()
+    assert user.status == ELSEWHERE
+    user.press("C")
+    user.choose_object(1)
+    for position, expected in ((0, SAVED_HERE), (2, SAVED_HERE), (1, SAVED_ELSEWHERE)):
+        user.viewer.dims.set_point(0, position)
+        user.wait_idle()
+        assert user.status == expected.format(1)
+    user.viewer.dims.set_point(0, 2)
+    user.click(user.on_plane(22, 24))
+    assert user.status == COMMIT_NEXT
 
 
 def test_preview_and_status_follow_the_policy_and_the_labels(open_desk, disks) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.planes import Index
 
 NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable segmentation."
@@ -26,6 +27,10 @@ COVERED = "Other objects hold this mask. Press P to correct the one under the po
 EMPTY = "The mask is empty. Add a + click inside the object."
 MANY_BOXES = "C: one object from all boxes. Boxes → objects: one object per box."
 ELSEWHERE = "This object has a mask on another slice. Click here too, or commit it (C)."
+SAVED_HERE = "Object {} is saved on this slice. Correct it with clicks, or begin the next (N)."
+SAVED_ELSEWHERE = (
+    "Object {} is saved on other slices. Click to add it here, or begin the next (N)."
+)
 
 
 def describe_next_step(
@@ -67,7 +72,7 @@ def describe_next_step(
         return NO_TOOL
     prompts = session.prompts.of_current.get(index)
     if prompts is None:
-        return ELSEWHERE if session.answers.answered else DRAWING.get(tool, START)
+        return _describe_without_prompts(session, index, tool)
     if prompts.says_absent:
         is_elsewhere = any(p.is_answerable for p in session.prompts.of_current.values())
         return ABSENT if is_elsewhere else ONLY_NEGATIVE
@@ -77,6 +82,26 @@ def describe_next_step(
     if prediction is not None and not has_preview:
         mask = session.answers.mask(index)
         return COVERED if mask is not None and not mask.is_empty else EMPTY
+    if prediction is not None and _is_saved(session, index):
+        return SAVED_HERE.format(session.prompts.current_object)
     if prediction is not None:
         return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
     return WAITING if is_busy else SEGMENT_NEXT
+
+
+def _describe_without_prompts(session: SegmentationSession, index: Index, tool: str) -> str:
+    """Say what to do on a slice on which the current object has no prompts."""
+    current = session.prompts.current_object
+    if session.answers.answered and has_uncommitted(session, current):
+        return ELSEWHERE
+    if _is_saved(session, index):
+        return SAVED_HERE.format(current)
+    is_elsewhere = bool(session.records.of(current))
+    return SAVED_ELSEWHERE.format(current) if is_elsewhere else DRAWING.get(tool, START)
+
+
+def _is_saved(session: SegmentationSession, index: Index) -> bool:
+    """Whether the labels hold the current object on a slice as its prompts ask."""
+    current = session.prompts.current_object
+    is_there = session.records.get(current, index) is not None
+    return is_there and not has_uncommitted(session, current)
