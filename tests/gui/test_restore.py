@@ -117,3 +117,30 @@ def test_objects_that_are_not_committed_come_back(open_desk, disks) -> None:
     np.testing.assert_array_equal(user.preview_mask, disks.mask(1))
     user.press("C")
     np.testing.assert_array_equal(user.labels == 2, disks.mask(1))
+
+
+@pytest.mark.parametrize("is_viewer_closing", [True, False])
+def test_objects_come_back_together_after_all_layers_went_at_once(
+    make_desk, disks, is_viewer_closing
+) -> None:
+    """As when napari closes, which takes away layer by layer."""
+    user = make_desk(disks.image)
+    user.open()
+    label_one(user, disks)
+    user.click(user.world(*disks.centres[1]))
+    before = user.labels
+    if is_viewer_closing:
+        user.viewer.layers.clear()
+    else:
+        user.viewer.layers.select_all()
+        user.viewer.layers.remove_selected()
+        user.process_events()
+    user.close()
+    again = make_desk(disks.image)
+    again.open(is_shown=True)
+    again.wait_for(lambda: again.control("restore_session").isVisible())
+    assert "1 object and 1 not committed" in again.widget.controller.panel.restore.text
+    again.push("restore_session")
+    np.testing.assert_array_equal(again.labels, before)
+    again.choose_object(2)
+    np.testing.assert_array_equal(again.preview_mask, disks.mask(1))

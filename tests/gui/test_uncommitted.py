@@ -102,6 +102,7 @@ def test_a_correction_that_was_left_is_listed(user, disks) -> None:
 
 def remove_labels(user) -> None:
     user.viewer.layers.remove(user.objects)
+    user.process_events()  # only then is it known that the image stays
 
 
 def replace_labels(user) -> None:

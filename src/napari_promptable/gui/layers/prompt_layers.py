@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
+from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.layers.adapters import (
     NEGATIVE,
@@ -125,9 +126,17 @@ class PromptLayers:
             self._preview.forget_layer()
         elif event.value is self.points:
             self.points = None
-            self.edits.report()
+            QTimer.singleShot(0, self._report_removed)
         elif event.value is self.boxes:
             self.boxes = None
+            QTimer.singleShot(0, self._report_removed)
+
+    def _report_removed(self) -> None:
+        """Report prompts that the user removed with their layer.
+
+        If the image went in the same moment, as when the viewer closes, they are kept.
+        """
+        if self.image in self._viewer.layers:
             self.edits.report()
 
     def _layers(self) -> list[Layer]:

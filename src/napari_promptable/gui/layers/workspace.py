@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -200,11 +201,11 @@ class Workspace:
         self._replace_job(start_job(self._viewer, layers, labels_layer, is_new=is_new))
         return labels_layer
 
-    def _replace_job(self, job: AnnotationJob | None) -> None:
+    def _replace_job(self, job: AnnotationJob | None, *, takes_along: bool = True) -> None:
         former, self.job = self.job, job
         if former is not None:
             former.labels_layer.events.data.disconnect(self._follow_labels)
-            if job is not None:
+            if job is not None and takes_along:
                 take_along(former.session, job.session)
             former.leave()
             former.layers.clear_preview()
@@ -217,21 +218,24 @@ class Workspace:
     def _replace_removed_labels(self, event: Any) -> None:
         """Continue with an empty labels layer when the user removed ours.
 
-        The new layer enters the viewer later: all layers may be about to be removed.
+        It enters the viewer later, and the object that is not committed goes along later: all
+        layers may be about to be removed, and the object then stays with the others.
         """
         job = self.job
         if job is None or event.value is not job.labels_layer:
             return
         labels_layer = self._labels_layers.make(job.image, job.planes)
-        self._replace_job(start_job(self._viewer, job.layers, labels_layer, is_new=True))
-        QTimer.singleShot(0, self._insert_missing_labels)
+        new = start_job(self._viewer, job.layers, labels_layer, is_new=True)
+        self._replace_job(new, takes_along=False)
+        QTimer.singleShot(0, partial(self._insert_missing_labels, job.session))
 
-    def _insert_missing_labels(self) -> None:
+    def _insert_missing_labels(self, former: SegmentationSession) -> None:
         job = self.job
         if job is None or job.labels_layer in self._viewer.layers:
             return
         if job.image in self._viewer.layers:
             self._labels_layers.insert(job.labels_layer, job.image)
+            take_along(former, job.session)
 
     def _follow_labels(self, _event: Any) -> None:
         """React to new data of the labels layer."""
