@@ -45,6 +45,8 @@ class Carrying(NamedTuple):
         Of the model.
     cache_path : str
         Folder of embeddings, on a disk that all workers see.
+    max_bytes : int or None
+        Its limit, see `EmbeddingStore`.
     settings : PropagationSettings
         Range, prompts and stop rules.
     """
@@ -52,6 +54,7 @@ class Carrying(NamedTuple):
     image: ImageSource
     weights: Weights
     cache_path: str
+    max_bytes: int | None
     settings: PropagationSettings
 
 
@@ -65,6 +68,7 @@ def propagate_on_workers(
     *,
     axis: int | None = None,
     cache_path: str | Path | None = None,
+    max_bytes: int | None = None,
     scratch: str | Path,
     progress: Progress | None = None,
 ) -> LabelsArray:
@@ -84,6 +88,8 @@ def propagate_on_workers(
         Array to write to, of the image's shape, all background.
     cache_path : str or Path, optional
         Folder of embeddings to use and fill, on a disk that all workers see.
+    max_bytes : int, optional
+        Limit of that folder, or of the one in `scratch`; see `EmbeddingStore`.
     scratch : str or Path
         Folder on such a disk; embeddings are kept in it meanwhile if there is no cache.
     progress : callable, optional
@@ -107,7 +113,7 @@ def propagate_on_workers(
             cache_path = exits.enter_context(folder)
         EmbeddingStore(cache_path)  # its errors come before any process is started
         store = str(Path(cache_path).absolute())
-        carrying = Carrying(image, weights, store, settings)
+        carrying = Carrying(image, weights, store, max_bytes, settings)
         workers = Workers(exits.enter_context(connect(address)))
 
         def carry(line: SliceLine, objects: ObjectsOnLine) -> Iterator[PropagatedMask]:
@@ -138,7 +144,7 @@ def _carry(
             image=carrying.image,
             field=field,
             cache_path=carrying.cache_path,
-            max_bytes=None,
+            max_bytes=carrying.max_bytes,
             weights=carrying.weights,
         ):
             yield []
@@ -155,6 +161,7 @@ def _carry_objects(
 ) -> list[PropagatedMask]:
     """Carry objects through a line of slices, in a worker."""
     model, source = carrying.weights.load(), carrying.image.open().source
-    cache = EmbeddingCache(store=EmbeddingStore(carrying.cache_path))
+    store = EmbeddingStore(carrying.cache_path, max_bytes=carrying.max_bytes)
+    cache = EmbeddingCache(store=store)
     values = carry_on_line(model, source, cache, carrying.settings, line, objects, field, None)
     return list(values)

@@ -15,10 +15,12 @@ from napari_promptable.cli.options import (
     Channel,
     Device,
     ImagePath,
+    MaxSize,
     ModelName,
     Precision,
     Scheduler,
     load_model,
+    max_bytes,
 )
 from napari_promptable.cli.progress import track
 from napari_promptable.wording import count_of
@@ -39,10 +41,7 @@ def run(
         bool,
         Option("--float16", help="new cache in half the space; masks change a little"),
     ] = False,
-    max_size: Annotated[
-        float | None,
-        Option(metavar="GB", help="delete the least recently used embeddings beyond this size"),
-    ] = None,
+    max_size: MaxSize = None,
     axes: Axes = None,
     channel: Channel = None,
     model: ModelName = BUNDLED_MODEL,
@@ -56,7 +55,7 @@ def run(
     opened = open_channel(image, axes, channel)
     total = sum(1 for _ in opened.planes.indices())
     keeping: dict[str, Any] = {
-        "max_bytes": None if max_size is None else int(max_size * 1e9),
+        "max_bytes": max_bytes(max_size),
         "dtype": "float16" if float16 else None,
     }
     if scheduler is None:

@@ -43,6 +43,16 @@ Precision = Annotated[
     Option(help="bfloat16 is faster on GPUs and changes masks a little"),
 ]
 
+MaxSize = Annotated[
+    float | None,
+    Option(metavar="GB", help="delete the least recently used embeddings beyond this size"),
+]
+
+
+def max_bytes(max_size: float | None) -> int | None:
+    """Return the bytes of a `MaxSize`."""
+    return None if max_size is None else int(max_size * 1e9)
+
 
 def load_model(name: str, device: str, precision: str) -> PromptableModel:
     """Load a model by registry name or weights path. Imports torch."""

@@ -15,9 +15,11 @@ from napari_promptable.cli.options import (
     Channel,
     Device,
     ImagePath,
+    MaxSize,
     Precision,
     Scheduler,
     load_model,
+    max_bytes,
 )
 from napari_promptable.cli.progress import ProgressBar
 from napari_promptable.errors import PromptError
@@ -54,6 +56,7 @@ def run(
     cache: Annotated[
         Path | None, Option(metavar="DIR", help="folder to read and keep embeddings in")
     ] = None,
+    max_size: MaxSize = None,
     propagate: Annotated[
         bool,
         Option(
@@ -130,7 +133,8 @@ def run(
 
     with room_for_labels(document.image_shape) as room:
         if scheduler is None or settings is None:
-            store = None if cache is None else EmbeddingStore(cache)
+            limit = max_bytes(max_size)
+            store = None if cache is None else EmbeddingStore(cache, max_bytes=limit)
             labels = _segment(
                 lambda name: load_model(weights_of(name), device, precision),
                 opened,
@@ -153,6 +157,7 @@ def run(
                     room,
                     axis=axis,
                     cache_path=cache,
+                    max_bytes=max_bytes(max_size),
                     scratch=output.absolute().parent,
                     progress=bar,
                 )

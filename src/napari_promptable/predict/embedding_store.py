@@ -38,6 +38,7 @@ from napari_promptable.weights.checkpoints import cache_root
 FORMAT, VERSION = "napari-promptable/embeddings", 1
 
 _TEMPORARY = ".tmp-"
+_CHECKED_SHARE = 0.01  # of the limit that is written between two looks at all entries
 _LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
 _SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
 
@@ -66,7 +67,7 @@ class EmbeddingStore:
     path : str or Path
         The folder, by custom named ``….zarr``.
     max_bytes : int, optional
-        When more is on disk, the least recently used embeddings are deleted; the newest
+        When 1 % more is on disk, the least recently used embeddings are deleted; the newest
         stays. No limit by default.
     dtype : {"float32", "float16"}, optional
         How features are stored; float16 takes half the space, and masks change a little. By
@@ -92,7 +93,7 @@ class EmbeddingStore:
         if dtype not in (None, *DTYPES):
             raise CacheError(f"dtype {dtype!r} was given; choose one of {', '.join(DTYPES)}")
         self.path = Path(path)
-        self._max_bytes = max_bytes
+        self._max_bytes, self._unchecked = max_bytes, max_bytes or 0  # check at first
         with self._errors_named("opened"):
             if self._is_new():
                 self._create(dtype or DTYPES[0])
@@ -216,9 +217,8 @@ class EmbeddingStore:
         """Read an entry and mark it as used. None if there is none."""
         with self._errors_named("read"):
             entry = read_entry(self.path / name)
-            if entry is not None:
-                with suppress(FileNotFoundError):  # deleted by another process
-                    os.utime(self.path / name)
+            with suppress(FileNotFoundError):  # there is none, or another process deleted it
+                os.utime(self.path / name)
             return entry
 
     def _write(
@@ -230,7 +230,7 @@ class EmbeddingStore:
         with self._errors_named("written"), self._temporary_folder() as folder:
             write_entry(folder, features, attributes, self.dtype)
             self._move_in(folder, name)
-            self._delete_oldest()
+            self._delete_oldest(features.nbytes)
 
     # the folder
 
@@ -296,10 +296,15 @@ class EmbeddingStore:
             if key not in self:
                 raise
 
-    def _delete_oldest(self) -> None:
-        """Delete the least recently used entries until the rest is small enough."""
-        if self._max_bytes is None:
+    def _delete_oldest(self, num_bytes: int) -> None:
+        """Delete the least recently used entries until the rest is small enough.
+
+        The folder is looked through again when enough has been written since the last time.
+        """
+        self._unchecked += num_bytes
+        if self._max_bytes is None or self._unchecked < _CHECKED_SHARE * self._max_bytes:
             return
+        self._unchecked = 0
         entries = sorted(self._entries())
         excess = sum(entry.nbytes for entry in entries) - self._max_bytes
         for entry in entries[:-1]:

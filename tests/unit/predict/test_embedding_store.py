@@ -125,6 +125,15 @@ def test_the_least_recently_used_goes_first(tmp_path) -> None:
     assert not list(store.path.glob(".*"))
 
 
+def test_a_large_folder_is_not_looked_through_for_each_embedding(tmp_path, monkeypatch) -> None:
+    store = EmbeddingStore(tmp_path / "cache.zarr", max_bytes=400 * BYTES)
+    looks: list[int] = []
+    monkeypatch.setattr(store, "_entries", lambda: looks.append(1) or [])
+    for number in range(9):
+        store.put(str(number), make_embedding())
+    assert len(looks) == 3  # at first, and after each hundredth of the limit
+
+
 def test_the_newest_is_kept_however_large(tmp_path) -> None:
     store = EmbeddingStore(tmp_path / "cache.zarr", max_bytes=0)
     store.put("a", make_embedding())
