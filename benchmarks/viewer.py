@@ -1,12 +1,13 @@
 """Opening the panel and clicking, in a window: what is seen when, and is napari ever stuck?
 
     xvfb-run -a -s "-screen 0 1600x1200x24 +extension GLX +render -noreset" \
-        python -m benchmarks.viewer [--clicks 100] [--sides 512 2048] [--repeats 3]
+        python -m benchmarks.viewer [--clicks 100] [--sides 512 2048] [--repeats 3] [--hold 80]
 
 The model is the bundled one, every click is a real one on the canvas, and each answer is
 committed before the next click; when all objects of the image are committed, they are deleted
 together. With `--clicks 1000` the first and the last hundred clicks tell whether a long session
-slows down. Beside it stands bare napari with the same layers, where a
+slows down. `--hold` is how many milliseconds the mouse button stays down, about 80 if a person
+clicks; they are not counted. Beside it stands bare napari with the same layers, where a
 click adds a point and nothing else. Each measurement has a process of its own; plugin and
 bare napari take turns. A software renderer may take longer to draw than all the rest, so times
 are given with and without drawing. Prints JSON with medians over the repeats, in milliseconds.
@@ -150,9 +151,14 @@ def measure_opening(side: int, *, is_bare: bool) -> dict[str, float]:
 
 
 def click_until_seen(
-    canvas: Any, pulse: Pulse, pixel: QPoint, changed: Any, is_seen: Callable[[], bool]
+    canvas: Any,
+    pulse: Pulse,
+    pixel: QPoint,
+    changed: Any,
+    is_seen: Callable[[], bool],
+    hold_s: float,
 ) -> dict[str, float]:
-    """Click; seconds until the answer is set, and until it was drawn."""
+    """Click; seconds until the answer is set, and until it was drawn, less those of holding."""
     is_set: list[float] = []
 
     def note(_event: object) -> None:
@@ -163,8 +169,11 @@ def click_until_seen(
     QTest.mouseMove(canvas, pixel)
     QApplication.processEvents()
     pulse.restart()
-    start, cpu = time.perf_counter(), time.thread_time()
-    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel)
+    start, cpu = time.perf_counter() + hold_s, time.thread_time()
+    QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=pixel)
+    if hold_s:
+        pump(lambda: False, start - time.perf_counter())
+    QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=pixel)
     draws = pulse.num_draws
     while not is_set or pulse.num_draws == draws:
         draws = draws if is_set else pulse.num_draws
@@ -181,7 +190,9 @@ def click_until_seen(
     }
 
 
-def measure_clicks(side: int, num_clicks: int, *, is_bare: bool) -> dict[str, float]:
+def measure_clicks(
+    side: int, num_clicks: int, hold_s: float, *, is_bare: bool
+) -> dict[str, float]:
     """Click on one object after the other and commit each."""
     image, positions = tile_sample(SAMPLE, side)
     viewer = open_viewer(image)
@@ -205,7 +216,7 @@ def measure_clicks(side: int, num_clicks: int, *, is_bare: bool) -> dict[str, fl
     rows, memory = [], []
     for number in range(num_clicks):
         pixel = screen.pixel(positions[order[number % len(order)]])
-        rows.append(click_until_seen(screen.canvas, pulse, pixel, changed, is_seen))
+        rows.append(click_until_seen(screen.canvas, pulse, pixel, changed, is_seen, hold_s))
         if not is_bare:
             commit(screen, is_last=(number + 1) % len(order) == 0)
         memory.append(read_status("VmRSS"))
@@ -253,15 +264,17 @@ class BareScreen(Screen):
         return QPoint(round(x + self.canvas.width() / 2), round(y + self.canvas.height() / 2))
 
 
-def measure(what: str, side: int, num_clicks: int) -> dict[str, float]:
+def measure(what: str, side: int, num_clicks: int, hold_s: float) -> dict[str, float]:
     """Measure in this process: "opening" or "clicks", of the "plugin" or "bare"."""
     kind, whose = what.split("-")
     if kind == "opening":
         return measure_opening(side, is_bare=whose == "bare")
-    return measure_clicks(side, num_clicks, is_bare=whose == "bare")
+    return measure_clicks(side, num_clicks, hold_s, is_bare=whose == "bare")
 
 
-def measure_all(sides: list[int], num_clicks: int, repeats: int) -> dict[str, Any]:
+def measure_all(
+    sides: list[int], num_clicks: int, repeats: int, hold_ms: float
+) -> dict[str, Any]:
     """Measure everything in turns, each in a fresh process; medians of the repeats."""
     found: dict[str, list[dict[str, float]]] = {}
     for _ in range(repeats):
@@ -269,6 +282,7 @@ def measure_all(sides: list[int], num_clicks: int, repeats: int) -> dict[str, An
             for what in ("opening-plugin", "opening-bare", "clicks-plugin", "clicks-bare"):
                 command = [sys.executable, "-m", "benchmarks.viewer", "--only", what]
                 command += ["--sides", str(side), "--clicks", str(num_clicks)]
+                command += ["--hold", str(hold_ms)]
                 output = subprocess.run(command, check=True, capture_output=True, text=True)
                 row = json.loads(output.stdout.splitlines()[-1])
                 found.setdefault(f"{what} {side}", []).append(row)
@@ -276,7 +290,7 @@ def measure_all(sides: list[int], num_clicks: int, repeats: int) -> dict[str, An
         name: {key: round(statistics.median(row[key] for row in rows), 1) for key in rows[0]}
         for name, rows in found.items()
     }
-    return {"clicks": num_clicks, "load": os.getloadavg()[0], **medians}
+    return {"clicks": num_clicks, "hold": hold_ms, "load": os.getloadavg()[0], **medians}
 
 
 def main() -> None:
@@ -285,12 +299,14 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=100)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--hold", type=float, default=0)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    sides, clicks, hold_ms = options.sides, options.clicks, options.hold
     if options.only is None:
-        print(json.dumps(measure_all(options.sides, options.clicks, options.repeats)))
+        print(json.dumps(measure_all(sides, clicks, options.repeats, hold_ms)))
         return
-    print(json.dumps(measure(options.only, options.sides[0], options.clicks)), flush=True)
+    print(json.dumps(measure(options.only, sides[0], clicks, hold_ms / 1000)), flush=True)
     os._exit(0)  # an unseen window need not be taken apart
 
 
