@@ -1,4 +1,4 @@
-"""What napari does when it makes its first points and shapes, done outside the main thread."""
+"""What napari does when it makes its first layers, done outside the main thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from napari.layers import Points, Shapes
+from napari.layers import Labels, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from napari_promptable.gui.work.imports import spare_collections
@@ -19,10 +19,11 @@ _LONGEST_WAIT_S = 10.0
 
 @cache
 def make_first_layers() -> None:
-    """Have pandas imported and the compiled triangulation loaded: most of the first second."""
+    """Have pandas, colours and compiled triangulation imported: most of the first second."""
     with spare_collections():
         Points(np.empty((0, 2)), features={"label": np.array([], object)})
         Shapes(None, ndim=2)
+        Labels(np.zeros((1, 1), np.uint8))
 
 
 def is_warm() -> bool:
