@@ -154,3 +154,14 @@ def test_labels_of_an_unknown_format_are_refused(
     choose_file(monkeypatch, "getSaveFileName", tmp_path / "labels.docx")
     user.push("save_labels", wait=False)
     user.wait_for(lambda: "choose one of these endings" in user.status)
+
+
+def test_prompts_that_cannot_be_saved_say_why(open_desk, make_disks, tmp_path) -> None:
+    user = open_desk(make_disks().image)
+    user.click(20, 24)
+    (tmp_path / "file").write_text("")
+    save = user.widget.controller.file_actions.save_prompts
+    for place in ("file", "missing"):
+        save(str(tmp_path / place / "prompts.json"), "tiny")
+        assert "prompts.json cannot be written" in user.status
+        assert "name a folder that exists" in user.status

@@ -69,6 +69,11 @@ def test_channels_may_share_labels_and_the_panel_says_so(desk, make_disks) -> No
     assert "also holds" in desk.status
     label_a_disk(desk, disks, 1)
     np.testing.assert_array_equal(desk.job.labels_layer.data, disks.truth)
+    desk.click(5, 5)
+    desk.choose("image", "image")
+    assert desk.job.labels_layer.name == "image objects"
+    assert len(desk.points.data) == 1, "prompts belong to the labels that both share"
+    assert "comes back with" not in desk.status
     desk.choose("labels", "new layer")
     assert "also holds" not in desk.status
 

@@ -60,6 +60,9 @@ def test_control_z_undoes_clicks_before_labels(open_plugin, make_disks) -> None:
     press_with_control(user, "Z")
     assert not user.labels.any()
     assert user.status.startswith("Commit undone: ")
+    press_with_control(user, "Z")
+    press_with_control(user, "Z")
+    assert user.status == "Nothing to undo."
 
 
 def test_all_prompts_are_removed_at_once(open_plugin, make_disks) -> None:

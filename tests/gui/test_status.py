@@ -91,6 +91,14 @@ def test_a_saved_object_is_said_to_be_saved_slice_by_slice(open_desk, make_disks
     assert user.status == COMMIT_NEXT
 
 
+def test_a_deleted_preview_does_not_mean_that_others_hold_the_mask(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    user.click(user.world(*disks.centres[0]))
+    user.viewer.layers.remove(user.preview)
+    user.process_events()
+    assert user.status == COMMIT_NEXT
+
+
 def test_preview_and_status_follow_the_policy_and_the_labels(open_desk, disks) -> None:
     user = open_desk(disks.image)
     commit_one(user, disks)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 pytestmark = pytest.mark.gui
 
@@ -100,6 +101,7 @@ def test_keys_of_others_stay_theirs(open_plugin, make_disks) -> None:
 
     def bind(viewer) -> None:
         viewer.bind_key("C", lambda _: calls.append("viewer"))
+        viewer.bind_key("Shift-C", lambda _: calls.append("viewer, shifted"))
         viewer.add_points([[1, 1]], name="seeds")
 
     user = open_plugin(disks.image, before=bind)
@@ -109,12 +111,13 @@ def test_keys_of_others_stay_theirs(open_plugin, make_disks) -> None:
     user.viewer.layers.selection.active = seeds
     for key in "CN":
         user.press(key)
-    assert calls == ["viewer", "layer"]
+    user.qtbot.keyClick(user.canvas, Qt.Key.Key_C, Qt.KeyboardModifier.ShiftModifier)
+    assert calls == ["viewer", "layer", "viewer, shifted"]
     assert not user.labels.any()
     user.press("S")  # napari's own key for selecting points
     assert seeds.mode == "select"
     user.close_dock()
-    assert [str(key) for key in user.viewer.keymap] == ["C"]
+    assert [str(key) for key in user.viewer.keymap] == ["C", "Shift+C"]
 
 
 def test_a_box_too_small_to_see_is_a_click(open_plugin, make_disks) -> None:

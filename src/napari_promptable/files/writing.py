@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -48,7 +48,8 @@ def complete_file(
     except OSError as error:
         raise error_class(_refusal(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the path may lead through a file
+            temporary.unlink()
 
 
 @contextmanager

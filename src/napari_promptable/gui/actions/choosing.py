@@ -174,7 +174,9 @@ class ChoiceActions:
         """Segment another image, and say so if the current object is not committed."""
         session = self._workspace.session
         self._workspace.set_image(image)
-        if session is not None and has_uncommitted(session, session.prompts.current_object):
+        if session is None or session is self._workspace.session:  # with the same labels
+            return
+        if has_uncommitted(session, session.prompts.current_object):
             self._note_left(session.prompts.current_object)
 
     def _note_sharing(self) -> None:

@@ -10,6 +10,7 @@ from napari_promptable.wording import count_of
 
 GETTING_READY = "Getting ready…"
 NEXT_OBJECT = "Click the next object."
+NOTHING_TO_UNDO, NOTHING_TO_REDO = "Nothing to undo.", "Nothing to redo."
 PROMPTS_CLEARED = "Prompts of this object removed. Undo (Ctrl+Z) restores them."
 
 HOW_TO_SELECT = "Select saved objects in the list first (section Objects)."

@@ -86,13 +86,23 @@ class PromptActions:
 
     def undo_step(self) -> None:
         """Undo the newest prompt of the object, or else the last change of the labels."""
-        if self._session is not None:
-            self._performer.perform_and_note(self._session.undo_step)
+        session = self._session
+        if session is None:
+            return
+        if session.prompts.can_undo or session.history.can_undo:
+            self._performer.perform_and_note(session.undo_step)
+        else:
+            self._performer.noted.emit(messages.NOTHING_TO_UNDO)
 
     def redo_step(self) -> None:
         """Redo what `undo_step` undid last."""
-        if self._session is not None:
-            self._performer.perform_and_note(self._session.redo_step)
+        session = self._session
+        if session is None:
+            return
+        if session.prompts.can_redo or session.history.can_redo:
+            self._performer.perform_and_note(session.redo_step)
+        else:
+            self._performer.noted.emit(messages.NOTHING_TO_REDO)
 
     def clear_prompts(self) -> None:
         """Remove all prompts of the current object. Undo restores them."""

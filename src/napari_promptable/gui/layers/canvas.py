@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.utils.key_bindings import coerce_keybinding
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -37,16 +38,16 @@ class LayerKeys:
     def __init__(self, actions: Mapping[str, Callable[[Any], None]]) -> None:
         self._actions = actions
 
-    def bind(self, layer: Layer | ViewerModel, leave: Collection[str] = ()) -> None:
+    def bind(self, layer: Layer | ViewerModel, leave: Iterable[Any] = ()) -> None:
         """Bind our keys, except some and except the ones that are bound on this layer."""
-        taken = {*leave, *(str(key) for key in layer.keymap)}
+        taken = {*map(coerce_keybinding, leave), *layer.keymap}
         for key, action in self._actions.items():
-            if key not in taken:
+            if coerce_keybinding(key) not in taken:
                 layer.bind_key(key, action)
 
     def bind_viewer(self, viewer: ViewerModel) -> None:
         """Bind our keys where they are free: the active layer's keys come first."""
-        self.bind(viewer, leave={*_OF_OUR_LAYERS, *map(str, viewer.class_keymap)})
+        self.bind(viewer, leave=[*_OF_OUR_LAYERS, *viewer.class_keymap])
 
     def unbind(self, layer: Layer | ViewerModel) -> None:
         """Remove our keys from a layer or the viewer."""

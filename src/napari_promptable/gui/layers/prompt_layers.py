@@ -215,8 +215,11 @@ class PromptLayers:
         self._preview.show(index, mask)
 
     def shows_mask(self, index: Index) -> bool:
-        """Whether the preview has a mask with any pixel on a plane."""
-        return self._preview.shows(index)
+        """Whether the preview has a mask with any pixel on a plane.
+
+        Where the user has deleted the preview, it may have one.
+        """
+        return self.preview is None or self._preview.shows(index)
 
     def clear_preview(self) -> None:
         """Remove the masks from all planes."""
