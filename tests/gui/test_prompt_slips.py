@@ -76,6 +76,9 @@ def test_all_prompts_are_removed_at_once(open_plugin, make_disks) -> None:
     press_with_control(user, "Z")
     assert len(user.points.data) == 2
     assert user.preview_mask.any()
+    user.qtbot.keyClick(user.canvas, Qt.Key.Key_C, Qt.KeyboardModifier.ShiftModifier)
+    assert len(user.points.data) == 0
+    assert user.status.startswith("Prompts of this object removed.")
 
 
 def test_a_click_outside_is_dropped_and_blocks_nothing(open_desk, make_disks) -> None:
@@ -149,17 +152,25 @@ def test_the_next_object_begins_with_a_positive_click(open_desk, make_disks) -> 
     assert list(user.points.features["label"]) == ["positive"]
 
 
-def test_a_click_with_control_excludes(open_plugin, make_disks) -> None:
+def test_a_click_with_control_or_the_right_button_excludes(open_plugin, make_disks) -> None:
     user = open_plugin(make_disks(**BIG).image)
     user.click(user.world(30, 40))
-    pixel = user.pixel(user.world(36, 46))
-    user.qtbot.mouseMove(user.canvas, pixel)
-    user.qtbot.mouseClick(
-        user.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, pixel
+    assert "Ctrl+click or right-click excludes" in user.status
+    ways = (
+        (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, (36, 46)),
+        (Qt.MouseButton.RightButton, Qt.KeyboardModifier.NoModifier, (24, 34)),
     )
-    user.wait_idle()
+    for button, modifier, place in ways:
+        pixel = user.pixel(user.world(*place))
+        user.qtbot.mouseMove(user.canvas, pixel)
+        user.qtbot.mouseClick(user.canvas, button, modifier, pixel)
+        user.wait_idle()
     user.click(user.world(28, 38))
-    assert list(user.points.features["label"]) == ["positive", "negative", "positive"]
+    signs = ["positive", "negative", "negative", "positive"]
+    assert list(user.points.features["label"]) == signs
+    user.press("C")
+    user.click(user.world(5, 5))
+    assert "Ctrl+click" not in user.status, "it is said until there is an object"
 
 
 def test_a_covered_commit_keeps_prompts_and_id(open_desk, make_disks) -> None:

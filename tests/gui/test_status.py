@@ -3,6 +3,7 @@
 import pytest
 
 from napari_promptable.gui.panels.next_step import (
+    COMMIT_FIRST,
     COMMIT_NEXT,
     COVERED,
     ELSEWHERE,
@@ -39,7 +40,7 @@ def test_nothing_is_being_prepared_after_cancel(open_desk, disks) -> None:
     user.process_events()
     assert user.status == SEGMENT_NEXT
     user.press("S")
-    assert user.status == COMMIT_NEXT
+    assert user.status == COMMIT_FIRST
 
 
 def test_nothing_is_remembered_of_an_image_that_is_gone(open_desk, disks) -> None:
@@ -96,7 +97,7 @@ def test_a_deleted_preview_does_not_mean_that_others_hold_the_mask(open_desk, di
     user.click(user.world(*disks.centres[0]))
     user.viewer.layers.remove(user.preview)
     user.process_events()
-    assert user.status == COMMIT_NEXT
+    assert user.status == COMMIT_FIRST
 
 
 def test_preview_and_status_follow_the_policy_and_the_labels(open_desk, disks) -> None:

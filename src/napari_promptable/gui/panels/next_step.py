@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.uncommitted import has_uncommitted
 from napari_promptable.planes import Index
+from napari_promptable.prompts import PlanePrompts
 
 NO_IMAGE = "Open an image, or a sample from File → Open Sample → Promptable segmentation."
 NO_PLANE = "Show a slice of the image in 2D (square button below the layer list) to segment it."
@@ -22,6 +23,7 @@ ABSENT = "Not on this slice. If it is, press T and click inside it."
 ONLY_NEGATIVE = "This click excludes. Press T, then click inside the object."
 WAITING = "Preparing this slice… your clicks are kept."
 SEGMENT_NEXT = "Press Segment (S) to see the mask."
+COMMIT_FIRST = "Commit (C), or correct it: clicks add, Ctrl+click or right-click excludes."
 COMMIT_NEXT = "Commit (C), correct with + and − clicks (T switches), or try the next mask (M)."
 COVERED = "Other objects hold this mask. Press P to correct the one under the pointer."
 EMPTY = "The mask is empty. Add a + click inside the object."
@@ -85,8 +87,15 @@ def describe_next_step(
     if prediction is not None and _is_saved(session, index):
         return SAVED_HERE.format(session.prompts.current_object)
     if prediction is not None:
-        return COMMIT_NEXT if len(prompts.boxes_yxyx) < 2 else MANY_BOXES
+        return _describe_commit(session, prompts)
     return WAITING if is_busy else SEGMENT_NEXT
+
+
+def _describe_commit(session: SegmentationSession, prompts: PlanePrompts) -> str:
+    """Say what to do with a mask. How to exclude is said until there is a first object."""
+    if len(prompts.boxes_yxyx) > 1:
+        return MANY_BOXES
+    return COMMIT_NEXT if session.records.object_ids else COMMIT_FIRST
 
 
 def _describe_without_prompts(session: SegmentationSession, index: Index, tool: str) -> str:
