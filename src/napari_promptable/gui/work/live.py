@@ -43,8 +43,10 @@ class Live:
         Emitted when the user changed prompts.
     begun : psygnal.Signal
         Emitted when a click has begun that can be answered already.
+    answering : psygnal.Signal
+        Emitted when the worker begins with an answer.
     answered : psygnal.Signal
-        Emitted when the session has got an answer.
+        Emitted when the session has got an answer, or there will be none.
     is_live : bool
         Whether prompts are answered without being asked to.
     one_part : bool
@@ -55,6 +57,7 @@ class Live:
 
     edited = Signal()
     begun = Signal()
+    answering = Signal()
     answered = Signal()
 
     def __init__(
@@ -183,7 +186,9 @@ class Live:
         def failed(error: PromptableError) -> None:
             self._unanswerable.append(question.prompts)
             self._report(error)
+            self.answered.emit()
 
+        self.answering.emit()
         text = f"segmenting{describe_index(question.index)}"
         return Task(text, answer, self._accept, failed)
 
