@@ -223,11 +223,10 @@ def test_a_removed_layer_is_no_source_any_more(open_desk, disks) -> None:
 
 
 def test_a_thousand_points_move_at_once(open_desk, make_disks) -> None:
-    """Each to where its neighbour was, which gives way: new objects overwrite others."""
+    """Each to where its neighbour was, which moves on in the same change."""
     grid = [(row, column) for row in range(0, 66, 2) for column in range(0, 64, 2)]
     pixels = make_disks((66, 64), grid, radius=0.5)
     user = open_desk(pixels.image)
-    user.widget.controller.object_actions.set_policy("replace")
     spots = add_spots(user, grid[:1024])
     convert(user, "points_to_objects")
     before = user.labels

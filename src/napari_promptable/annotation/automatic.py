@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.history import Verb
-from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, outcome_of_writing
-from napari_promptable.annotation.patches import Extent, PlacedIds, shift_extent
+from napari_promptable.annotation.patches import Extent, PlacedIds, find_extents, shift_extent
 from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.errors import PromptError

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from psygnal import Signal
@@ -21,6 +20,7 @@ from napari_promptable.annotation.patches import (
     apply_all,
     check_id,
     count_changes,
+    find_extents,
     join_extents,
     plan_commit,
     plan_relabel,
@@ -34,6 +34,7 @@ from napari_promptable.annotation.records import (
     Origin,
     Records,
 )
+from napari_promptable.annotation.write_order import order_writes
 from napari_promptable.fields import Field
 from napari_promptable.masks import PackedMask, mask_region
 from napari_promptable.planes import Index, PlaneAxes
@@ -136,7 +137,9 @@ class ObjectLabels:
         return PackedMask.pack_crop(part_free, corner, mask.shape), covered
 
     def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
-        """Write masks in their order. The objects' former pixels on these planes go.
+        """Write masks. The objects' former pixels on these planes go.
+
+        They are written in their order, but objects that move make way for each other.
 
         Parameters
         ----------
@@ -158,7 +161,8 @@ class ObjectLabels:
         after: dict[Key, ObjectOnSlice | None] = {}
         num_asked, covered = 0, Counter[int]()
         with self._all_or_nothing() as patches:
-            for (object_id, index), found in objects.items():
+            for object_id, index in order_writes(self._find_blockers(objects)):
+                found = objects[object_id, index]
                 assert found.mask is not None
                 num_asked += found.mask.num_pixels
                 num_before = len(patches)
@@ -172,6 +176,16 @@ class ObjectLabels:
                 for patch in patches[num_before:]:
                     after |= self._overwritten(object_id, index, patch, after)
         return self._finish(patches, after, num_asked, covered)
+
+    def _find_blockers(self, objects: Mapping[Key, ObjectOnSlice]) -> dict[Key, list[Key]]:
+        """Find the objects on whose former pixels each mask lies."""
+        counts = Counter(index for _, index in objects)
+        blockers: dict[Key, list[Key]] = {key: [] for key in objects}
+        for (object_id, index), found in objects.items():
+            if counts[index] > 1 and found.mask is not None:
+                covered = self._split(object_id, index, found.mask)[1]
+                blockers[object_id, index] = [(other, index) for other in covered]
+        return blockers
 
     def _write_one(
         self, object_id: int, index: Index, mask: PackedMask, patches: list[LabelPatch]
@@ -370,30 +384,3 @@ def is_mostly(part: int, whole: int) -> bool:
 
 def _extent_of(record: ObjectOnSlice | None) -> Extent | None:
     return None if record is None else record.extent
-
-
-def find_extents(plane: Any) -> dict[int, Extent]:
-    """Find the rows and columns of each object on a plane.
-
-    Parameters
-    ----------
-    plane : array_like of int, shape (H, W)
-        Labels; 0 is background.
-
-    Returns
-    -------
-    dict of int to (slice, slice)
-        By id.
-    """
-    pixels = np.asarray(plane)
-    if not pixels.any():
-        return {}
-    from scipy import ndimage  # a dock widget opens without it
-
-    ids, numbers = np.unique(pixels, return_inverse=True)
-    places = ndimage.find_objects(numbers.reshape(pixels.shape) + 1)
-    return {
-        int(object_id): place
-        for object_id, place in zip(ids.tolist(), places, strict=True)
-        if object_id > 0
-    }

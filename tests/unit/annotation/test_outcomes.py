@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_promptable.annotation.history import Verb
-from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Course, Outcome, Reason, describe_outcome
-from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.patches import OverlapPolicy, find_extents
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions

@@ -11,9 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from napari_promptable.annotation.absence import planes_beyond
 from napari_promptable.annotation.history import History, Verb
-from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Outcome, Reason
-from napari_promptable.annotation.patches import OverlapPolicy
+from napari_promptable.annotation.patches import OverlapPolicy, find_extents
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.batch.answering import answer_open_questions

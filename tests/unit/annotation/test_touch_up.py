@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from napari_promptable.annotation.automatic import NewObjects, commit_new
 from napari_promptable.annotation.history import TOUCH_UPS, Verb
-from napari_promptable.annotation.labels import find_extents
 from napari_promptable.annotation.outcomes import Reason, describe_outcome
-from napari_promptable.annotation.patches import OverlapPolicy, PlacedIds
+from napari_promptable.annotation.patches import OverlapPolicy, PlacedIds, find_extents
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.annotation.session_json import document_of, restore_session, state_of

@@ -14,8 +14,7 @@ from napari.components import Dims
 from napari.layers import Labels
 from psygnal import Signal
 
-from napari_promptable.annotation.labels import find_extents
-from napari_promptable.annotation.patches import Extent, LabelsArray
+from napari_promptable.annotation.patches import Extent, LabelsArray, find_extents
 from napari_promptable.errors import LabelError
 from napari_promptable.gui.layers.layer_labels import is_in_memory
 from napari_promptable.planes import Index, PlaneAxes
