@@ -202,18 +202,13 @@ class EditWatch:
         positions = np.where(np.isfinite(positions), positions, -1e6)  # outside, too
         in_image = to_image_pixels(self._image, points, positions)
         places = zip(*self._planes.split(in_image), strict=True)
-        return [place if self._is_inside(*place) else None for place in places]
-
-    def _is_inside(self, index: Index, point_yx: npt.NDArray[np.floating[Any]]) -> bool:
-        pixel = np.rint(point_yx)
-        is_on_plane = bool(((pixel >= 0) & (pixel < self._planes.plane_shape)).all())
-        return is_on_plane and self._planes.contains(index)
+        return [place if _is_inside(*place, self._planes) else None for place in places]
 
     def _follow_boxes(self, event: Any) -> None:
         """Say what is no prompt among new shapes, then report the edit."""
         drop_orphaned_features(event.source)
         is_new = event.action == "added" and not self._is_silent and event.source.nshapes > 0
-        if is_new and self._is_tiny(event.source):
+        if is_new and _is_tiny(event.source, camera_of(self._viewer).zoom):
             # napari is not done with the new shape
             QTimer.singleShot(0, partial(self._make_click, event.source))
         elif is_new and self._is_outside(event.source):
@@ -237,17 +232,9 @@ class EditWatch:
                 _remove_newest(boxes)
             self.refused.emit(DRAWN_OUTSIDE)
 
-    def _is_tiny(self, boxes: Shapes) -> bool:
-        """Whether the newest shape is a box or ellipse that a mere click left behind."""
-        if boxes.nshapes == 0 or boxes.shape_type[-1] not in ("rectangle", "ellipse"):
-            return False
-        corners = np.array([boxes.data_to_world(corner) for corner in boxes.data[-1]])
-        extent = np.ptp(corners, axis=0).max() * camera_of(self._viewer).zoom
-        return bool(extent < _MIN_BOX_PX)
-
     def _make_click(self, boxes: Shapes) -> None:
         """Remove the tiny box, and report a click where its drawing began."""
-        if self._is_tiny(boxes):
+        if _is_tiny(boxes, camera_of(self._viewer).zoom):
             position = np.asarray(boxes.data_to_world(boxes.data[-1][0]))
             with self.silence():
                 _remove_newest(boxes)
@@ -314,6 +301,21 @@ class EditWatch:
         if points is not None:
             with self.silence():
                 set_next_click(points, POSITIVE)
+
+
+def _is_inside(
+    index: Index, point_yx: npt.NDArray[np.floating[Any]], planes: PlaneAxes
+) -> bool:
+    pixel = np.rint(point_yx)
+    return planes.contains(index) and bool(((pixel >= 0) & (pixel < planes.plane_shape)).all())
+
+
+def _is_tiny(boxes: Shapes, zoom: float) -> bool:
+    """Whether the newest shape is a box or ellipse that a mere click left behind."""
+    if boxes.nshapes == 0 or boxes.shape_type[-1] not in ("rectangle", "ellipse"):
+        return False
+    corners = np.array([boxes.data_to_world(corner) for corner in boxes.data[-1]])
+    return bool(np.ptp(corners, axis=0).max() * zoom < _MIN_BOX_PX)
 
 
 def _remove_newest(boxes: Shapes) -> None:

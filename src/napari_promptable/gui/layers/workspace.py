@@ -113,10 +113,6 @@ class Workspace:
         fitting = self._labels_layers.fitting(self.job.planes)
         return [layer for layer in fitting if layer is not preview]
 
-    def has_layer(self, layer: Any) -> bool:
-        """Whether a layer is in the viewer."""
-        return layer in self._viewer.layers
-
     # what is in view
 
     def visible_index(self) -> Index | None:
@@ -142,12 +138,6 @@ class Workspace:
         """
         if self.job is not None and self._planes_in_view() != self.job.planes:
             self._follow_pixels()
-
-    def check_labels(self) -> None:
-        """Follow new data of the labels of which napari reported nothing."""
-        job = self.job
-        if job is not None and not has_labels_of(job.labels_layer, job.planes):
-            self._replace_lost_labels(job)
 
     def _follow_dims(self) -> None:
         """React to a change of slice or displayed axes."""
@@ -204,13 +194,13 @@ class Workspace:
     def _replace_job(self, job: AnnotationJob | None, *, takes_along: bool = True) -> None:
         former, self.job = self.job, job
         if former is not None:
-            former.labels_layer.events.data.disconnect(self._follow_labels)
+            former.labels_layer.events.data.disconnect(self.check_labels)
             if job is not None and takes_along:
                 take_along(former.session, job.session)
             former.leave()
             former.layers.clear_preview()
         if job is not None:
-            job.labels_layer.events.data.connect(self._follow_labels)
+            job.labels_layer.events.data.connect(self.check_labels)
         if job is None or former is None:
             self.pixels_changed.emit()
         self.job_changed.emit(former)
@@ -237,16 +227,15 @@ class Workspace:
             self._labels_layers.insert(job.labels_layer, job.image)
             take_along(former, job.session)
 
-    def _follow_labels(self, _event: Any) -> None:
-        """React to new data of the labels layer."""
-        job = self.job
-        if job is not None and not is_labels_layer_for(job.labels_layer, job.planes):
-            self._replace_lost_labels(job)
+    def check_labels(self, event: Any = None) -> None:
+        """Continue in a new labels layer if new data made ours unusable.
 
-    def _replace_lost_labels(self, job: AnnotationJob) -> None:
-        """Continue in a new labels layer: new data made ours unusable."""
-        labels_layer = self._use_labels(job.layers, None)
-        self.labels_lost.emit(job.labels_layer.name, labels_layer.name)
+        Without an event, as in `check_image`, labels that can only be read stay in use.
+        """
+        job, can_be_used = self.job, has_labels_of if event is None else is_labels_layer_for
+        if job is not None and not can_be_used(job.labels_layer, job.planes):
+            labels_layer = self._use_labels(job.layers, None)
+            self.labels_lost.emit(job.labels_layer.name, labels_layer.name)
 
 
 def _uncommitted_in(job: AnnotationJob | None) -> int:

@@ -207,11 +207,11 @@ class Autosave:
     @property
     def _in_use(self) -> set[Path | None]:
         """Folders of the sessions whose labels can still be seen and chosen."""
-        has_layer = self._workspace.has_layer
+        layers = () if self._job is None else self._job.viewer.layers
         return {
             place.path
             for place in _PLACES.values()
-            if has_layer(place.labels_layer) and place.is_on_screen
+            if place.labels_layer in layers and place.is_on_screen
         }
 
     def restore(self, saved: SavedSession) -> None:
