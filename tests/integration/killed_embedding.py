@@ -22,7 +22,7 @@ from napari_promptable.errors import CacheError
 from napari_promptable.predict.embedding_store import EmbeddingStore, embed_planes
 from napari_promptable.predict.embeddings import ImageEmbedding, plane_key
 
-NUM_PLANES = 400
+NUM_PLANES = 100
 FRESH_EVERY = 6  # kills before a new store
 MAX_MOMENT = 300  # about ten planes
 
