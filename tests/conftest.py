@@ -35,12 +35,13 @@ def pytest_collection() -> Iterator[None]:
     They stay until the end, and looking through them again and again took a quarter of the
     time of collecting the tests.
     """
-    gc.disable()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)  # if dask is imported while it is disabled, dask disables it for ever
     try:
         return (yield)
     finally:
         gc.freeze()
-        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
