@@ -157,14 +157,18 @@ def test_imports_are_not_looked_through(monkeypatch, is_frozen) -> None:
     def note(phase: str, _info: object) -> None:
         collected.append(phase)
 
+    thresholds = gc.get_threshold()
     gc.callbacks.append(note)
     try:
         with spare_collections():
+            assert gc.isenabled(), "dask notes it when it is imported"
             imported = [[] for _ in range(10_000)]
             collections = list(collected)
     finally:
         gc.callbacks.remove(note)
     assert len(imported) == 10_000
     assert collections == []
+    assert gc.get_threshold() == thresholds
+    assert thresholds[0] > 0
     assert gc.isenabled()
     assert frozen == ([] if is_frozen else [True, False])

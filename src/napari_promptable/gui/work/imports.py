@@ -14,14 +14,17 @@ def spare_collections() -> Iterator[None]:
     An import makes so many objects that Python would look through all objects there are, more
     than once, and no thread could go on for a fifth of a second each time. At the end, what was
     imported counts as old, as if Python had looked through it.
+
+    Collection counts as enabled meanwhile. If another thread imported dask while it is
+    disabled, dask would leave it disabled for ever after.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
     try:
         yield
     finally:
         if gc.get_freeze_count() == 0:  # objects that others froze stay frozen
             gc.freeze()
             gc.unfreeze()  # into the oldest generation
-        if was_enabled:
-            gc.enable()
+        if thresholds[0] > 0:  # otherwise another import pauses it, and restores it
+            gc.set_threshold(*thresholds)
