@@ -85,6 +85,18 @@ def test_labels_of_any_kind_that_can_be_written_stay_in_use(
     assert desk.notifications == []
 
 
+def test_objects_with_negative_ids_say_that_they_cannot_be_corrected(
+    open_desk, make_disks
+) -> None:
+    disks = make_disks()
+    desk = open_desk(disks.image)
+    desk.objects.data = np.full(SHAPE, -1)
+    work(desk, *disks.centres[0])
+    assert (desk.labels == -1).all()
+    desk.widget.controller.object_actions.pick((), np.array(disks.centres[0]))
+    assert desk.status.startswith("object id -1 was given; ids start at 1")
+
+
 def test_dask_labels_are_not_offered_and_stay_as_they_are(open_desk, make_disks) -> None:
     disks = make_disks()
     truth = da.from_array(disks.truth)

@@ -124,7 +124,7 @@ class SegmentationSession:
             If the object is not on this plane, or not in this field.
         """
         found = self.labels.find(object_id, index, field)
-        if object_id < 1 or found.is_empty:
+        if object_id == 0 or found.is_empty:
             raise PromptError(
                 f"object {object_id} is not on slice {index}; pick an object that is in view"
             )
