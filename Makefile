@@ -57,7 +57,7 @@ pytest: export OMP_WAIT_POLICY ?= PASSIVE
 # handing back large arrays and fetching the next ones page by page (glibc only).
 pytest: export MALLOC_MMAP_MAX_ ?= 0
 pytest: export MALLOC_TRIM_THRESHOLD_ ?= 68719476736
-# A hundred processes import the package: all but the first find it compiled.
+# Some thirty processes import the package: all but the first find it compiled.
 pytest: export PYTHONDONTWRITEBYTECODE =
 pytest: export NAPARI_ENSURE_PLUGIN_MAIN_THREAD = 1
 pytest: export NAPARI_CONFIG = $(TEST_HOME)/napari/settings.yaml
