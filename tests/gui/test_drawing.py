@@ -1,4 +1,4 @@
-"""A prompt and its mask are drawn in one frame, if the mask comes soon."""
+"""A click and its mask are drawn in one frame, if the mask comes soon."""
 
 from typing import Any
 
@@ -66,32 +66,19 @@ def test_a_pause_outlives_its_window(qtbot) -> None:
     pause.end()
 
 
-def click(user, row: int, column: int) -> None:
-    user.click(user.world(row, column), wait=False)
-
-
-def drag_box(user, row: int, column: int) -> None:
-    user.push("tool_box")
-    user.drag(user.world(row - 6, column - 6), user.world(row + 6, column + 6), wait=False)
-
-
-@pytest.mark.parametrize("prompt", [click, drag_box])
-def test_one_frame_shows_a_prompt_and_its_mask(
-    open_plugin, make_disks, monkeypatch, prompt
-) -> None:
+def test_one_frame_shows_a_click_and_its_mask(open_plugin, make_disks, monkeypatch) -> None:
     monkeypatch.setattr(drawing, "_LONGEST_MS", _NEVER_MS)
     disks = make_disks()
     user = open_plugin(disks.image)
     shown = []
-    user.viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(
-        lambda _: shown.append((user.model.is_predicting.is_set(), user.preview_mask.any()))
+    events = user.viewer.window._qt_viewer.canvas._scene_canvas.events
+    events.draw.connect(
+        lambda _: shown.append((len(user.points.data), user.preview_mask.any()))
     )
-    user.model.is_predicting.clear()
     user.model.predict_gate.clear()
-    prompt(user, *disks.centres[0])
-    user.wait_for(user.model.is_predicting.is_set)
+    user.click(user.world(*disks.centres[0]), wait=False)
     user.process_events()
-    assert (True, False) not in shown
+    assert (1, False) not in shown
     user.model.open_gates()
-    user.wait_for(lambda: (True, True) in shown)
-    assert (True, False) not in shown
+    user.wait_for(lambda: (1, True) in shown)
+    assert (1, False) not in shown

@@ -47,7 +47,7 @@ class Display:
         self._note = self._details = ""
         self._is_closed = False
         self._pause = DrawingPause(panel)
-        scheduler.live.answering.connect(self._pause.start)
+        scheduler.live.begun.connect(self._pause.start)
         scheduler.live.answered.connect(self._pause.end)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One drawing of the window for a prompt and its mask, if the mask comes soon."""
+"""One drawing of the window for a click and its mask, if the mask comes soon."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LONGEST_MS = 100  # about as long as people hold the mouse button
 
 
 class DrawingPause(QObject):
-    """Holds back the drawing of a window while a prompt is answered, but not for long.
+    """Holds back the drawing of a window while a click is answered, but not for long.
 
     Whatever changes in the window, Qt composes all of it, canvas included, and no other thread
-    runs Python meanwhile. A frame for the prompt alone thus delays the mask by that frame; one
-    after a pause shows both.
+    runs Python meanwhile. A frame for the click alone thus delays the mask by that frame. After
+    a pause, one frame shows both.
 
     Parameters
     ----------

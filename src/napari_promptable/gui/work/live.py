@@ -43,10 +43,8 @@ class Live:
         Emitted when the user changed prompts.
     begun : psygnal.Signal
         Emitted when a click has begun that can be answered already.
-    answering : psygnal.Signal
-        Emitted when the worker begins with an answer.
     answered : psygnal.Signal
-        Emitted when the session has got an answer, or there will be none.
+        Emitted when the session has got an answer.
     is_live : bool
         Whether prompts are answered without being asked to.
     one_part : bool
@@ -57,7 +55,6 @@ class Live:
 
     edited = Signal()
     begun = Signal()
-    answering = Signal()
     answered = Signal()
 
     def __init__(
@@ -186,9 +183,7 @@ class Live:
         def failed(error: PromptableError) -> None:
             self._unanswerable.append(question.prompts)
             self._report(error)
-            self.answered.emit()
 
-        self.answering.emit()
         text = f"segmenting{describe_index(question.index)}"
         return Task(text, answer, self._accept, failed)
 
