@@ -131,9 +131,9 @@ def run(
     def weights_of(name: str) -> str:
         return model or _find_weights(name, prompts)
 
+    limit = max_bytes(max_size)
     with room_for_labels(document.image_shape) as room:
         if scheduler is None or settings is None:
-            limit = max_bytes(max_size)
             store = None if cache is None else EmbeddingStore(cache, max_bytes=limit)
             labels = _segment(
                 lambda name: load_model(weights_of(name), device, precision),
@@ -157,7 +157,7 @@ def run(
                     room,
                     axis=axis,
                     cache_path=cache,
-                    max_bytes=max_bytes(max_size),
+                    max_bytes=limit,
                     scratch=output.absolute().parent,
                     progress=bar,
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from napari_promptable.files.formats.exchange import export_objects, import_obje
 from napari_promptable.files.formats.geff_tracks import read_geff
 from napari_promptable.gui.layers.described import CLASS, INDEX, describe_layer
 from napari_promptable.gui.layers.following import transform_of
-from napari_promptable.gui.opening import OUTLINES, find_opener, find_opening_viewer
-from napari_promptable.gui.reader import NO_LAYER
-
-LayerData = tuple[Any, ...]
-Read = Callable[[str | list[str]], list[LayerData]]
+from napari_promptable.gui.opening import (
+    OUTLINES,
+    each_of,
+    find_opening_viewer,
+    hand_over,
+)
+from napari_promptable.gui.reader import NO_LAYER, LayerData, Read
 
 
 def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
@@ -54,7 +56,7 @@ def write_labels_layer(path: str, data: Any, meta: Mapping[str, Any]) -> list[st
 def get_coco_reader(path: str | list[str]) -> Read | None:
     """Return a reader if a JSON file holds COCO instances."""
     try:
-        content = json.loads(Path(_first(path)).read_text(encoding="utf-8"))
+        content = json.loads(Path(each_of(path)[0]).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     is_coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
@@ -63,7 +65,7 @@ def get_coco_reader(path: str | list[str]) -> Read | None:
 
 def get_regions_reader(path: str | list[str]) -> Read | None:
     """Return a reader for GeoJSON, .roi files and zip files of these, None for other zips."""
-    first = _first(path)
+    first = each_of(path)[0]
     if first.lower().endswith(".zip"):
         if not zipfile.is_zipfile(first):
             return None
@@ -75,25 +77,15 @@ def get_regions_reader(path: str | list[str]) -> Read | None:
 
 def get_tracks_reader(path: str | list[str]) -> Read | None:
     """Return a reader for GEFF folders."""
-    return _read_tracks if Path(_first(path)).is_dir() else None
-
-
-def _first(path: str | list[str]) -> str:
-    return path if isinstance(path, str) else path[0]
-
-
-def _each(path: str | list[str]) -> list[Path]:
-    return [Path(one) for one in ([path] if isinstance(path, str) else path)]
+    return _read_tracks if Path(each_of(path)[0]).is_dir() else None
 
 
 def _read_labels(path: str | list[str]) -> list[LayerData]:
     """Hand files to the viewer's editing window. Without one, draw them as Labels layers."""
-    opener = find_opener(OUTLINES)
-    if opener is not None:
-        for one in _each(path):
-            opener(str(one))
+    if hand_over(OUTLINES, path):
         return NO_LAYER
-    return list(chain.from_iterable(_labels_of(one, _image_in_view()) for one in _each(path)))
+    image = _image_in_view()
+    return list(chain.from_iterable(_labels_of(Path(one), image) for one in each_of(path)))
 
 
 def _labels_of(path: Path, image: Image | None) -> list[LayerData]:
@@ -122,7 +114,7 @@ def _image_in_view() -> Image | None:
 
 
 def _read_tracks(path: str | list[str]) -> list[LayerData]:
-    return [_tracks_of(one) for one in _each(path)]
+    return [_tracks_of(Path(one)) for one in each_of(path)]
 
 
 def _tracks_of(path: Path) -> LayerData:

@@ -40,9 +40,32 @@ def remove_opener(viewer: ViewerModel, kind: str, opener: Opener) -> None:
         del _OPENERS[id(viewer), kind]
 
 
-def find_opener(kind: str) -> Opener | None:
-    """Return what opens files of a kind in the viewer that is opening one, or None."""
-    return _OPENERS.get((id(find_opening_viewer()), kind))
+def hand_over(kind: str, path: str | list[str]) -> bool:
+    """Hand files to the widget of the viewer that is opening them.
+
+    Parameters
+    ----------
+    kind : str
+        `PROMPTS` or `OUTLINES`.
+    path : str or list of str
+        As napari gives it to readers.
+
+    Returns
+    -------
+    bool
+        Whether a widget opens such files.
+    """
+    opener = _OPENERS.get((id(find_opening_viewer()), kind))
+    if opener is None:
+        return False
+    for one in each_of(path):
+        opener(one)
+    return True
+
+
+def each_of(path: str | list[str]) -> list[str]:
+    """Return all paths that napari gives to a reader."""
+    return [path] if isinstance(path, str) else path
 
 
 def find_opening_viewer() -> ViewerModel | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_promptable.errors import PromptError
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts
-from napari_promptable.gui.opening import PROMPTS, find_opener
+from napari_promptable.gui.opening import PROMPTS, each_of, hand_over
 from napari_promptable.planes import PlaneAxes
 
 LayerData = tuple[Any, ...]
@@ -23,9 +23,8 @@ _SIGNS = ("negative", "positive")
 
 def get_reader(path: str | list[str]) -> Read | None:
     """Return a reader if a file is a prompts.json, or None for other JSON."""
-    first = path if isinstance(path, str) else path[0]
     try:
-        read_prompts(first)
+        read_prompts(each_of(path)[0])
     except PromptError:
         return None
     return _read
@@ -33,13 +32,9 @@ def get_reader(path: str | list[str]) -> Read | None:
 
 def _read(path: str | list[str]) -> list[LayerData]:
     """Hand files to the viewer's widget. Without one, return points and boxes as layers."""
-    paths = [path] if isinstance(path, str) else path
-    opener = find_opener(PROMPTS)
-    if opener is not None:
-        for one in paths:
-            opener(one)
+    if hand_over(PROMPTS, path):
         return NO_LAYER
-    return list(chain.from_iterable(_to_layers(Path(one)) for one in paths))
+    return list(chain.from_iterable(_to_layers(Path(one)) for one in each_of(path)))
 
 
 def _to_layers(path: Path) -> list[LayerData]:

@@ -225,7 +225,7 @@ def restore_ids(layer: Points | Shapes, object_id: int) -> bool:
     Returns
     -------
     bool
-        Whether somebody had given any of them another id.
+        Whether any of them had another id.
     """
     ids, defaults = layer.features.get("object_id"), layer.feature_defaults
     is_changed = ids is not None and bool((ids != object_id).any())
