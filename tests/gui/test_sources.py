@@ -237,3 +237,63 @@ def test_a_thousand_points_move_at_once(open_desk, make_disks) -> None:
     assert not user.labels[:2].any()
     user.push("undo")
     np.testing.assert_array_equal(user.labels, before)
+
+
+def test_an_object_follows_its_point_onto_another_object(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    spots = add_spots(user, CENTRES)
+    convert(user, "points_to_objects")
+    before = user.labels
+    spots.data = np.add(
+        spots.data, np.outer([1, 0, 0], np.subtract(CENTRES[2], CENTRES[0])) / 2
+    )
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels, np.where(before == 1, 0, before))
+    assert user.status == (
+        "Object 1 removed: 69 pixels on 1 slice. Object 3 holds the pixels of its new mask."
+    )
+    convert(user, "points_to_objects")
+    assert "was not saved: object 3 holds all of its pixels" in user.status
+    user.push("undo")
+    np.testing.assert_array_equal(user.labels, before)
+
+
+def test_an_object_takes_the_id_that_its_point_is_given(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    spots = add_spots(user, CENTRES, features={"object_id": [5, 9, 12]})
+    convert(user, "points_to_objects")
+    before = user.labels
+    spots.features = spots.features.assign(object_id=[7, 9, 12])
+    assert user.status.startswith('"spots" has 3 points.')
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels, np.where(before == 5, 7, before))
+    assert user.status.startswith("Object 7 saved: 69 pixels on 1 slice. Object 5 got no")
+    assert user.session.prompts.of(5) == {}
+    user.push("undo")
+    np.testing.assert_array_equal(user.labels, before)
+
+
+def test_an_object_follows_all_its_points(open_desk, disks) -> None:
+    """One of them moves to another object, later one of them is removed."""
+    user = open_desk(disks.image)
+    spots = add_spots(user, CENTRES, features={"object_id": [5, 5, 12]})
+    convert(user, "points_to_objects")
+    convert(user, "points_to_objects")
+    assert "without an object" in user.status
+    spots.features = spots.features.assign(object_id=[5, 12, 12])
+    convert(user, "points_to_objects")
+    asked = {i: len(user.session.prompts.of(i)[()].points_yx) for i in (5, 12)}
+    assert asked == {5: 1, 12: 2}
+    spots.selected_data = {1}
+    spots.remove_selected()
+    convert(user, "points_to_objects")
+    assert len(user.session.prompts.of(12)[()].points_yx) == 1
+    np.testing.assert_array_equal(user.labels == 12, disks.mask(2))
+
+
+def test_new_ids_leave_out_the_ones_on_the_layer(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    add_spots(user, CENTRES, features={"object_id": [np.nan, 1, 2]})
+    convert(user, "points_to_objects")
+    for number, object_id in enumerate((3, 1, 2)):
+        np.testing.assert_array_equal(user.labels == object_id, disks.mask(number))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_promptable.annotation.absence import planes_beyond
+from napari_promptable.annotation.absence import mark_absent, planes_beyond
+from napari_promptable.annotation.answers import Question
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.propagated import to_objects
 from napari_promptable.annotation.session import SegmentationSession
@@ -20,6 +21,7 @@ from napari_promptable.files.prompts_json import format_prompts, parse_prompts, 
 from napari_promptable.plane_source import PlaneSource
 from napari_promptable.planes import PlaneAxes, SliceLine, to_ranges
 from napari_promptable.predict.embeddings import EmbeddingCache
+from napari_promptable.predict.predictor import encode_image
 from napari_promptable.prompts import PlanePrompts
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks, propagate_prompts
@@ -96,7 +98,7 @@ class Annotator:
         self.propagate()
         line, records = SliceLine(0, (z + 3,), len(self.stack)), self.session.records.of(1)
         asked = self.session.prompts.of(1)
-        self.session.mark_absent(line.index, planes_beyond(line, line.index, asked, records))
+        mark_absent(self.session, line.index, planes_beyond(line, line.index, asked, records))
         self.session.records.check(1, (z - 1,))
         self.session.relabel_object(2, 9)
         self.session.merge_objects([9, 3], into=3)
@@ -127,6 +129,33 @@ def test_a_saved_session_is_done_again_exactly(annotated: Annotator, tmp_path: P
         main(["segment", str(sample_path("nuclei_stack")), str(path), "-o", str(output)]) == 0
     )
     assert np.array_equal(read_image(output), annotated.labels)
+
+
+def test_moved_objects_are_done_again_exactly(tiny_model) -> None:
+    """Two swap their places. Then one moves to where the third keeps its pixels."""
+    annotator, index = Annotator(tiny_model), (FIRST,)
+    session, embedding = annotator.session, encode_image(tiny_model, annotator.stack[FIRST])
+    first, second, third = (
+        annotator.box(label, FIRST)
+        for label in np.argsort(np.bincount(annotator.truth[FIRST].ravel())[1:])[-3:] + 1
+    )
+
+    def commit(objects: dict[int, PlanePrompts], moved: list[int]) -> None:
+        questions = [Question(number, index, asked) for number, asked in objects.items()]
+        answers = [question.resolve(tiny_model, embedding) for question in questions]
+        session.commit_answers(answers, [(number, index) for number in moved])
+
+    commit({1: first, 2: second, 3: third}, [])
+    before = annotator.labels.copy()
+    commit({1: second, 2: first}, [1, 2])
+    assert np.array_equal(annotator.labels == 1, before == 2)
+    commit({1: third}, [1])
+    assert not (annotator.labels == 1).any()
+    assert np.array_equal(annotator.labels == 3, before == 3)
+    text = json.dumps(format_prompts(document_of(state_of(session), "stack", "tiny")))
+    document = parse_prompts(json.loads(text))
+    again = replay_document(lambda _: tiny_model, annotator.stack, document)
+    assert np.array_equal(again, annotator.labels)
 
 
 def test_a_document_brings_the_session_back(annotated: Annotator) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
+from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.labels import ObjectLabels
-from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin
-from napari_promptable.masks import FloatArray, PackedMask, interior_point_yx
+from napari_promptable.annotation.outcomes import Outcome, Reason
+from napari_promptable.annotation.records import ObjectOnSlice, Origin, nothing_on
+from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.masks import FloatArray, interior_point_yx
 from napari_promptable.planes import Index, SliceLine
 from napari_promptable.prompts import BACKGROUND, PlanePrompts
 from napari_promptable.strokes import stroke_to_clicks
@@ -71,12 +74,43 @@ def _place_of(prompts: PlanePrompts) -> FloatArray:
     return np.asarray(np.atleast_2d(corners[0]).mean(axis=0), np.float32)
 
 
-def nothing_on(
-    labels: ObjectLabels, object_id: int, planes: Iterable[Index]
-) -> dict[Key, ObjectOnSlice]:
-    """Make empty masks of an object."""
-    nothing = ObjectOnSlice.of_mask(PackedMask.empty(labels.planes.plane_shape))
-    return {(object_id, index): nothing for index in planes}
+def mark_absent(
+    session: SegmentationSession, index: Index, beyond: Collection[Index] = ()
+) -> Outcome:
+    """Say that the current object is not on a plane, and remove it there.
+
+    A background click on the plane keeps that for the next propagation.
+
+    Parameters
+    ----------
+    session : SegmentationSession
+        Whose current object that is.
+    index : Index
+        The plane.
+    beyond : collection of Index, optional
+        Planes from which to remove it too, see `planes_beyond`.
+
+    Returns
+    -------
+    Outcome
+        What changed. A removal is one entry of the history.
+    """
+    current, prompts = session.prompts.current_object, session.prompts.of_current
+    asked = prompts.get(index)
+    if asked is None or not asked.says_absent:
+        asked = make_absence(session.labels, current, prompts, index)
+    if asked is None:
+        return Outcome(Verb.CLEAR, (current,), reason=Reason.NO_ANSWER)
+    after = {current: {**prompts, index: asked}}
+    written = session.labels.write(nothing_on(session.planes, current, [index, *beyond]))
+    if not written.num_pixels:
+        planes = session.prompts.put(index, asked)
+        reason = None if planes else Reason.UNCHANGED
+        return Outcome(Verb.CLEAR, (current,), num_slices=len(planes), reason=reason)
+    details = {"planes": [list(i) for i in (index, *beyond)]}
+    session.add_change(Verb.CLEAR, (current,), written, after, after, details)
+    session.prompts.show(current)
+    return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
 
 
 def planes_beyond(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from psygnal import Signal
 
-from napari_promptable.annotation.labels import Written
 from napari_promptable.annotation.records import ObjectRecords
+from napari_promptable.annotation.written import Written
 from napari_promptable.errors import LabelError
 
 CLASS_COLORS = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from psygnal import Signal
@@ -35,38 +35,10 @@ from napari_promptable.annotation.records import (
     Records,
 )
 from napari_promptable.annotation.write_order import order_writes
+from napari_promptable.annotation.written import Written, is_mostly
 from napari_promptable.fields import Field
 from napari_promptable.masks import PackedMask, mask_region
 from napari_promptable.planes import Index, PlaneAxes
-
-_MOSTLY = 0.9
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """What one call of `ObjectLabels` changed.
-
-    Attributes
-    ----------
-    patches : tuple of LabelPatch
-        The pixels.
-    num_pixels, num_slices : int
-        How many pixels and slices that are, see `count_changes`.
-    records_before, records_after : dict of (object id, Index) to ObjectOnSlice or None
-        Records of the objects.
-    num_asked : int
-        Pixels of the masks that were to be written.
-    covered : Counter of int
-        Pixels of these masks that other objects kept, by the others' ids.
-    """
-
-    patches: tuple[LabelPatch, ...]
-    num_pixels: int
-    num_slices: int
-    records_before: Records
-    records_after: Records
-    num_asked: int = 0
-    covered: Counter[int] = field(default_factory=Counter)
 
 
 class ObjectLabels:
@@ -136,15 +108,20 @@ class ObjectLabels:
         corner = mask.region[0].start, mask.region[1].start
         return PackedMask.pack_crop(part_free, corner, mask.shape), covered
 
-    def write(self, objects: Mapping[Key, ObjectOnSlice]) -> Written:
+    def write(
+        self, objects: Mapping[Key, ObjectOnSlice], moved: Collection[Key] = ()
+    ) -> Written:
         """Write masks. The objects' former pixels on these planes go.
 
-        They are written in their order, but objects that move make way for each other.
+        They are written in their order, but objects that change make way for each other. An
+        object keeps its former pixels if others keep all of its mask, unless it was moved.
 
         Parameters
         ----------
         objects : dict of (object id, Index) to ObjectOnSlice
             With masks.
+        moved : collection of (object id, Index), optional
+            Objects that leave planes before any mask is written.
 
         Returns
         -------
@@ -161,6 +138,7 @@ class ObjectLabels:
         after: dict[Key, ObjectOnSlice | None] = {}
         num_asked, covered = 0, Counter[int]()
         with self._all_or_nothing() as patches:
+            after |= {key: self._leave(*key, patches) for key in moved}
             for object_id, index in order_writes(self._find_blockers(objects)):
                 found = objects[object_id, index]
                 assert found.mask is not None
@@ -169,7 +147,7 @@ class ObjectLabels:
                 free, kept = self._split(object_id, index, found.mask)
                 covered += kept
                 if kept and free.is_empty:
-                    after[object_id, index] = self.records.get(object_id, index)
+                    after.setdefault((object_id, index), self.records.get(object_id, index))
                     continue
                 extent = self._write_one(object_id, index, free, patches)
                 after[object_id, index] = replace(found, extent=extent, mask=None)
@@ -205,6 +183,15 @@ class ObjectLabels:
             after = patch.after
             self._apply(patch, patches)
         return shift_extent(mask_region(after == object_id), extent)
+
+    def _leave(
+        self, object_id: int, index: Index, patches: list[LabelPatch]
+    ) -> ObjectOnSlice | None:
+        """Remove an object from a plane. Returns its record afterwards."""
+        nothing = PackedMask.empty(self.planes.plane_shape)
+        extent = self._write_one(object_id, index, nothing, patches)
+        record = self.records.get(object_id, index)
+        return None if record is None else replace(record, extent=extent)
 
     def _overwritten(
         self, object_id: int, index: Index, patch: LabelPatch, after: Records
@@ -375,11 +362,6 @@ class ObjectLabels:
             num_asked,
             covered or Counter(),
         )
-
-
-def is_mostly(part: int, whole: int) -> bool:
-    """Whether a part is nine tenths of a whole or more, but never for no pixels."""
-    return part > 0 and part >= _MOSTLY * whole
 
 
 def _extent_of(record: ObjectOnSlice | None) -> Extent | None:

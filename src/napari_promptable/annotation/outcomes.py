@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from napari_promptable.annotation.history import Change, Verb
-from napari_promptable.annotation.labels import Written, is_mostly
+from napari_promptable.annotation.written import Written, is_mostly
 from napari_promptable.planes import Index
 from napari_promptable.wording import count_of
 
@@ -178,15 +178,15 @@ def describe_outcome(outcome: Outcome) -> str:
         return _describe_course(outcome)
     if not outcome.has_changed:
         return _describe_reason(outcome)
-    if outcome.verb is Verb.COMMIT and outcome.is_mostly_covered:
+    unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
+    if outcome.verb is Verb.COMMIT and outcome.is_mostly_covered and not unwritten:
         return _describe_little(outcome)
     if outcome.verb is Verb.CLASSIFY:
         return _describe_class(outcome)
     if outcome.verb is Verb.CLEAR and not outcome.num_pixels:
         return f"{name_objects(outcome.object_ids)} marked as absent on this slice."
-    unwritten = [i for i in outcome.object_ids if i in outcome.unwritten]
     if len(unwritten) == len(outcome.object_ids):  # absent from slices on which it was
-        return f"{name_objects(unwritten)} removed: {_describe_size(outcome)}."
+        return f"{name_objects(unwritten)} removed: {_describe_size(outcome)}.{_hold(outcome)}"
     text = _describe_change(outcome)
     if unwritten:
         text += f" {name_objects(unwritten)} got no pixels."
@@ -298,6 +298,15 @@ def _describe_cover(outcome: Outcome, pixels: str) -> str:
         return f"{others} holds {pixels}. This is {others}: press P to correct it."
     way_on = "Press P on one of them to correct it, or choose Overwrite."
     return f"{others} hold {pixels}. {way_on}"
+
+
+def _hold(outcome: Outcome) -> str:
+    """Say, after another sentence, which objects hold the pixels of objects that moved."""
+    if not outcome.num_covered:
+        return ""
+    its, masks = ("its", "mask") if len(outcome.object_ids) == 1 else ("their", "masks")
+    hold = "holds" if len(outcome.covered_by) == 1 else "hold"
+    return f" {name_objects(outcome.covered_by)} {hold} the pixels of {its} new {masks}."
 
 
 def _describe_size(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_promptable.annotation.patches import Extent
 from napari_promptable.masks import BoolArray, PackedMask
-from napari_promptable.planes import Index
+from napari_promptable.planes import Index, PlaneAxes
 
 Key = tuple[int, Index]
 """Object id and plane."""
@@ -236,3 +236,11 @@ def next_doubtful(
         if found.is_doubtful and position not in seen
     )
     return min(doubtful, default=(0.0, None))[1]
+
+
+def nothing_on(
+    planes: PlaneAxes, object_id: int, indices: Iterable[Index]
+) -> dict[Key, ObjectOnSlice]:
+    """Make empty masks of an object on some planes."""
+    nothing = ObjectOnSlice.of_mask(PackedMask.empty(planes.plane_shape))
+    return {(object_id, index): nothing for index in indices}

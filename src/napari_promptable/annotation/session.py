@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from napari_promptable.annotation.absence import make_absence, nothing_on
 from napari_promptable.annotation.answers import Answer, CurrentAnswers, PackedAnswer
 from napari_promptable.annotation.classes import ObjectClasses
 from napari_promptable.annotation.corrections import as_corrected
 from napari_promptable.annotation.history import Change, History, Prompts, Verb
-from napari_promptable.annotation.labels import ObjectLabels, Written
+from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.object_ids import check_workable
 from napari_promptable.annotation.outcomes import (
     Course,
@@ -26,11 +25,21 @@ from napari_promptable.annotation.outcomes import (
 )
 from napari_promptable.annotation.patches import Extent, LabelsArray
 from napari_promptable.annotation.prompted_objects import PromptedObjects
-from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, Records
+from napari_promptable.annotation.records import (
+    Key,
+    ObjectOnSlice,
+    Origin,
+    Records,
+    nothing_on,
+)
+from napari_promptable.annotation.written import Written
 from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.fields import Field, draw_in
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
+
+MOVED = "moved"
+"""Key of a commit's details: id and plane of the objects that left a plane first."""
 
 
 class SegmentationSession:
@@ -158,57 +167,37 @@ class SegmentationSession:
         if not objects and not absent:
             return Outcome(Verb.COMMIT, (current,), reason=Reason.NO_ANSWER)
         removed = [i for i in records if i not in prompts and records[i].is_anchor]
-        objects |= nothing_on(self.labels, current, [*absent, *removed])
+        objects |= nothing_on(self.planes, current, [*absent, *removed])
         outcome = self._write(Verb.COMMIT, objects, {current: prompts})
         if outcome.has_changed and not outcome.is_mostly_covered:
             self.prompts.new_object()
         return outcome
 
-    def mark_absent(self, index: Index, beyond: Collection[Index] = ()) -> Outcome:
-        """Say that the current object is not on a plane, and remove it there.
-
-        A background click on the plane keeps that for the next propagation.
-
-        Parameters
-        ----------
-        index : Index
-            The plane.
-        beyond : collection of Index, optional
-            Planes from which to remove it too, see `planes_beyond`.
-        """
-        current, prompts = self.prompts.current_object, self.prompts.of_current
-        asked = prompts.get(index)
-        if asked is None or not asked.says_absent:
-            asked = make_absence(self.labels, current, prompts, index)
-        if asked is None:
-            return Outcome(Verb.CLEAR, (current,), reason=Reason.NO_ANSWER)
-        after = {current: {**prompts, index: asked}}
-        written = self.labels.write(nothing_on(self.labels, current, [index, *beyond]))
-        if not written.num_pixels:
-            planes = self.prompts.put(index, asked)
-            reason = None if planes else Reason.UNCHANGED
-            return Outcome(Verb.CLEAR, (current,), num_slices=len(planes), reason=reason)
-        details = {"planes": [list(i) for i in (index, *beyond)]}
-        self.add_change(Verb.CLEAR, (current,), written, after, after, details)
-        self.prompts.show(current)
-        return Outcome(Verb.CLEAR, (current,), written.num_pixels, written.num_slices)
-
-    def commit_answers(self, answers: Iterable[Answer | PackedAnswer]) -> Outcome:
+    def commit_answers(
+        self, answers: Iterable[Answer | PackedAnswer], moved: Collection[Key] = ()
+    ) -> Outcome:
         """Write many objects at once, as one entry of the history. See `commit`.
 
         Their prompts become the objects' prompts, also of objects that get no pixels.
+
+        Parameters
+        ----------
+        answers : iterable of Answer or PackedAnswer
+            One for each object and plane.
+        moved : collection of (object id, Index), optional
+            Where the prompts of these objects were before. The objects leave these planes even
+            if other objects keep all pixels of their new masks.
         """
         objects: dict[Key, ObjectOnSlice] = {}
         prompts: dict[int, dict[Index, PlanePrompts]] = {}
         for answer in answers:
             question = answer.question
-            asked = prompts.setdefault(question.object_id, {})
-            if not question.prompts.is_empty:
-                asked[question.index] = question.prompts
+            prompts.setdefault(question.object_id, {})[question.index] = question.prompts
             objects[question.object_id, question.index] = answer.on_slice
-        if not objects:
+        prompts |= {object_id: {} for object_id, _ in moved if object_id not in prompts}
+        if not prompts:
             return Outcome(Verb.COMMIT, reason=Reason.NO_ANSWER)
-        outcome = self._write(Verb.COMMIT, objects, prompts, prompts=prompts)
+        outcome = self._write(Verb.COMMIT, objects, prompts, prompts=prompts, moved=moved)
         if outcome.has_changed:
             self.prompts.new_object()
         return outcome
@@ -248,12 +237,15 @@ class SegmentationSession:
         asked: Prompts,
         details: Mapping[str, Any] | None = None,
         prompts: Prompts | None = None,
+        moved: Collection[Key] = (),
     ) -> Outcome:
         """Write masks. Unless that changes nothing, set prompts and add to the history."""
-        ids = tuple(dict.fromkeys(object_id for object_id, _ in objects))
-        written = self.labels.write(objects)
+        ids = tuple(dict.fromkeys(object_id for object_id, _ in (*objects, *moved)))
+        written = self.labels.write(objects, moved)
         if written.num_pixels:
+            left = [[object_id, list(index)] for object_id, index in moved]
             details = {"policy": str(self.labels.policy), **(details or {})}
+            details |= {MOVED: left} if left else {}
             self.add_change(verb, ids, written, prompts or {}, asked, details)
         return outcome_of_writing(verb, ids, written)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_promptable.annotation.corrections import as_corrected
 from napari_promptable.annotation.history import Verb
-from napari_promptable.annotation.labels import ObjectLabels, Written
+from napari_promptable.annotation.labels import ObjectLabels
 from napari_promptable.annotation.outcomes import Outcome, Reason
 from napari_promptable.annotation.patches import (
     Extent,
@@ -23,6 +23,7 @@ from napari_promptable.annotation.patches import (
 )
 from napari_promptable.annotation.records import Key, ObjectOnSlice, Origin, Records
 from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.written import Written
 from napari_promptable.errors import PromptError
 from napari_promptable.mask_edits import (
     REACH,

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from napari_promptable.annotation.absence import mark_absent
 from napari_promptable.annotation.automatic import FOUND, NewObjects, commit_new
 from napari_promptable.annotation.history import TOUCH_UPS, Change, Verb
 from napari_promptable.annotation.patches import LabelsArray, OverlapPolicy
 from napari_promptable.annotation.propagated import prompts_on, to_objects
 from napari_promptable.annotation.records import Key, ObjectOnSlice
-from napari_promptable.annotation.session import SegmentationSession
+from napari_promptable.annotation.session import MOVED, SegmentationSession
 from napari_promptable.annotation.session_json import parse_changes
 from napari_promptable.annotation.touch_up import LINE, PLANES, split_object, touch_up
 from napari_promptable.batch.answering import answer_open_questions
@@ -117,6 +118,16 @@ def _planes_of(change: Change) -> list[Index]:
     return [first, *others]
 
 
+def _moved_in(change: Change) -> list[Key]:
+    """Objects that left a plane first, with the plane. PromptError if they are malformed."""
+    try:
+        return [(int(i), tuple(map(int, index))) for i, index in change.details.get(MOVED, [])]
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"the moved objects of a commit cannot be read ({error!r})"
+        ) from error
+
+
 class _Replay:
     """A session on which changes are repeated."""
 
@@ -168,6 +179,7 @@ class _Replay:
     def _commit(self, change: Change) -> None:
         """Answer prompts and commit the answers, object by object."""
         model, source = self._model(change), self._source(change)
+        self._session.labels.write({}, _moved_in(change))
         for object_id, prompts in change.asked.items():
             self._session.prompts.select(object_id)
             self._session.prompts.replace(prompts)
@@ -180,7 +192,7 @@ class _Replay:
         for object_id, prompts in change.asked.items():
             self._session.prompts.select(object_id)
             self._session.prompts.replace(prompts)
-            self._session.mark_absent(index, beyond)
+            mark_absent(self._session, index, beyond)
 
     def _propagate(self, change: Change) -> None:
         """Propagate objects again, and write the slices that the session wrote."""

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from napari_promptable.annotation.absence import planes_beyond
+from napari_promptable.annotation.absence import mark_absent, planes_beyond
 from napari_promptable.annotation.history import History, Verb
 from napari_promptable.annotation.outcomes import Outcome, Reason
 from napari_promptable.annotation.patches import OverlapPolicy, find_extents
@@ -1049,7 +1049,7 @@ def test_an_object_is_marked_as_absent_on_a_slice_and_beyond(session, fake_segme
     line = SliceLine(0, (1,), 3)
     beyond = planes_beyond(line, (1,), session.prompts.of(1), session.records.of(1))
     assert beyond == [(2,)]
-    outcome = session.mark_absent((1,), beyond)
+    outcome = mark_absent(session, (1,), beyond)
     assert (outcome.verb, outcome.num_slices) == (Verb.CLEAR, 2)
     assert outcome.num_pixels == np.count_nonzero(before[1:])
     assert not session.labels.array[1:].any()
@@ -1077,17 +1077,17 @@ def test_slices_between_prompted_ones_are_not_beyond(session, fake_segmenter) ->
 
 def test_an_uncommitted_object_is_marked_as_absent_by_a_prompt(session) -> None:
     session.prompts.replace({(0,): PlanePrompts(boxes_yxyx=[[2, 4, 6, 8]])})
-    outcome = session.mark_absent((2,))
+    outcome = mark_absent(session, (2,))
     assert outcome.has_changed and outcome.num_pixels == 0
     assert session.prompts.of_current[2,].points_yx.tolist() == [[4, 6]]
     assert not session.history.changes
-    assert session.mark_absent((2,)).reason is Reason.UNCHANGED
+    assert mark_absent(session, (2,)).reason is Reason.UNCHANGED
     session.undo_step()
     assert (2,) not in session.prompts.of_current
 
 
 def test_an_object_that_is_nowhere_cannot_be_absent(session) -> None:
-    outcome = session.mark_absent((1,))
+    outcome = mark_absent(session, (1,))
     assert outcome.reason is Reason.NO_ANSWER
     assert not session.prompts.of_current
 

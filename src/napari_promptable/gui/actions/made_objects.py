@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from weakref import WeakKeyDictionary
@@ -10,15 +10,45 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from napari.layers import Points, Shapes
 
-from napari_promptable.annotation.answers import PackedAnswer, Question
 from napari_promptable.annotation.prompt_groups import SinglePrompt
-from napari_promptable.annotation.records import ObjectOnSlice
+from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
-from napari_promptable.masks import PackedMask
 from napari_promptable.planes import Index
-from napari_promptable.prompts import PlanePrompts
 
 _NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An object, and the row, its sign and the plane that it was made of."""
+
+    object_id: int
+    index: Index
+    row: bytes
+
+    @property
+    def place(self) -> Key:
+        """The object and the plane."""
+        return self.object_id, self.index
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be done so that the objects are the ones that a layer asks for.
+
+    Attributes
+    ----------
+    singles : list of SinglePrompt
+        All prompts of the objects to make, each with the id of its object.
+    left : list of (object id, Index)
+        Where objects no longer have the prompts of which they were made.
+    made : dict of int to _Made
+        For `MadeObjects.note`.
+    """
+
+    singles: list[SinglePrompt]
+    left: list[Key]
+    made: dict[int, _Made]
 
 
 class _NumberedRows:
@@ -28,11 +58,19 @@ class _NumberedRows:
     ----------
     layer : Points or Shapes
         The layer.
+
+    Attributes
+    ----------
+    made : dict of SegmentationSession to dict of int to _Made
+        What was made of the rows, by their numbers.
     """
 
     def __init__(self, layer: Points | Shapes) -> None:
         self.rows: list[bytes] = []
         self.numbers: list[int] = []
+        self.made: WeakKeyDictionary[SegmentationSession, dict[int, _Made]] = (
+            WeakKeyDictionary()
+        )
         self.follow(layer)
 
     def follow(self, layer: Points | Shapes) -> None:
@@ -47,14 +85,9 @@ class _NumberedRows:
             ]
         self.rows = rows
 
-
-@dataclass(frozen=True)
-class _Made:
-    """An object, and the row and plane it was made of."""
-
-    object_id: int
-    index: Index
-    row: bytes
+    def row_of(self, single: SinglePrompt) -> bytes:
+        """Position and sign of a prompt of the layer."""
+        return self.rows[single.number] + single.prompts.point_labels.tobytes()
 
 
 class MadeObjects:
@@ -62,9 +95,6 @@ class MadeObjects:
 
     def __init__(self) -> None:
         self._layers: WeakKeyDictionary[Points | Shapes, _NumberedRows] = WeakKeyDictionary()
-        self._made: WeakKeyDictionary[SegmentationSession, dict[int, _Made]] = (
-            WeakKeyDictionary()
-        )
 
     def follow(self, layer: Points | Shapes) -> None:
         """Find points or shapes again after an edit of their layer."""
@@ -73,69 +103,77 @@ class MadeObjects:
         else:
             self._layers[layer] = _NumberedRows(layer)
 
-    def still_to_make(
+    def find_due(
         self,
         session: SegmentationSession,
         layer: Points | Shapes,
-        singles: Iterable[SinglePrompt],
-    ) -> list[SinglePrompt]:
-        """Leave out what has its object. What was moved since then gets the object's id."""
+        singles: Sequence[SinglePrompt],
+        free_ids: Iterator[int],
+    ) -> Due:
+        """Find the objects that are missing, or whose points or shapes changed.
+
+        Parameters
+        ----------
+        session : SegmentationSession
+            Holds the objects.
+        layer : Points or Shapes
+            The layer.
+        singles : sequence of SinglePrompt
+            What it holds.
+        free_ids : iterator of int
+            Ids for what has none: neither on the layer, nor of an object made of it.
+        """
         self.follow(layer)
-        rows, found = self._layers[layer].rows, []
-        for single in singles:
-            made = self._made_of(session, layer, single)
-            if made is None:
-                found.append(single)
-            elif made.row != rows[single.number]:
-                found.append(replace(single, object_id=made.object_id))
-        return found
+        numbered = self._layers[layer]
+        former = {
+            number: made
+            for number, made in numbered.made.get(session, {}).items()
+            if session.records.of(made.object_id)
+        }
+        numbers = numbered.numbers
+        known = {number: made.object_id for number, made in former.items()}
+        found = _with_ids(
+            {numbers[single.number]: single for single in singles}, known, free_ids
+        )
+        now = {
+            number: _Made(object_id, single.index, numbered.row_of(single))
+            for number, (object_id, single) in found.items()
+        }
+        return _compare(former, now, found)
 
-    def left_behind(
-        self,
-        session: SegmentationSession,
-        layer: Points | Shapes,
-        singles: Iterable[SinglePrompt],
-    ) -> list[PackedAnswer]:
-        """Return empty masks for the planes that moved points and shapes are no longer on."""
-        nothing = ObjectOnSlice.of_mask(PackedMask.empty(session.planes.plane_shape))
-        made = [(self._made_of(session, layer, single), single.index) for single in singles]
-        return [
-            PackedAnswer(Question(each.object_id, each.index, PlanePrompts()), nothing)
-            for each, index in made
-            if each is not None and each.index != index
-        ]
-
-    def match(
-        self,
-        layer: Points | Shapes,
-        singles: Iterable[SinglePrompt],
-        questions: Sequence[Question],
-    ) -> dict[int, _Made]:
-        """Find the objects that questions make of one point or shape each, for `note`."""
-        ids = {_place_of(each.index, each.prompts): each.object_id for each in questions}
-        numbered, made = self._layers[layer], {}
-        for single in singles:
-            object_id = ids.get(_place_of(single.index, single.prompts))
-            if object_id is not None:
-                row = numbered.rows[single.number]
-                made[numbered.numbers[single.number]] = _Made(object_id, single.index, row)
-        return made
-
-    def note(self, session: SegmentationSession, made: Mapping[int, _Made]) -> None:
-        """Note that these objects were made."""
-        self._made.setdefault(session, {}).update(made)
-
-    def _made_of(
-        self, session: SegmentationSession, layer: Points | Shapes, single: SinglePrompt
-    ) -> _Made | None:
-        """The object that was made of a point or shape, if it exists."""
-        number = self._layers[layer].numbers[single.number]
-        made = self._made.get(session, {}).get(number)
-        return made if made is not None and session.records.of(made.object_id) else None
+    def note(self, session: SegmentationSession, layer: Points | Shapes, due: Due) -> None:
+        """Note that what was due has been made."""
+        self._layers[layer].made[session] = due.made
 
 
-def _place_of(index: Index, prompts: PlanePrompts) -> Hashable:
-    """The same for the same prompts on the same plane."""
-    points, boxes = prompts.points_yx.tobytes(), prompts.boxes_yxyx.tobytes()
-    signs, outlines = prompts.point_labels.tobytes(), prompts.polygons_yx
-    return index, points, signs, boxes, tuple(each.tobytes() for each in outlines)
+def _with_ids(
+    singles: Mapping[int, SinglePrompt], known: Mapping[int, int], free_ids: Iterator[int]
+) -> dict[int, tuple[int, SinglePrompt]]:
+    """Find the object of each prompt: as its layer says, or as before, or a new one.
+
+    Prompts that only exclude are left out where they belong to no object.
+    """
+    asked = {single.object_id for single in singles.values()}
+    unused = (object_id for object_id in free_ids if object_id not in asked)
+    found = {}
+    for number, single in singles.items():
+        object_id = known.get(number) if single.object_id is None else single.object_id
+        if object_id is None and single.prompts.is_answerable:
+            object_id = next(unused)
+        if object_id is not None:
+            found[number] = object_id, replace(single, object_id=object_id)
+    return found
+
+
+def _compare(
+    former: Mapping[int, _Made],
+    now: Mapping[int, _Made],
+    found: Mapping[int, tuple[int, SinglePrompt]],
+) -> Due:
+    """Find the objects of which any row came, changed or went, by the rows' numbers."""
+    rows = {*former, *now}
+    changed = [number for number in rows if former.get(number) != now.get(number)]
+    ids = {made[n].object_id for made in (former, now) for n in changed if n in made}
+    left = {former[number].place for number in changed if number in former and number in now}
+    due = [single for object_id, single in found.values() if object_id in ids]
+    return Due(due, sorted(left), dict(now))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 from napari_promptable.annotation.answers import PackedAnswer, Question
+from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.performer import Performer
@@ -139,18 +140,18 @@ class PromptActions:
     def commit_answers_to(
         self,
         questions: list[Question],
-        known: Sequence[PackedAnswer] = (),
+        moved: Collection[Key] = (),
         then: Callable[[], None] = lambda: None,
     ) -> None:
         """Answer questions and commit the answers as one change, then call a function.
 
-        Answers that are known already are part of the change.
+        Moved objects leave these planes first, see `SegmentationSession.commit_answers`.
         """
         session = self._session
 
         def deliver(answers: list[PackedAnswer]) -> None:
             if session is not None and session is self._session:
-                self._performer.perform_and_note(session.commit_answers, [*known, *answers])
+                self._performer.perform_and_note(session.commit_answers, answers, moved)
                 then()
 
         self._scheduler.requests.add(self._scheduler.fields.for_questions(questions), deliver)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from napari_promptable.annotation.absence import planes_beyond
+from napari_promptable.annotation.absence import mark_absent, planes_beyond
 from napari_promptable.annotation.outcomes import describe_outcome
 from napari_promptable.annotation.propagated import to_object_on_slice
 from napari_promptable.annotation.records import ObjectOnSlice, next_doubtful
@@ -146,7 +146,7 @@ class ReviewActions:
         self._performer.leave_object(session.prompts.select, object_id)
         records, prompts = session.records.of(object_id), session.prompts.of(object_id)
         beyond = planes_beyond(line, line.index, prompts, records)
-        outcome = self._performer.perform(session.mark_absent, line.index, beyond)
+        outcome = self._performer.perform(mark_absent, session, line.index, beyond)
         if outcome is not None:
             self._performer.noted.emit(describe_outcome(outcome))
         self.show()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from napari.components import ViewerModel
 from napari.layers import Layer, Points, Shapes
 
-from napari_promptable.annotation.answers import PackedAnswer, Question
+from napari_promptable.annotation.answers import Question
 from napari_promptable.annotation.prompt_groups import SinglePrompt, group_prompts
+from napari_promptable.annotation.records import Key
 from napari_promptable.annotation.session import SegmentationSession
 from napari_promptable.gui.actions import messages
 from napari_promptable.gui.actions.made_objects import MadeObjects
@@ -31,8 +32,8 @@ class SourceActions:
     """Makes objects of the points and shapes in layers that the user chose.
 
     The layers are read at each request, so that edits count. Points and shapes are left out
-    while the object that was made of them exists, unless they were moved: then the object
-    follows.
+    while the object that was made of them exists, unless they were moved or given to another
+    object: then the object follows.
 
     Parameters
     ----------
@@ -102,11 +103,13 @@ class SourceActions:
             self._followed[kind] = layer
             self._made.follow(layer)
             layer.events.data.connect(self._note_edit)
+            layer.events.features.connect(self._note_features)
 
     def _unfollow(self, kind: str) -> None:
         layer = self._followed.pop(kind, None)
         if layer is not None:
             layer.events.data.disconnect(self._note_edit)
+            layer.events.features.disconnect(self._note_features)
 
     def _note_edit(self, event: object) -> None:
         layer = getattr(event, "source", None)
@@ -114,6 +117,10 @@ class SourceActions:
         if is_done and layer is not None:
             self._made.follow(layer)
             self._tell(layer)
+
+    def _note_features(self, event: object) -> None:
+        """React to other signs or ids in the feature table."""
+        self._tell(getattr(event, "source", None))
 
     def _tell(self, layer: Points | Shapes | None) -> None:
         """Say how many prompts a layer has, and how to make objects of them."""
@@ -153,12 +160,10 @@ class SourceActions:
 
     def _make_new_and_moved(self, job: AnnotationJob, layer: Points | Shapes) -> None:
         """Save objects for what has none yet, and again for what was moved."""
-        session, made = job.session, self._made
-        singles = made.still_to_make(session, layer, self._read(job, layer))
-        questions = self._group(job, singles)
-        left = made.left_behind(session, layer, singles)
-        new = made.match(layer, singles, questions)
-        self._commit(questions, left, lambda: made.note(session, new))
+        session = job.session
+        due = self._made.find_due(session, layer, self._read(job, layer), _free_ids(session))
+        questions = self._group(job, due.singles)
+        self._commit(questions, due.left, lambda: self._made.note(session, layer, due))
 
     def _read(self, job: AnnotationJob, layer: Points | Shapes) -> list[SinglePrompt]:
         return read_foreign(layer, job.image, job.planes, self._viewer.dims)
@@ -176,11 +181,11 @@ class SourceActions:
     def _commit(
         self,
         questions: list[Question],
-        known: Sequence[PackedAnswer] = (),
+        moved: Collection[Key] = (),
         then: Callable[[], None] = lambda: None,
     ) -> None:
-        if questions:
-            self._actions.commit_answers_to(questions, known, then)
+        if questions or moved:
+            self._actions.commit_answers_to(questions, moved, then)
         else:
             self._performer.noted.emit(messages.NOTHING_NEW)
 
