@@ -37,6 +37,7 @@ from napari_promptable.errors import LabelError, PromptError
 from napari_promptable.fields import Field, draw_in
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import PlanePrompts
+from napari_promptable.wording import on_plane
 
 MOVED = "moved"
 """Key of a commit's details: id and plane of the objects that left a plane first."""
@@ -135,7 +136,7 @@ class SegmentationSession:
         found = self.labels.find(object_id, index, field)
         if object_id == 0 or found.is_empty:
             raise PromptError(
-                f"object {object_id} is not on slice {index}; pick an object that is in view"
+                f"object {object_id} is not {on_plane(index)}; pick an object that is in view"
             )
         check_workable(object_id)
         prompts = self.prompts.of(object_id)

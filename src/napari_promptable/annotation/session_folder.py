@@ -22,6 +22,7 @@ import numpy.typing as npt
 from napari_promptable.annotation.blocks import Block
 from napari_promptable.errors import CacheError, PromptError
 from napari_promptable.files.prompts_json import PromptDocument, read_prompts, write_prompts
+from napari_promptable.wording import name_plane
 
 DOCUMENT_NAME = "prompts.json"
 FINGERPRINT = "image_fingerprint"  # key of the file
@@ -39,7 +40,8 @@ class SessionFolder:
     Attributes
     ----------
     num_objects, num_uncommitted : int
-        Number of objects in the last save that have pixels, and that have prompts only.
+        Number of objects in the last save that have pixels, and that have only prompts from
+        which a mask can be made.
     fingerprint : str
         Of the image, see `fingerprint_of`; empty in sessions of earlier versions.
     """
@@ -58,9 +60,15 @@ class SessionFolder:
     def _describe(self, document: PromptDocument) -> None:
         """Note what the last save holds."""
         extras = document.object_extra
-        is_committed = ["slices" in extras.get(number, {}) for number in document.objects]
-        self.num_objects = is_committed.count(True)
-        self.num_uncommitted = is_committed.count(False)
+        committed = {
+            number for number in document.objects if "slices" in extras.get(number, {})
+        }
+        self.num_objects = len(committed)
+        self.num_uncommitted = sum(
+            any(prompts.is_answerable for prompts in planes.values())
+            for number, planes in document.objects.items()
+            if number not in committed
+        )
         self.fingerprint = str(document.extra.get(FINGERPRINT, ""))
 
     @property
@@ -162,8 +170,8 @@ class SessionFolder:
                 yield block, np.asarray(tifffile.imread(self.path / self._files[block]))
             except (OSError, ValueError) as error:
                 raise CacheError(
-                    f"slice {block.index} of the session in {self.path} cannot be read "
-                    f"({error})"
+                    f"the labels of {name_plane(block.index)} in the session "
+                    f"{self.path} cannot be read ({error}); discard this session"
                 ) from error
 
     def remove(self) -> None:
@@ -211,7 +219,7 @@ class SavedSession:
     saved_at : datetime
         Time of the last save.
     num_objects, num_uncommitted : int
-        Number of its objects that have pixels, and that have prompts only.
+        See `SessionFolder`.
     """
 
     folder: SessionFolder

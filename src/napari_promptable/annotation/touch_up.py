@@ -37,6 +37,7 @@ from napari_promptable.mask_edits import (
 )
 from napari_promptable.masks import BoolArray, mask_region
 from napari_promptable.planes import Index
+from napari_promptable.wording import on_plane
 
 PLANES, LINE = "planes", "line"
 """Keys of a change's details: the planes that were corrected, and the line that divided."""
@@ -166,7 +167,7 @@ def split_object(
     records = session.records.of(object_id)
     if index not in records:
         raise PromptError(
-            f"object {object_id} is not on slice {index}; draw the line on an object in view"
+            f"object {object_id} is not {on_plane(index)}; draw the line on an object in view"
         )
     planes = {index, *(records if indices is None else records.keys() & set(indices))}
     extent: Extent | None = None

@@ -27,6 +27,7 @@ from napari_promptable.propagation.chains import PropagatedMask
 from napari_promptable.propagation.fields import field_of, propagate_in_field
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import VolumeMasks, check_prompts
+from napari_promptable.wording import on_plane
 
 _MAX_BYTES_IN_MEMORY = 2**29  # of labels
 _CHUNK = 1024  # rows and columns
@@ -318,7 +319,7 @@ def _checked_prompts(object_id: int, document: PromptDocument) -> dict[Index, Pl
     planes = document.objects[object_id]
     if planes and all(prompts.says_absent for prompts in planes.values()):
         raise PromptError(
-            f"object {object_id} has only background clicks on plane {list(min(planes))}; add "
-            "a foreground click or a box"
+            f"object {object_id} has only background clicks ({on_plane(min(planes))}); add a "
+            "foreground click or a box"
         )
     return dict(planes)

@@ -15,6 +15,7 @@ from napari_promptable.files.prompts_json import PromptDocument
 from napari_promptable.masks import ellipse_to_polygon
 from napari_promptable.planes import Index, PlaneAxes
 from napari_promptable.prompts import BACKGROUND, FOREGROUND, PlanePrompts
+from napari_promptable.wording import on_plane
 
 _AXIS, _SHAPE = "axis-", "shape-type"  # begins of column names
 _SIGNS = {"positive": FOREGROUND, "negative": BACKGROUND, "1": FOREGROUND, "0": BACKGROUND}
@@ -149,7 +150,7 @@ def _place(
         )
     indices, points_yx = planes.split(positions)
     if not all(map(planes.contains, indices)):
-        raise PromptError(f"{place} is on slice {indices[0]}, which the image does not have")
+        raise PromptError(f"{place} is {on_plane(indices[0])}, which the image does not have")
     return indices, points_yx
 
 

@@ -694,8 +694,14 @@ def test_an_object_of_anyone_is_refined_and_keeps_its_id(fake_segmenter) -> None
     assert (labels[0, 4:12, 4:12] == FOREIGN).all()
 
 
+def test_an_object_that_a_2d_image_lacks_cannot_be_refined() -> None:
+    session = SegmentationSession(PlaneAxes((8, 9), (0, 1)), np.zeros((8, 9), np.uint8))
+    with pytest.raises(PromptError, match="object 3 is not in the image; pick"):
+        session.refine_object(3, ())
+
+
 def test_what_is_not_in_view_cannot_be_refined(session) -> None:
-    with pytest.raises(PromptError, match="object 3 is not on slice"):
+    with pytest.raises(PromptError, match="object 3 is not on slice 0; pick"):
         session.refine_object(3, (0,))
     with pytest.raises(PromptError, match="object 0"):
         session.refine_object(0, (0,))

@@ -99,7 +99,7 @@ def test_leftovers_are_swept(folder: SessionFolder) -> None:
 def test_a_damaged_slice_is_named(folder: SessionFolder) -> None:
     [path] = folder.path.glob("2.*.tif")
     path.write_bytes(b"nonsense")
-    with pytest.raises(CacheError, match=r"slice \(2,\)"):
+    with pytest.raises(CacheError, match="labels of slice 2 in the session"):
         values(folder)
 
 
@@ -147,6 +147,16 @@ def test_only_objects_with_pixels_count_as_committed(tmp_path: Path) -> None:
     )
     again = SessionFolder(folder.path)
     assert (again.num_objects, again.num_uncommitted) == (1, 1)
+
+
+def test_objects_that_are_only_excluded_do_not_count(tmp_path: Path) -> None:
+    shelf = SessionShelf(tmp_path / "shelf")
+    excluded = {(0,): PlanePrompts([[1, 2]], [0])}
+    shelf.new_folder().save(replace(DOCUMENT, objects={1: excluded}), {})
+    assert shelf.find_sessions() == []
+    shelf.new_folder().save(replace(DOCUMENT, objects={**DOCUMENT.objects, 2: excluded}), {})
+    [saved] = shelf.find_sessions()
+    assert (saved.num_objects, saved.num_uncommitted) == (0, 1)
 
 
 def test_a_shelf_leaves_out_sessions_of_other_pixels(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_piece_that_does_not_fit_the_labels_is_refused(monkeypatch) -> None:
 
 
 def test_an_object_elsewhere_cannot_be_split() -> None:
-    with pytest.raises(PromptError, match="not on slice"):
+    with pytest.raises(PromptError, match="object 4 is not on slice 2; draw"):
         split_object(make_session(), 4, ACROSS, (2,))
 
 

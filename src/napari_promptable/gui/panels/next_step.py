@@ -29,7 +29,7 @@ COVERED = "Other objects hold this mask. Press P to correct the one under the po
 EMPTY = "The mask is empty. Add a + click inside the object."
 MANY_BOXES = "C: one object from all boxes. Boxes → objects: one object per box."
 ELSEWHERE = "This object has a mask on another slice. Click here too, or commit it (C)."
-SAVED_HERE = "Object {} is saved on this slice. Correct it with clicks, or begin the next (N)."
+SAVED_HERE = "Object {} is saved here. Correct it with clicks, or begin the next (N)."
 SAVED_ELSEWHERE = (
     "Object {} is saved on other slices. Click to add it here, or begin the next (N)."
 )

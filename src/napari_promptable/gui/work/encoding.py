@@ -20,6 +20,7 @@ from napari_promptable.predict.cluster import RemoteSegmenter
 from napari_promptable.predict.embedding_store import EmbeddingStore, kept_embeddings_path
 from napari_promptable.predict.embeddings import EmbeddingCache, ImageEmbedding
 from napari_promptable.predict.segmenter import Segmenter
+from napari_promptable.wording import name_plane
 
 if TYPE_CHECKING:
     from napari_promptable.predict.predictor import PromptableModel
@@ -248,4 +249,4 @@ class Encoding:
 
 def describe_index(index: Index) -> str:
     """Name a plane in a task's text, empty for a 2D image."""
-    return f" slice {', '.join(map(str, index))}" if index else ""
+    return f" {name_plane(index)}" if index else ""
