@@ -183,6 +183,15 @@ def test_discarding_leaves_nothing(user) -> None:
     assert not user.session.history.can_undo
 
 
+def test_objects_that_go_with_their_labels_are_told(user) -> None:
+    user.push("auto_find")
+    user.viewer.layers.remove(user.objects)
+    user.wait_idle()
+    user.process_events()
+    assert user.status == "2 found objects were not saved. Find them again."
+    assert not user.control("auto_commit").isEnabled()
+
+
 def test_doubtful_objects_are_reviewed_the_least_certain_first(user, find_disks) -> None:
     find_disks(user.disks.truth, (0.6, 0.55))
     user.control("auto_confidence").setValue(0.3)

@@ -6,6 +6,7 @@ import pytest
 from napari.components import Dims
 from napari.layers import Image, Points, Shapes
 
+from napari_promptable.gui.actions import messages
 from napari_promptable.gui.layers.foreign_prompts import read_foreign
 from napari_promptable.planes import PlaneAxes
 
@@ -104,6 +105,19 @@ def test_each_point_is_an_object(open_desk, disks) -> None:
     user.push("undo")
     assert not user.labels.any()
     assert not user.control("undo").isEnabled(), "it is one change"
+
+
+def test_objects_of_labels_that_are_gone_are_told(open_desk, disks) -> None:
+    user = open_desk(disks.image)
+    add_spots(user, CENTRES)
+    user.model.predict_gate.clear()
+    user.control("points_to_objects").click()
+    user.viewer.layers.remove(user.objects)
+    user.model.open_gates()
+    user.wait_for(lambda: user.status == messages.NOT_DELIVERED)
+    assert not user.labels.any()
+    convert(user, "points_to_objects")
+    np.testing.assert_array_equal(user.labels, disks.truth)
 
 
 def test_later_edits_are_followed(open_desk, disks) -> None:

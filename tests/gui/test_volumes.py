@@ -61,9 +61,9 @@ def changes_of(before: np.ndarray, after: np.ndarray) -> str:
     return f"{is_changed.sum():,} pixels on {num_slices} slices"
 
 
-def propagate_in_part(user) -> None:
-    """Begin to propagate, and hold the model up after the prompted slice and two others."""
-    user.model.num_free = 3
+def propagate_in_part(user, num_free: int = 3) -> None:
+    """Begin to propagate, and hold the model up after some slices, the prompted one first."""
+    user.model.num_free = num_free
     user.model.predict_gate.clear()
     user.push("propagate", wait=False)
     user.wait_for(lambda: user.model.num_free == 0)
@@ -188,6 +188,7 @@ def test_another_model_ends_a_propagation(open_desk, columns) -> None:
     box = user.control("model")
     box.setCurrentIndex(1)
     agree_to_download(user)
+    user.wait_for(lambda: not user.scheduler.propagation.is_running)
     user.model.open_gates()
     user.wait_for(lambda: user.control("keep_propagated").isVisible())
     user.push("discard_propagated")
@@ -220,6 +221,31 @@ def test_a_cancelled_propagation_can_be_discarded(open_desk, columns) -> None:
     assert np.array_equal(user.preview_mask[3], column_mask(columns, 1)[3])
     assert not user.preview_mask[2].any()
     assert not user.session.history.can_undo
+
+
+@pytest.mark.parametrize(
+    ("num_done", "text"),
+    [
+        (3, "The propagation ended early: 3 finished slices were not saved. Propagate again."),
+        (0, "The propagation ended before it finished a slice. Propagate again."),
+    ],
+)
+def test_a_propagation_that_ends_with_its_labels_says_so(
+    open_desk, columns, num_done: int, text: str
+) -> None:
+    user = open_stack(open_desk, columns)
+    click_disk(user, 1)
+    propagate_in_part(user, num_done)
+    run = user.widget.controller.volume_actions._run
+    user.wait_for(lambda: run.num_slices == num_done)
+    user.viewer.layers.remove(user.objects)
+    user.model.open_gates()
+    user.wait_idle()
+    user.process_events()
+    assert user.status == text
+    assert not user.labels.any()
+    propagate(user)
+    assert np.array_equal(user.labels == 1, column_mask(columns, 1))
 
 
 def test_all_objects_at_once(open_desk, columns) -> None:

@@ -121,6 +121,9 @@ class AutomaticActions:
 
     def forget(self) -> None:
         """Drop the search and its results: another job has begun."""
+        if self._results or self._scheduler.automatic.is_running:
+            count = sum(len(result.chosen) for result in self._results.values())
+            self._performer.note_soon(messages.describe_ended_search(count))
         self._scheduler.automatic.drop()
         self._results = {}
         self._panel.set_found(None)

@@ -26,15 +26,20 @@ NO_BOXES = "Drag a box around each object first (▭ box)."
 NOTHING_TO_PICK = "No object under the pointer."
 HOW_TO_PICK = "Point at an object and press P, or select one in the list of objects."
 
+NOT_DELIVERED = (
+    "These objects were not saved: other labels are in use now. Press the button again."
+)
 NOTHING_NEW = "There is no point or shape without an object yet on this layer."
 NO_SHAPE = (
     "Select a shape first: draw one with ▭ box or ✎ outline, or pick one of a Shapes layer."
 )
 FOUND_OBJECTS = "Move the sliders, reject an object with X, then commit all."
+SEARCH_ENDED = "The search for objects ended early: nothing was saved. Find them again."
 FOUND_ELSEWHERE = "Objects were found on other slices."
 ALL_REVIEWED = "No automatic object is doubtful any more."
 
 NO_PROMPTS = "Click the object on one slice first (or drag a box around it), then propagate."
+NO_SLICE_DONE = "The propagation ended before it finished a slice. Propagate again."
 NO_CHANGES = "Nothing has changed since the last propagation. Correct a slice first."
 STILL_PROPAGATING = (
     "Another propagation is not finished. Wait for it, or keep or discard its slices."
@@ -68,6 +73,23 @@ def describe_lost_labels(lost: str, new: str) -> str:
         f'"{lost}" no longer fits the image or cannot be written. Objects are now saved to '
         f'"{new}".'
     )
+
+
+def describe_ended_propagation(num_slices: int) -> str:
+    """Say that a propagation ended with the labels for which it was meant."""
+    if not num_slices:
+        return NO_SLICE_DONE
+    were = "was" if num_slices == 1 else "were"
+    slices = count_of(num_slices, "finished slice")
+    return f"The propagation ended early: {slices} {were} not saved. Propagate again."
+
+
+def describe_ended_search(num_objects: int) -> str:
+    """Say that objects that were found, or were being looked for, are not saved."""
+    if not num_objects:
+        return SEARCH_ENDED
+    were = "was" if num_objects == 1 else "were"
+    return f"{count_of(num_objects, 'found object')} {were} not saved. Find them again."
 
 
 def describe_left(object_id: int) -> str:

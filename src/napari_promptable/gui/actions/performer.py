@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_promptable.annotation.history import Verb
 from napari_promptable.annotation.outcomes import Course, Outcome, describe_outcome
@@ -82,6 +84,14 @@ class Performer:
     def _is_enough(self) -> bool:
         job = self._workspace.job
         return job is not None and has_confirmed(job, WORTH_LEARNING)
+
+    def note_soon(self, text: str) -> None:
+        """Note what a change of image or labels ended, when their job has begun if any has."""
+        QTimer.singleShot(0, partial(self._note_with_job, text))
+
+    def _note_with_job(self, text: str) -> None:
+        if self._workspace.job is not None:
+            self.noted.emit(text)
 
     def report(self, error: Exception) -> None:
         """Report an error of work in a thread. Raise any other exception."""

@@ -153,6 +153,8 @@ class PromptActions:
             if session is not None and session is self._session:
                 self._performer.perform_and_note(session.commit_answers, answers, moved)
                 then()
+            else:
+                self._performer.noted.emit(messages.NOT_DELIVERED)
 
         self._scheduler.requests.add(self._scheduler.fields.for_questions(questions), deliver)
         self._scheduler.demand()

@@ -73,8 +73,11 @@ class VolumeActions:
     # which slices
 
     def follow_session(self) -> None:
-        """Offer the axes of another job's image."""
-        self._run = None
+        """Offer the axes of another job's image, and end the propagation of the last job."""
+        run, self._run = self._run, None
+        if run is not None:
+            text = messages.describe_ended_propagation(run.num_slices)
+            self._performer.note_soon(text)
         self.review.begin(None)
         self._scheduler.propagation.drop()
         self._panel.hide_question()
@@ -224,11 +227,12 @@ class VolumeActions:
             self._performer.failed.emit(error)
         if run is None:
             return
-        count = len({value.position for value in run.masks})
-        if count:
-            self._panel.ask_to_keep(count)
-        else:
-            self._run = None
+        if run.num_slices:
+            self._panel.ask_to_keep(run.num_slices)
+            return
+        self._run = None
+        if error is None:
+            self._performer.noted.emit(messages.NO_SLICE_DONE)
 
     def keep(self, is_kept: bool) -> None:
         """Commit the slices finished before the propagation ended, or discard them."""

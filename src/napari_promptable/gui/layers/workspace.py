@@ -216,8 +216,9 @@ class Workspace:
             return
         labels_layer = self._labels_layers.make(job.image, job.planes)
         new = start_job(self._viewer, job.layers, labels_layer, is_new=True)
-        self._replace_job(new, takes_along=False)
+        # Before listeners schedule what they say: the layer's entry clears the status line.
         QTimer.singleShot(0, partial(self._insert_missing_labels, job.session))
+        self._replace_job(new, takes_along=False)
 
     def _insert_missing_labels(self, former: SegmentationSession) -> None:
         job = self.job

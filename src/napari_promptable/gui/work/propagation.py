@@ -57,6 +57,11 @@ class PropagationRun:
         self._control = TaskControl()
         self._values: Iterator[PropagatedMask] | None = None
 
+    @property
+    def num_slices(self) -> int:
+        """Number of slices with a mask so far."""
+        return len({value.position for value in self.masks})
+
     def step(self, encoder: PlaneEncoder, control: TaskControl) -> list[PropagatedMask]:
         """Propagate for a moment, in a thread. Returns the masks found in it."""
         self._control = control
