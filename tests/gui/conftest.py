@@ -26,7 +26,16 @@ from napari.components import ViewerModel
 from napari.utils.key_bindings import KeymapHandler
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
-from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import (
+    QCoreApplication,
+    QDeadlineTimer,
+    QEvent,
+    QEventLoop,
+    QPoint,
+    QPointF,
+    Qt,
+    QTimer,
+)
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QRadioButton, QWidget
 
@@ -37,6 +46,7 @@ from napari_promptable.gui.work.warm_up import make_first_layers
 DISK_RADIUS = 4.5  # a click within one pixel of the centre gives exactly the disk
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
 _TIMEOUT_MS = 20_000
+_LONGEST_SLEEP_MS = 10  # what a wait is for may come without an event
 _PATIENCE_S = 30.0  # so that a failing test cannot hang in a worker
 
 
@@ -142,6 +152,12 @@ def _spare_survivors() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch) -> None:
+    """Look through changed labels without waiting for the end of a stroke."""
+    monkeypatch.setattr("napari_promptable.gui.work.scheduler._SCAN_PATIENCE_MS", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -288,14 +304,22 @@ class WidgetUser:
     # waiting
 
     def wait_idle(self) -> None:
-        self.qtbot.waitUntil(lambda: not self.scheduler.is_busy, timeout=_TIMEOUT_MS)
+        self.wait_for(lambda: not self.scheduler.is_busy)
 
     def process_events(self) -> None:
         """Deliver pending events and zero-delay timers."""
         QApplication.processEvents()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=_TIMEOUT_MS)
+        """Deliver events until it holds; `qtbot.waitUntil` would look every 10 ms only."""
+        deadline = QDeadlineTimer(_TIMEOUT_MS)
+        alarm = QTimer(interval=_LONGEST_SLEEP_MS)
+        alarm.start()
+        loop = QEventLoop()
+        while not condition():
+            assert not deadline.hasExpired(), "waited in vain"
+            loop.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
+        alarm.stop()
 
     # positions
 

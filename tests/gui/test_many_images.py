@@ -1,6 +1,5 @@
 """Images that were segmented and removed leave nothing behind, however many there are."""
 
-import gc
 from weakref import ref
 
 import pytest
@@ -34,7 +33,6 @@ def test_removed_images_are_freed(
         desk.wait_for(lambda: desk.job is not None and desk.points is not None)
         desk.wait_idle()
     fake_model.planes.clear()
-    gc.collect()
-    assert [each() for each in (*layers, *pixels) if each() is not None] == []
+    desk.wait_freed({f"{each()}": each for each in (*layers, *pixels)})
     folders = list((cache_root() / "labels").glob("*.zarr"))
     assert len(folders) == (limit_mb == "0"), "of the image that is there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,10 +118,17 @@ class ModelLoading:
         )
 
 
+@cache
+def _import_torch() -> None:
+    """Import torch and our networks, which takes a second or two."""
+    with spare_collections():
+        import napari_promptable.predict.load_model  # noqa: F401
+
+
 def _load(choice: Choice, control: TaskControl) -> PromptableModel:
     """Download a model if necessary, and load it. Torch is imported here, not before."""
-    with spare_collections():
-        from napari_promptable.predict.load_model import load_model
+    _import_torch()
+    from napari_promptable.predict.load_model import load_model
 
     if choice.name in MODELS:
         fetch_checkpoint(choice.name, control.report, control.is_cancelled)
