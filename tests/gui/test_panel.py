@@ -1,27 +1,34 @@
 """The panel itself: its room, its sections and forms, whatever is shown in it."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
-from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt
 from qtpy.QtWidgets import QAbstractButton, QLabel, QRadioButton, QScrollArea, QToolButton
 
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
+from napari_promptable.annotation.session_folder import SavedSession
+from napari_promptable.gui.actions import messages
+from napari_promptable.gui.layers import edit_watch
+from napari_promptable.gui.panels import next_step
 from napari_promptable.gui.panels.confidence_strip import ConfidenceStrip
 from napari_promptable.gui.panels.controls import Section
 from napari_promptable.gui.panels.settings_form import SettingsForm
-from napari_promptable.gui.panels.status import StatusPanel
+from napari_promptable.gui.panels.status import StatusLine, StatusPanel
 from napari_promptable.propagation.settings import (
     DEFAULT_SETTINGS,
     PropagationSettings,
     SplitPolicy,
+    StopReason,
 )
 
 pytestmark = pytest.mark.gui
 
 WIDTH, HEIGHT = 300, 700
+POINT_SIZE = 10  # of napari's font
 LONG_MESSAGES = (
     "/a/path/without/any/space" * 20,
     "word" * 100,
@@ -133,10 +140,10 @@ class _Layouts(QObject):
         return False
 
 
-def test_both_lines_of_the_status_are_in_sight(open_plugin, make_disks) -> None:
+def test_all_lines_of_the_status_are_in_sight(open_plugin, make_disks) -> None:
     line = open_plugin(make_disks().image).control("status")
     metrics, text = line.fontMetrics(), "gjpqy"
-    while metrics.horizontalAdvance(text) < 1.2 * line.width():
+    while metrics.horizontalAdvance(text) < 2.2 * line.width():
         text += " gjpqy"
     line.setText(text)
     height = line.heightForWidth(line.width())
@@ -149,7 +156,7 @@ def test_both_lines_of_the_status_are_in_sight(open_plugin, make_disks) -> None:
         for row in range(image.height())
         if any(image.pixel(column, row) != ground for column in range(image.width()))
     ]
-    assert height / 2 < inked[-1] / scale < height
+    assert 2 * height / 3 < inked[-1] / scale < height
 
 
 def test_an_answer_leaves_the_panel_as_wide_as_it_was(open_plugin, make_disks) -> None:
@@ -159,6 +166,70 @@ def test_an_answer_leaves_the_panel_as_wide_as_it_was(open_plugin, make_disks) -
     user.click(user.world(*disks.centres[0]))
     assert [button.text() for button in user.candidates] != ["–"] * 3
     assert user.widget.minimumSizeHint().width() == before
+
+
+SENTENCES = [
+    text
+    for module in (messages, next_step, edit_watch)
+    for name, text in vars(module).items()
+    if name.isupper() and isinstance(text, str)
+]
+OFTEN_SAID = [
+    f"Object 12 saved: 1,204 pixels on 1 slice. {messages.describe_learn(12)}",
+    "Object 12 saved: 1,204 pixels on 1 slice. 7 pixels stayed with object 2. "
+    + messages.describe_learn(12),
+    "Object 12 propagated: 12,040 pixels on 24 slices. "
+    "120 pixels stayed with objects 1, 2 and 3. 2 slices need a check (D).",
+    messages.describe_left_behind(12),
+    messages.describe_loaded([1, 2, 3]),
+    messages.describe_all_seen(6),
+    messages.describe_doubtful_object(12, 0.55, 10),
+    messages.describe_missing_class(9),
+    messages.describe_ended_propagation(24),
+    messages.describe_unread(120),
+    *(
+        messages.describe_doubt(120, ObjectOnSlice(None, Origin.PROPAGATED, 0.2, stop))
+        for stop in ("", *map(str, StopReason))
+    ),
+    *(text.format(120) for text in (next_step.SAVED_HERE, next_step.SAVED_ELSEWHERE)),
+]
+
+
+@pytest.mark.parametrize("text", [*SENTENCES, *OFTEN_SAID])
+def test_a_sentence_is_not_cut(qtbot, text: str) -> None:
+    line = StatusLine()
+    qtbot.addWidget(line)
+    font = line.font()
+    font.setPointSize(POINT_SIZE)
+    line.setFont(font)
+    wrap = int(Qt.TextFlag.TextWordWrap)
+    needed = line.fontMetrics().boundingRect(QRect(0, 0, WIDTH - 6, 999), wrap, text)
+    spacing = line.fontMetrics().lineSpacing()
+    assert round(needed.height() / spacing) <= line.heightForWidth(WIDTH) // spacing
+
+
+def test_no_label_is_cut(open_desk, make_disks) -> None:
+    user = open_desk(make_disks((5, 60, 80), [(2, 20, 24)]).image)
+    panel = user.widget.controller.panel
+    saved = SavedSession(None, datetime(2026, 11, 26, 16, 27), 120, 3)
+    user.widget.controller.recovery._offer(saved)
+    panel.volume.ask_to_keep(120)
+    for name in ("volume_fold", "stop_rules", "objects_fold", "encoding_fold"):
+        user.control(name).setChecked(True)
+    for shows_all in (False, True):
+        panel.show_automatic(shows_all)
+        panel.automatic.set_found(messages.describe_found(1200, 345))
+        user.widget.resize(WIDTH, 3 * HEIGHT)
+        user.process_events()
+        assert user.widget.width() == WIDTH
+        labels = [each for each in panel.findChildren(QLabel) if each.isVisible()]
+        assert len(labels) > 10
+        for label in labels:
+            if label.wordWrap():
+                needed = label.heightForWidth(label.width()), label.height()
+            else:
+                needed = label.sizeHint().width(), label.width()
+            assert needed[0] <= needed[1], label.text()
 
 
 def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> None:

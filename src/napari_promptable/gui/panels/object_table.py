@@ -25,7 +25,7 @@ from napari_promptable.gui.panels.controls import column_in, make_button, name_w
 from napari_promptable.gui.panels.lessons import LessonPanel
 
 _MAX_ID = 2**31 - 1
-_ROW_HEIGHT, _MIN_ROWS = 18, 3  # px; the header counts as a row
+_ROW_HEIGHT, _MIN_ROWS = 18, 2  # px; the header counts as a row
 _COLUMNS = ("id", "class", "slices", "confidence")
 _POLICIES = (
     ("Keep existing", "keep"),

@@ -9,8 +9,8 @@ from superqt import QElidingLabel
 from napari_promptable.gui.panels.controls import column_in, make_button, name_widget, row_of
 
 _PATIENCE_MS = 300  # before work is worth a moving bar
-_NUM_LINES = 2
-_DESCENDERS = 1  # px that the last line needs below its own height
+_NUM_LINES = 3
+_DESCENDERS = 2  # px that the last line needs below its own height
 
 
 class StatusLine(QElidingLabel):
