@@ -206,6 +206,14 @@ class MaskUpscaling(nn.Sequential):
         return torch.einsum("ncm,nchw->nmhw", weights, last_gelu(upscaled))
 
 
+class Hypernetworks(nn.ModuleList):
+    """A perceptron for each mask, which turns the mask's token into weights to draw it with."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (N, T, C), of which the first M are those of masks, to (N, C / 8, M)."""
+        return torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(self)], dim=2)
+
+
 class MaskDecoder(nn.Module):
     """Answer prompts with four masks and a predicted IoU for each.
 
@@ -252,7 +260,7 @@ class MaskDecoder(nn.Module):
             *[ConvBlock(embed_dim, kernel_size=5, expansion=2) for _ in range(fusion_depth)]
         )
         self.output_upscaling: nn.Module = MaskUpscaling(embed_dim)
-        self.output_hypernetworks_mlps = nn.ModuleList(
+        self.output_hypernetworks_mlps: nn.Module = Hypernetworks(
             MLP(embed_dim, embed_dim, embed_dim // 8, 3) for _ in range(num_masks)
         )
         self.iou_prediction_head = MLP(embed_dim, iou_head_hidden_dim, num_masks, 3)
@@ -309,9 +317,7 @@ class MaskDecoder(nn.Module):
 
     def draw_masks(self, tokens: Tensor, image: Tensor, image_embedding: Tensor) -> Tensor:
         """Draw four masks (N, 4, …) with the first tokens (N, T, C) on the updated image."""
-        weights = torch.stack(
-            [mlp(tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=2
-        )
+        weights = self.output_hypernetworks_mlps(tokens)
         logits: Tensor = self.output_upscaling(image, self.details(image_embedding), weights)
         return logits
 

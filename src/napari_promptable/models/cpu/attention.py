@@ -45,6 +45,8 @@ class TokenToImageAttention(nn.Module):
     (query W_k) · cell is query · (W_k cell), so that the keys' projection moves to the queries;
     its bias adds the same to all scores of a query, which a softmax does not see. Values are
     projected after the weighted sum, and its weights add up to 1, so that their bias stays.
+    Each part of the cells has a softmax of its own. The parts' answers then count in proportion
+    to the sums of their exponentials.
 
     Parameters
     ----------
@@ -99,20 +101,20 @@ class TokenToImageAttention(nn.Module):
             updated = self.cells.take(len(q), *image.shape[1:])
         rows = queries.reshape(len(updated), -1, queries.shape[-1])
 
-        def look(cells: Tensor, positions: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        def look(cells: Tensor, positions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             if update is not None:
                 cells = target.copy_(update(cells, positions))
             scores = multiply_each(rows, cells + positions, self.packed)
-            highest = scores.amax(-1, keepdim=True)
-            weights = scores.sub_(highest).exp_()
-            sums = multiply_each(weights, cells.transpose(1, 2), self.packed)
-            return highest, weights.sum(-1, keepdim=True), sums
+            weights = scores.softmax(-1)
+            # A softmax is exp(scores - highest) / total, so its greatest is 1 / total.
+            log_sums = scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log()
+            means = multiply_each(weights, cells.transpose(1, 2), self.packed)
+            found = means.view(queries.shape) @ self.v.weight.transpose(1, 2)
+            return log_sums.view(*queries.shape[:-1], 1), found
 
         looks = self.cells.in_parts(look, image, image_pe, updated)
-        highest, totals, sums = (torch.stack(values) for values in zip(*looks, strict=True))
-        factors = (highest - highest.amax(0)).exp_()
-        sums = ((factors * sums).sum(0) / (factors * totals).sum(0)).view(queries.shape)
-        attended = sums @ self.v.weight.transpose(1, 2) + self.v.bias
+        log_sums, found = (torch.stack(values) for values in zip(*looks, strict=True))
+        attended = (log_sums.softmax(0) * found).sum(0) + self.v.bias
         return self.attention.out_proj(attended.transpose(1, 2).flatten(2)), updated
 
 

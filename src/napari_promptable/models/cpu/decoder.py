@@ -12,8 +12,8 @@ tests compare both. The differences:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,13 +23,13 @@ from napari_promptable.models.cpu.attention import (
     TokenToImageAttention,
 )
 from napari_promptable.models.cpu.packed import PackedLayer, PackedLinear, multiply_each
-from napari_promptable.models.cpu.parallel import Cells
+from napari_promptable.models.cpu.parallel import Cells, share_out
 from napari_promptable.models.layers import LayerNorm2d
 from napari_promptable.models.mask_decoder import (
+    Hypernetworks,
     MaskUpscaling,
     TwoWayAttentionBlock,
     TwoWayTransformer,
-    to_sequence,
 )
 
 _FEW_TOKENS = 8  # of a click: those of the output, of the click and of the padding
@@ -149,6 +149,31 @@ class TwoWayTransformerPlan(nn.Module):
         return self.norm(tokens + attended), image
 
 
+class HypernetworksPlan(nn.Module):
+    """`Hypernetworks`, a layer of all of them at a time.
+
+    Parameters
+    ----------
+    perceptrons : Hypernetworks
+        The layers to prepare.
+    """
+
+    def __init__(self, perceptrons: Hypernetworks) -> None:
+        super().__init__()
+        of_all = list(zip(*(mlp.get_submodule("layers") for mlp in perceptrons), strict=True))
+        self.weights = [torch.stack([each.weight.T for each in layers]) for layers in of_all]
+        self.biases = [torch.stack([each.bias[None] for each in layers]) for layers in of_all]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See `Hypernetworks.forward`."""
+        x = tokens[:, : len(self.weights[0])].transpose(0, 1)
+        *hidden, last = zip(self.biases, self.weights, strict=True)
+        for bias, weight in hidden:
+            x = torch.baddbmm(bias, x, weight).relu_()
+        bias, weight = last
+        return torch.baddbmm(bias, x, weight).permute(1, 2, 0)
+
+
 class MaskUpscalingPlan(nn.Module):
     """`MaskUpscaling`.
 
@@ -163,7 +188,6 @@ class MaskUpscalingPlan(nn.Module):
     def __init__(self, layers: MaskUpscaling, packed: bool | None) -> None:
         super().__init__()
         up, norm, _, up_again, _ = layers
-        self.cells = Cells(_CELLS_UPSCALED_AT_ONCE)
         self.up = _pack_upscaling(up, _CELLS_UPSCALED_AT_ONCE, packed)
         self.norm = _norm_of_rows(norm)
         self.up_again = _pack_upscaling(up_again, 4 * _CELLS_UPSCALED_AT_ONCE, packed)
@@ -171,14 +195,22 @@ class MaskUpscalingPlan(nn.Module):
 
     def forward(self, image: Tensor, details: Sequence[Tensor], weights: Tensor) -> Tensor:
         """See `MaskUpscaling.forward`."""
-        cells = to_sequence(image)
-        shape = (*cells.shape[:2], 16, weights.shape[-1])
-        by_cell = [folded.flatten(2).transpose(1, 2) for folded in details]
-        logits = self.cells.map(partial(self._draw, weights), shape, cells, *by_cell)
-        return cells_to_image(logits.unflatten(1, image.shape[-2:]))
+        n, _, rows, columns = image.shape
+        logits = image.new_empty(n, weights.shape[-1], 4 * rows, 4 * columns)
+        rows_at_once = max(1, _CELLS_UPSCALED_AT_ONCE // columns)
 
-    def _draw(self, weights: Tensor, cells: Tensor, *details: Tensor) -> Tensor:
-        """Draw masks with weights (N, C / 8, M) on cells (N, K, C): (N, K, 16, M)."""
+        def draw(strip: tuple[Tensor, ...]) -> None:
+            target, *maps = strip
+            pixels = self._upscale(*(each.flatten(2).transpose(1, 2) for each in maps))
+            drawn = multiply_each(weights.transpose(1, 2), pixels, self.packed)
+            _copy_cells(drawn.view(*target.shape[:2], -1, columns, 16), target)
+
+        maps = (each.split(rows_at_once, 2) for each in (image, *details))
+        share_out(draw, zip(logits.split(4 * rows_at_once, 2), *maps, strict=True))
+        return logits
+
+    def _upscale(self, cells: Tensor, *details: Tensor) -> Tensor:
+        """Make 16 pixels of each cell: (N, K, C) → (N, 16 * K, C / 8)."""
         by_cell = cells.shape[:2]
         upscaled = self.up(cells.flatten(0, 1)).unflatten(0, by_cell)
         if len(details) > 0:
@@ -187,10 +219,8 @@ class MaskUpscalingPlan(nn.Module):
         if len(details) > 1:
             pixels = F.gelu(self.up_again(rows).view(*by_cell, -1).add_(details[1]))
         else:
-            pixels = self.up_again.gelu(rows).view(*by_cell, -1)
-        pixels = pixels.view(len(cells), -1, weights.shape[1])
-        drawn = multiply_each(pixels, weights.transpose(1, 2), self.packed)
-        return drawn.view(*by_cell, 16, -1)
+            pixels = self.up_again.gelu(rows)
+        return pixels.view(len(cells), 16 * cells.shape[1], -1)
 
 
 class MapDownscaling(nn.Module):
@@ -260,7 +290,12 @@ def image_to_cells(image: Tensor) -> Tensor:
     return cells.permute(0, 2, 5, 3, 6, 4, 7, 1)
 
 
-def cells_to_image(cells: Tensor) -> Tensor:
-    """Undo `image_to_cells`: (N, h, w, 16, C) → (N, C, 4 * h, 4 * w)."""
-    pixels = cells.unflatten(3, (2, 2, 2, 2)).permute(0, 7, 3, 5, 4, 6, 1, 2)
-    return F.pixel_shuffle(pixels.flatten(1, 5), 4)
+def _copy_cells(cells: Tensor, image: Tensor) -> None:
+    """Sort the pixels of cells, (N, C, h, w, 16) as in `image_to_cells`, into an image.
+
+    Two pixels side by side are copied as one number of twice the bytes: within a cell, no more
+    of them lie together, and each number costs the same time.
+    """
+    pairs = cells.view(torch.int64).unflatten(4, (2, 2, 2))
+    targets = image.view(torch.int64).unflatten(3, (-1, 2)).unflatten(2, (-1, 2, 2))
+    targets.copy_(pairs.permute(0, 1, 2, 4, 6, 3, 5))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_promptable.models.cpu.decoder import (
+    HypernetworksPlan,
     MapDownscaling,
     MaskUpscalingPlan,
     TwoWayTransformerPlan,
@@ -30,7 +31,11 @@ from napari_promptable.models.cpu.packed import (
 )
 from napari_promptable.models.cpu.vit import ViTPlan
 from napari_promptable.models.layers import ConvBlock
-from napari_promptable.models.mask_decoder import MaskUpscaling, TwoWayTransformer
+from napari_promptable.models.mask_decoder import (
+    Hypernetworks,
+    MaskUpscaling,
+    TwoWayTransformer,
+)
 from napari_promptable.models.sam import Sam
 from napari_promptable.models.sam2.fpn_neck import FpnNeck
 from napari_promptable.models.sam2.hiera import Hiera
@@ -96,6 +101,8 @@ def prepare_decoder(sam: Sam, packed: bool | None = None) -> Sam:
     num_outputs = len(decoder.output_tokens)
     decoder.transformer = TwoWayTransformerPlan(decoder.transformer, num_outputs, packed)
     decoder.output_upscaling = MaskUpscalingPlan(decoder.output_upscaling, packed)
+    assert isinstance(decoder.output_hypernetworks_mlps, Hypernetworks)
+    decoder.output_hypernetworks_mlps = HypernetworksPlan(decoder.output_hypernetworks_mlps)
     if sam.instance_head is not None:
         pack_layers(sam.instance_head, packed)
     return sam
