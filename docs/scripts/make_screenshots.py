@@ -45,7 +45,7 @@ WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
 MAX_BYTES = 250_000
 VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
-INSPECTOR, INSPECTOR_HEIGHT = "See inside the mask decoder", 480
+INSPECTOR, INSPECTOR_HEIGHT, TOKENS_HEIGHT = "See inside the mask decoder", 480, 640
 _PATIENCE_S = 180
 _WANTED = sys.argv[1:]  # names of pictures; none: all
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
@@ -367,6 +367,7 @@ def show_inspector(screen: Screen) -> None:
     screen.wait()
     screen.save("inspector")
     widget.findChild(QPushButton, "step_3").click()
+    window.resizeDocks([dock], [TOKENS_HEIGHT], Qt.Orientation.Vertical)
     screen.save("inspector-tokens", dock)
 
 

@@ -7,7 +7,17 @@ import pytest
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt
-from qtpy.QtWidgets import QAbstractButton, QLabel, QRadioButton, QScrollArea, QToolButton
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QRadioButton,
+    QScrollArea,
+    QStyle,
+    QStyleOptionComboBox,
+    QToolButton,
+)
 
 from napari_promptable.annotation.records import ObjectOnSlice, Origin
 from napari_promptable.annotation.session_folder import SavedSession
@@ -255,6 +265,33 @@ def test_everything_fits_with_every_section_open(open_plugin, make_disks) -> Non
         for button in panel.findChildren(kind):
             if button.isVisible():
                 assert button.width() >= button.minimumSizeHint().width(), button.text()
+    user.control("last_slice").setRange(0, 9_999)
+    user.control("last_slice").setValue(9_999)
+    user.control("object_id").setValue(9_999)
+    for spin in panel.findChildren(QAbstractSpinBox):
+        if spin.isVisible():
+            edit = spin.lineEdit()
+            assert edit.width() >= edit.fontMetrics().horizontalAdvance(spin.text()), (
+                spin.text()
+            )
+    channel = user.control("channel")
+    assert room_for_text(channel) >= channel.fontMetrics().horizontalAdvance("as shown")
+    for name in ("device", "direction", "split", "overlap"):
+        assert room_for_text(user.control(name)) >= longest_text(user.control(name)), name
+
+
+def room_for_text(box: QComboBox) -> int:
+    """Width in which a list shows its choice."""
+    option, field = QStyleOptionComboBox(), QStyle.SubControl.SC_ComboBoxEditField
+    box.initStyleOption(option)
+    kind = QStyle.ComplexControl.CC_ComboBox
+    return box.style().subControlRect(kind, option, field, box).width()
+
+
+def longest_text(box: QComboBox) -> int:
+    """Width of the longest choice of a list."""
+    texts = [box.itemText(number) for number in range(box.count())]
+    return max(box.fontMetrics().horizontalAdvance(text) for text in texts)
 
 
 def test_the_strip_shows_the_slices_of_the_object(qtbot) -> None:

@@ -26,6 +26,7 @@ Choices = Callable[[], Sequence[tuple[str, Any]]]
 
 _NOTHING = object()
 _MIN_WIDTH = 70  # px
+_IMAGE_WIDTH, _CHANNEL_WIDTH = 56, 97  # px, at least; "as shown" fits
 _TOOLTIPS = (
     ("image", "The image to segment"),
     ("channel", "The channel that the model sees, or three of them as RGB"),
@@ -70,6 +71,8 @@ class ChoicePanel(QWidget):
         ):
             layout.addWidget(title, row, 0)
             layout.addLayout(row_of(*controls), row, 1)
+        image.setMinimumWidth(_IMAGE_WIDTH)
+        channel.setMinimumWidth(_CHANNEL_WIDTH)
         for combo in (image, model, labels):  # names of layers and models need the room
             combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from qtpy.QtGui import QIcon
@@ -12,7 +13,7 @@ SPACING = 2  # px between controls; the whole panel fits beside an image
 STYLE = """
 QPushButton { padding: 2px 3px; }
 QComboBox { padding: 1px 4px; }
-QAbstractSpinBox { padding: 0px 20px; min-width: 28px; }
+QAbstractSpinBox { padding: 0px 4px; min-width: 28px; }
 QLineEdit { min-height: 18px; padding: 1px; }
 """
 """napari's style with less padding."""
@@ -35,13 +36,13 @@ def make_button(text: str, name: str, tooltip: str) -> Any:
     return name_widget(QPushButton(text), name, tooltip)
 
 
-def row_of(*widgets: QWidget) -> QHBoxLayout:
-    """Place controls side by side."""
+def row_of(*widgets: QWidget, wide: Collection[QWidget] = ()) -> QHBoxLayout:
+    """Place controls side by side. The wide ones, or else all, share the spare room."""
     row = QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(SPACING)
     for widget in widgets:
-        row.addWidget(widget)
+        row.addWidget(widget, int(widget in wide))
     return row
 
 

@@ -76,7 +76,7 @@ class CurrentObjectPanel(QWidget):
             "the list of objects",
         )
         refine.clicked.connect(self.refine_requested)
-        return row_of(QLabel("Object"), self._id, new, refine)
+        return row_of(QLabel("Object"), self._id, new, refine, wide=[self._id])
 
     def _make_tools(self) -> QHBoxLayout:
         self._tools: dict[str, QPushButton] = {}

@@ -248,7 +248,7 @@ class ObjectList(QWidget):
         )
         learn.clicked.connect(self.learn_requested)
         self.lessons = LessonPanel()
-        return row_of(QLabel("Overlap"), self._policy, self.lessons, learn)
+        return row_of(QLabel("Overlap"), self._policy, self.lessons, learn, wide=[self._policy])
 
     @property
     def policy(self) -> str:

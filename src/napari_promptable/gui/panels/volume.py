@@ -70,7 +70,8 @@ class VolumePanel(QWidget):
         self._last = name_widget(QSpinBox(), "last_slice", "Last slice that may be filled")
         self._first.valueChanged.connect(self._last.setMinimum)
         self._last.valueChanged.connect(self._first.setMaximum)
-        return row_of(self._axis, self._first, QLabel("–"), self._last)
+        spins = self._first, self._last
+        return row_of(self._axis, self._first, QLabel("–"), self._last, wide=spins)
 
     def _make_start(self) -> QGridLayout:
         propagate = make_button(
