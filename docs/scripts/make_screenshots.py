@@ -45,9 +45,11 @@ WINDOW_SIZE, PANEL_WIDTH = (1280, 800), 300
 MAX_BYTES = 250_000
 VOLUME_SLICE = 5  # of the stack; all nuclei are near their middle
 PLUGIN, WIDGET = "napari-promptable", "Promptable segmentation"
-INSPECTOR, INSPECTOR_HEIGHT, TOKENS_HEIGHT = "See inside the mask decoder", 480, 640
+INSPECTOR, INSPECTOR_HEIGHT = "See inside the mask decoder", 480
+TALL_WINDOW_SIZE = 1280, 920  # for all that the inspector shows of tokens
 _PATIENCE_S = 180
 _WANTED = sys.argv[1:]  # names of pictures; none: all
+_MUCH = 0.2  # of an object, for which a click more is worth it
 _SETTLE_S = 0.4  # for what the canvas draws after the last job
 
 
@@ -82,6 +84,10 @@ class Screen:
     def plane_truth(self) -> np.ndarray:
         """Labels of the plane in view."""
         return self.truth[self.workspace.visible_index()]
+
+    def preview_mask(self) -> np.ndarray:
+        """Mask of the current object, in a 2D image."""
+        return np.asarray(self.workspace.job.layers.preview.data) > 0
 
     def objects(self, near_yx: Sequence[float] | None = None) -> list[np.ndarray]:
         """Masks of the plane's objects, those at the border left out, the nearest first."""
@@ -286,6 +292,9 @@ def show_first_steps(screen: Screen) -> None:
     screen.push("tool_positive")
     for mask in masks[:5]:
         screen.click(interior_point_yx(mask))
+        missed = mask & ~screen.preview_mask()
+        if missed.sum() > _MUCH * mask.sum():
+            screen.click(interior_point_yx(missed))
         screen.press(Qt.Key.Key_C)
     screen.save("committed")
 
@@ -367,7 +376,8 @@ def show_inspector(screen: Screen) -> None:
     screen.wait()
     screen.save("inspector")
     widget.findChild(QPushButton, "step_3").click()
-    window.resizeDocks([dock], [TOKENS_HEIGHT], Qt.Orientation.Vertical)
+    screen.viewer.window.resize(*TALL_WINDOW_SIZE)
+    screen.wait()
     screen.save("inspector-tokens", dock)
 
 
