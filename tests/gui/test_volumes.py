@@ -11,6 +11,8 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QMessageBox, QPushButton, QTableView
 
 from napari_promptable.errors import CacheError
+from napari_promptable.gui.actions import messages
+from napari_promptable.gui.panels.next_step import START
 from napari_promptable.gui.panels.object_table import ObjectList, ObjectRow
 from napari_promptable.gui.saving.autosave import _PLACES
 from napari_promptable.propagation.settings import PropagationSettings
@@ -414,6 +416,11 @@ def test_a_click_on_the_strip_goes_to_the_slice(open_desk, columns) -> None:
 def test_a_flat_image_has_no_volume_controls(open_desk, make_disks) -> None:
     user = open_desk(make_disks().image)
     assert not user.control("propagate").isVisible()
+    for key in "DYH":
+        user.press("N")
+        assert user.status == START
+        user.press(key)
+        assert user.status == messages.NO_SLICES
 
 
 # objects

@@ -44,6 +44,7 @@ NO_CHANGES = "Nothing has changed since the last propagation. Correct a slice fi
 STILL_PROPAGATING = (
     "Another propagation is not finished. Wait for it, or keep or discard its slices."
 )
+NO_SLICES = "There are no slices to review in this view."
 NOTHING_DOUBTFUL = "No slice of this object is doubtful."
 NOTHING_TO_ACCEPT = "The object is not on this slice, so there is nothing to accept."
 

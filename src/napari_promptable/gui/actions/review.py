@@ -82,6 +82,13 @@ class ReviewActions:
                 slices[value.position] = to_object_on_slice(value)
         return slices
 
+    def _line_to_review(self) -> SliceLine | None:
+        """Return the slices in view. Say so if there are none, as in a 2D image."""
+        line = self._line()
+        if line is None and self._session is not None:
+            self._performer.noted.emit(messages.NO_SLICES)
+        return line
+
     def _object_to_review(self) -> int | None:
         """Return the object chosen for review, or else the current one."""
         session = self._session
@@ -109,7 +116,7 @@ class ReviewActions:
 
     def next_doubtful(self) -> None:
         """Go to the next slice that needs a check. Each is visited once, then all again."""
-        line = self._line()
+        line = self._line_to_review()
         if line is None:
             return
         slices = self.slices()
@@ -125,7 +132,8 @@ class ReviewActions:
 
     def looks_right(self) -> None:
         """Accept the slice in view, and go to the next one that needs a check."""
-        line, object_id, session = self._line(), self._object_to_review(), self._session
+        line = self._line_to_review()
+        object_id, session = self._object_to_review(), self._session
         if line is None or session is None or object_id is None:
             return
         if session.records.check(object_id, line.index):
@@ -135,7 +143,8 @@ class ReviewActions:
 
     def not_here(self) -> None:
         """Say that the object is not on the slice in view. Propagation ends there."""
-        line, object_id, session = self._line(), self._object_to_review(), self._session
+        line = self._line_to_review()
+        object_id, session = self._object_to_review(), self._session
         if line is None or session is None or object_id is None:
             return
         if not self._performer.can_write():
