@@ -109,12 +109,12 @@ class TokenToImageAttention(nn.Module):
             # A softmax is exp(scores - highest) / total, so its greatest is 1 / total.
             log_sums = scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log()
             means = multiply_each(weights, cells.transpose(1, 2), self.packed)
-            found = means.view(queries.shape) @ self.v.weight.transpose(1, 2)
-            return log_sums.view(*queries.shape[:-1], 1), found
+            return log_sums, means
 
         looks = self.cells.in_parts(look, image, image_pe, updated)
-        log_sums, found = (torch.stack(values) for values in zip(*looks, strict=True))
-        attended = (log_sums.softmax(0) * found).sum(0) + self.v.bias
+        log_sums, means = (torch.stack(values) for values in zip(*looks, strict=True))
+        means = (log_sums.softmax(0) * means).sum(0).view(queries.shape)
+        attended = means @ self.v.weight.transpose(1, 2) + self.v.bias
         return self.attention.out_proj(attended.transpose(1, 2).flatten(2)), updated
 
 
