@@ -7,6 +7,7 @@ block, each from the few cells that reach it, and a block is left out where none
 positive.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 
@@ -19,7 +20,8 @@ from torch.nn import functional as F
 from napari_promptable.models.cpu.packed import can_pack, multiply
 from napari_promptable.models.cpu.parallel import one_thread, share_out
 
-_BLOCK = 256  # rows and columns of a block of pixels, whose values stay in the cache
+_BLOCK = 256  # rows and columns of a block of pixels
+_BLOCKS_AT_ONCE = 4  # side by side, 1 MB; threads with small products wait for each other
 _AXES_KEPT = 16  # an axis of 4,096 pixels has about 0.3 MB of weights
 
 AxisBlock = tuple[slice, slice, Tensor]
@@ -88,15 +90,41 @@ def upsample_blocks(
     is_positive = logits.numpy() > threshold
     packed = can_pack()
 
-    def fill(block: tuple[int, AxisBlock, AxisBlock]) -> None:
-        k, (rows, from_rows, by_row), (columns, from_columns, by_column) = block
-        by_cell = multiply(by_row, logits[k, from_rows, from_columns].T, packed)
-        values = multiply(by_cell, by_column, packed)
+    def fill(part: tuple[int, AxisBlock, list[AxisBlock]]) -> None:
+        k, (rows, from_rows, by_row), blocks = part
+        widened = [
+            multiply(by_column, logits[k, from_rows, from_columns], packed)
+            for _, from_columns, by_column in blocks
+        ]
+        values = multiply(by_row, torch.cat(widened), packed)
+        columns = slice(blocks[0][0].start, blocks[-1][0].stop)
         np.greater(values.numpy(), threshold, out=masks[k, rows, columns])
 
-    blocks = product(range(len(masks)), rows_in_blocks, columns_in_blocks)
-    share_out(fill, [(k, y, x) for k, y, x in blocks if is_positive[k, y[1], x[1]].any()])
+    share_out(
+        fill,
+        [
+            (k, rows, blocks)
+            for k, is_foreground in enumerate(is_positive)
+            for rows, blocks in _find_reached(is_foreground, rows_in_blocks, columns_in_blocks)
+        ],
+    )
     return masks
+
+
+def _find_reached(
+    is_positive: npt.NDArray[np.bool_],
+    rows_in_blocks: list[AxisBlock],
+    columns_in_blocks: list[AxisBlock],
+) -> Iterator[tuple[AxisBlock, list[AxisBlock]]]:
+    """Find the pixels that positive cells (h, w) reach: some rows, and blocks side by side."""
+    firsts = range(0, len(columns_in_blocks), _BLOCKS_AT_ONCE)
+    for rows, first in product(rows_in_blocks, firsts):
+        blocks = columns_in_blocks[first : first + _BLOCKS_AT_ONCE]
+        reached = [
+            i for i, (_, cells, _) in enumerate(blocks) if is_positive[rows[1], cells].any()
+        ]
+        if reached:
+            yield rows, blocks[reached[0] : reached[-1] + 1]
 
 
 @lru_cache(_AXES_KEPT)
