@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 
@@ -55,12 +56,14 @@ class PropagationRun:
         self.is_done = False
         self._changed = changed
         self._control = TaskControl()
+        self._adding = threading.Lock()
         self._values: Iterator[PropagatedMask] | None = None
 
     @property
     def num_slices(self) -> int:
-        """Number of slices with a mask so far."""
-        return len({value.position for value in self.masks})
+        """Number of slices with a mask so far; it stays the same after a cancellation."""
+        with self._adding:
+            return len({value.position for value in self.masks})
 
     def step(self, encoder: PlaneEncoder, control: TaskControl) -> list[PropagatedMask]:
         """Propagate for a moment, in a thread. Returns the masks found in it."""
@@ -74,7 +77,10 @@ class PropagationRun:
             if value is None:
                 self.is_done = True
                 break
-            self.masks.add(value)
+            with self._adding:
+                if control.is_cancelled():
+                    break
+                self.masks.add(value)
             found.append(value)
         return found
 
