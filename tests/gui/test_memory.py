@@ -27,7 +27,7 @@ NEVER_STOPPING = {
 
 @pytest.fixture(scope="module")
 def small_sam2() -> PromptableModel:
-    """A narrow network of the smallest kind, with random weights, that sees objects everywhere."""
+    """A narrow network with random weights, which sees objects everywhere."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sam = Sam2(NARROW, 256).eval().requires_grad_(False)
@@ -43,9 +43,7 @@ def user(open_desk, make_disks, small_sam2, monkeypatch):
         "napari_promptable.predict.load_model.load_model", lambda *_, **__: small_sam2
     )
     monkeypatch.setattr("napari_promptable.predict.predictor.encode_image", encode_image)
-    disks = make_disks(
-        (LENGTH, 60, 80), [(z, *CENTRE) for z in range(LENGTH)], radius=12.0
-    )
+    disks = make_disks((LENGTH, 60, 80), [(z, *CENTRE) for z in range(LENGTH)], radius=12.0)
     user = open_desk(disks.image)
     user.viewer.dims.set_current_step(0, ANCHOR)
     user.wait_idle()
