@@ -48,11 +48,13 @@ demo: env ## segment bundled images; results in demo-output/, no screen needed
 
 test: lint pytest ## everything that must pass
 
-# Two processes run the tests. If each had threads on both cores, threads that wait for one
-# another would spin while the other process holds their core.
+# Three processes run the tests. If each had threads on all cores, threads that wait for one
+# another would spin while another process holds their core.
 pytest: export OMP_NUM_THREADS ?= 1
 pytest: export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 pytest: export OMP_WAIT_POLICY ?= PASSIVE
+# The same for windows that are drawn by software (Mesa): no threads beside the one that draws.
+pytest: export LP_NUM_THREADS ?= 0
 # Freed memory stays with its process: a tenth of the time of the tests of models went into
 # handing back large arrays and fetching the next ones page by page (glibc only).
 pytest: export MALLOC_MMAP_MAX_ ?= 0

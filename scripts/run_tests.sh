@@ -3,10 +3,11 @@
 #
 #     scripts/run_tests.sh PYTHON [ARGUMENTS OF PYTEST]
 #
-# With arguments, pytest gets just these. Otherwise two processes share the tests: each begins
-# with a half of them, and the one that is done first takes over some of the other's. Window
-# tests move the pointer, so each process gets a virtual screen of its own; where there are no
-# virtual screens, there is one process. When a graphics driver crashes a process
+# With arguments, pytest gets just these. Otherwise three processes share the tests: each begins
+# with a third of them, and the one that is done first takes over some of the others'. Three keep
+# two cores busy while one waits for a thread, a process or a disk. Window tests move the pointer,
+# so each process gets a virtual screen of its own; where there are no virtual screens, there is
+# one process. When a graphics driver crashes a process
 # (src/napari_promptable/gui/layers/canvas.py describes one way), pytest starts another and
 # repeats the test that was running, at most twice. It does not repeat a test that fails.
 set -uo pipefail
@@ -39,7 +40,7 @@ start_screen() {
 processes=(-n 1)
 if command -v Xvfb >/dev/null; then
     processes=()
-    for _ in 1 2; do
+    for _ in 1 2 3; do
         start_screen
         processes+=(--tx "popen//env:DISPLAY=$display")
     done

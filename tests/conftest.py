@@ -47,7 +47,7 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest tests first and window tests last.
 
-    Two processes share the tests (scripts/run_tests.sh). Window tests are short and share no
+    Three processes share the tests (scripts/run_tests.sh). Window tests are short and share no
     fixtures, so the process that is done first can take over any number of them.
     """
     items.sort(
