@@ -197,18 +197,14 @@ def test_several_boxes(shape: tuple[int, int], compare: Callable) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [SHAPES["wide"], SHAPES["tiny"]], ids=["wide", "tiny"])
-def test_full_size_of_mobile_sam(shape: tuple[int, int], compare: Callable) -> None:
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("vit_t", SHAPES["wide"]), ("vit_t", SHAPES["tiny"]), ("vit_b", (1000, 700))],
+    ids=["vit_t-wide", "vit_t-tiny", "vit_b"],
+)
+def test_full_size(name: str, shape: tuple[int, int], compare: Callable) -> None:
     for kind in PROMPTS:
-        check_prompt(compare("vit_t", shape), kind)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("prepare", ["as trained", "prepared"], indirect=True)
-def test_full_size(compare: Callable) -> None:
-    """Public operations differ in products only, which the small network tells as well."""
-    for kind in PROMPTS:
-        check_prompt(compare("vit_b", (1000, 700)), kind)
+        check_prompt(compare(name, shape), kind)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES.values(), (1023, 1024), (333, 777), (5, 3)], ids=str)

@@ -155,9 +155,7 @@ def test_each_kind_of_prompt(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prepare", ["as trained", "prepared"], indirect=True)
 def test_full_size(make_sam2_pair: Callable, prepare: Callable, encode_both: Callable) -> None:
-    """Public operations differ in products only, which small networks tell as well."""
     pair = prepare(make_sam2_pair("hiera_tiny", is_small=False))
     predictor, embedding = encode_both(pair, (700, 1000))
     check_embedding(pair, predictor, embedding)
