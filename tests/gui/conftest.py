@@ -351,6 +351,14 @@ class WidgetUser:
         box.setCurrentIndex(number)
         self.wait_idle()
 
+    def wait_propagated(self) -> None:
+        self.wait_for(lambda: not self.widget.controller.volume_actions.is_running)
+        self.wait_idle()
+
+    def propagate(self) -> None:
+        self.push("propagate", wait=False)
+        self.wait_propagated()
+
     def choose_object(self, object_id: int) -> None:
         self.control("object_id").setValue(object_id)
         self.wait_idle()

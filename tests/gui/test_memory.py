@@ -5,16 +5,15 @@ import pytest
 import torch
 
 from napari_promptable.models.cpu.prepare import prepare_for_inference
-from napari_promptable.models.sam2.hiera import HieraLayout
 from napari_promptable.models.sam2.sam2 import Sam2
 from napari_promptable.predict.predictor import PromptableModel, encode_image
 from napari_promptable.prompts import PromptSet
 from napari_promptable.propagation.settings import PropagationSettings
 from napari_promptable.propagation.volume import propagate
+from tests.parity.reference_sam2 import SMALL_LAYOUTS, SMALL_SIZE
 
 pytestmark = pytest.mark.gui
 
-NARROW = HieraLayout(16, 1, (1, 2, 7, 2), (5, 7, 9))
 CENTRE, ANCHOR, LENGTH = (30, 40), 2, 5
 NEVER_STOPPING = {
     "lost_iou": 0.0,
@@ -30,7 +29,7 @@ def small_sam2() -> PromptableModel:
     """A narrow network with random weights, which sees objects everywhere."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        sam = Sam2(NARROW, 256).eval().requires_grad_(False)
+        sam = Sam2(SMALL_LAYOUTS["hiera_tiny"], SMALL_SIZE).eval().requires_grad_(False)
     torch.nn.init.constant_(sam.mask_decoder.pred_obj_score_head.layers[-1].bias, 5.0)
     prepare_for_inference(sam)
     return PromptableModel("hiera_tiny", "hiera_tiny", "random", sam)
@@ -55,14 +54,8 @@ def user(open_desk, make_disks, small_sam2, monkeypatch):
     return user
 
 
-def propagated(user) -> None:
-    user.wait_for(lambda: not user.widget.controller.volume_actions.is_running)
-    user.wait_idle()
-
-
 def test_memory_carries_an_object_as_in_python(user, small_sam2) -> None:
-    user.push("propagate", wait=False)
-    propagated(user)
+    user.propagate()
     by_memory, by_prompts = (
         propagate(
             small_sam2,

@@ -46,16 +46,6 @@ def click_disk(user, number: int) -> None:
     user.click(user.on_plane(*CENTRES[number]))
 
 
-def wait_propagated(user) -> None:
-    user.wait_for(lambda: not user.widget.controller.volume_actions.is_running)
-    user.wait_idle()
-
-
-def propagate(user) -> None:
-    user.push("propagate", wait=False)
-    wait_propagated(user)
-
-
 def changes_of(before: np.ndarray, after: np.ndarray) -> str:
     """How a message counts what changed."""
     is_changed = before != after
@@ -111,7 +101,7 @@ def test_three_objects_go_through_a_stack(open_desk, columns, tmp_path, monkeypa
     user = open_stack(open_desk, columns)
     for number in range(3):
         click_disk(user, number)
-        propagate(user)
+        user.propagate()
         assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
         user.press("N")
     assert rows(user) == [(1, "1–5"), (2, "0–6"), (3, "2–4")]
@@ -125,7 +115,7 @@ def test_three_objects_go_through_a_stack(open_desk, columns, tmp_path, monkeypa
     user.click(user.on_plane(20, 24))
     assert user.session.prompts.of(1)[5,].mask is not None
     encoded = len(user.model.questions)
-    propagate(user)
+    user.propagate()
     assert len(user.model.questions) - encoded < 12, "only the gaps beside slice 5"
     after = user.labels
     assert not np.array_equal(after[4:], before[4:])
@@ -172,7 +162,7 @@ def test_what_was_cancelled_can_be_completed(open_desk, columns) -> None:
     user.push("cancel", wait=False)
     user.model.open_gates()
     user.push("keep_propagated")
-    propagate(user)
+    user.propagate()
     assert np.array_equal(user.labels == 1, column_mask(columns, 1))
 
 
@@ -205,12 +195,12 @@ def test_prompts_made_during_a_propagation_are_for_the_next_one(open_desk, colum
     user.viewer.dims.set_current_step(0, 6)
     user.click(user.on_plane(*CENTRES[1]), wait=False)
     user.model.open_gates()
-    wait_propagated(user)
+    user.wait_propagated()
     [change] = user.session.history.changes
     assert list(change.asked[1]) == [(3,)]
     for _ in range(2):  # a smaller candidate, so that the propagation changes pixels
         user.press("M")
-    propagate(user)
+    user.propagate()
     assert sorted(user.session.history.changes[-1].asked[1]) == [(3,), (6,)]
 
 
@@ -246,7 +236,7 @@ def test_a_propagation_that_ends_with_its_labels_says_so(
     user.process_events()
     assert user.status == text
     assert not user.labels.any()
-    propagate(user)
+    user.propagate()
     assert np.array_equal(user.labels == 1, column_mask(columns, 1))
 
 
@@ -256,7 +246,7 @@ def test_all_objects_at_once(open_desk, columns) -> None:
         click_disk(user, number)
         user.press("N")
     user.control("propagate_all").setChecked(True)
-    propagate(user)
+    user.propagate()
     for number in range(3):
         assert np.array_equal(user.labels == number + 1, column_mask(columns, number))
     assert len(user.session.history.changes) == 1
@@ -265,13 +255,13 @@ def test_all_objects_at_once(open_desk, columns) -> None:
 def test_a_propagation_says_how_much_it_changed(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 0)
-    propagate(user)
+    user.propagate()
     before = user.labels
     assert changes_of(np.zeros(SHAPE), before) in user.status
     show_slice(user, 2)
     user.push("tool_positive")
     user.click(user.on_plane(*CENTRES[2]))  # this slice and the ones before it change
-    propagate(user)
+    user.propagate()
     assert changes_of(before, user.labels) in user.status
 
 
@@ -281,17 +271,17 @@ def test_range_and_direction(open_desk, columns) -> None:
     user.control("last_slice").setValue(5)
     box = user.control("direction")
     box.setCurrentIndex(box.findData("forward"))
-    propagate(user)
+    user.propagate()
     assert rows(user) == [(1, "3–5")]
 
 
 def test_without_prompts_nothing_is_propagated(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
-    propagate(user)
+    user.propagate()
     assert "Click the object on one slice first" in user.status
     click_disk(user, 0)
-    propagate(user)
-    propagate(user)
+    user.propagate()
+    user.propagate()
     assert "Nothing has changed" in user.status
     assert len(user.session.history.changes) == 1
 
@@ -299,7 +289,7 @@ def test_without_prompts_nothing_is_propagated(open_desk, columns) -> None:
 def test_doubtful_slices_are_visited_in_order(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 0)
-    propagate(user)
+    user.propagate()
     reviews = user.widget.controller.volume_actions.review.slices()
     doubtful = [z for z, review in reviews.items() if review.is_doubtful]
     user.push("next_doubtful")
@@ -318,7 +308,7 @@ def show_slice(user, position: int) -> None:
 def propagate_doubtfully(user, columns) -> list[int]:
     """Propagate object 1 from slice 3, and make the slices 1, 4 and 5 doubtful."""
     click_disk(user, 0)
-    propagate(user)
+    user.propagate()
     records = user.session.records
     for z, confidence in ((1, 0.3), (2, 0.9), (4, 0.2), (5, 0.4)):
         record = replace(records.get(1, (z,)), confidence=confidence, stop="")
@@ -359,7 +349,7 @@ def test_a_slice_that_looks_right_is_not_doubtful(open_desk, columns, by_key: bo
 def test_an_object_is_not_on_a_slice(open_desk, columns, by_key: bool) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 0)
-    propagate(user)
+    user.propagate()
     before = user.labels
     show_slice(user, 4)
     user.press("H") if by_key else user.push("not_here")
@@ -367,7 +357,7 @@ def test_an_object_is_not_on_a_slice(open_desk, columns, by_key: bool) -> None:
     assert not user.labels[4:].any()
     assert "2 slices" in user.status
     assert user.points.features["label"].tolist() == ["positive", "negative"]
-    propagate(user)
+    user.propagate()
     assert not user.labels[4:].any(), "propagation ends there"
     user.push("undo")
     assert np.array_equal(user.labels, before)
@@ -395,7 +385,7 @@ def test_a_negative_click_alone_says_that_the_object_is_absent(open_desk, column
     user.click(user.on_plane(*CENTRES[0]))
     assert user.status.startswith("Not on this slice")
     assert not user.preview_mask[5].any()
-    propagate(user)
+    user.propagate()
     assert user.labels[1:5].any(axis=(1, 2)).all()
     assert not user.labels[5:].any()
 
@@ -405,7 +395,7 @@ def test_a_click_on_the_strip_goes_to_the_slice(open_desk, columns) -> None:
     strip = user.control("confidence_strip")
     click_disk(user, 1)
     assert not strip.isVisible(), "nothing was propagated yet"
-    propagate(user)
+    user.propagate()
     assert strip.isVisible()
     x = int(strip.width() * 5.5 / SHAPE[0])
     user.qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(x, 9))
@@ -581,7 +571,7 @@ def test_labels_on_disk_are_looked_through_before_anything_is_written(
     user.wait_idle()
     assert user.session.prompts.current_object == 2
     click_disk(user, 1)
-    propagate(user)
+    user.propagate()
     assert np.array_equal(labels[:] == 2, column_mask(columns, 1))
     assert (labels[6, 50:, 70:] == 1).all()
     user.push("undo")
@@ -594,7 +584,7 @@ def test_labels_on_disk_are_looked_through_before_anything_is_written(
 def test_a_session_survives_a_crash(open_desk, columns) -> None:
     user = open_stack(open_desk, columns)
     click_disk(user, 1)
-    propagate(user)
+    user.propagate()
     user.press("N")
     click_disk(user, 0)
     user.press("C")

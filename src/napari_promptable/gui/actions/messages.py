@@ -80,17 +80,20 @@ def describe_ended_propagation(num_slices: int) -> str:
     """Say that a propagation ended with the labels for which it was meant."""
     if not num_slices:
         return NO_SLICE_DONE
-    were = "was" if num_slices == 1 else "were"
-    slices = count_of(num_slices, "finished slice")
-    return f"The propagation ended early: {slices} {were} not saved. Propagate again."
+    lost = _say_not_saved(num_slices, "finished slice")
+    return f"The propagation ended early: {lost} Propagate again."
 
 
 def describe_ended_search(num_objects: int) -> str:
     """Say that objects that were found, or were being looked for, are not saved."""
     if not num_objects:
         return SEARCH_ENDED
-    were = "was" if num_objects == 1 else "were"
-    return f"{count_of(num_objects, 'found object')} {were} not saved. Find them again."
+    return f"{_say_not_saved(num_objects, 'found object')} Find them again."
+
+
+def _say_not_saved(number: int, noun: str) -> str:
+    """Count what was lost, such as "3 finished slices were not saved."."""
+    return f"{count_of(number, noun)} {'was' if number == 1 else 'were'} not saved."
 
 
 def describe_left(object_id: int) -> str:
