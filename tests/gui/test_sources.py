@@ -194,6 +194,30 @@ def test_points_may_be_one_objects(open_desk, disks) -> None:
     np.testing.assert_array_equal(user.labels, disks.mask(0))
 
 
+def test_points_may_be_one_object_or_one_each_in_turn(open_desk, disks) -> None:
+    """The same points never have two objects, one on the other."""
+    user = open_desk(disks.image)
+    spots = add_spots(user, CENTRES)
+    box = user.control("objects_of")
+
+    def ids() -> list[int]:
+        convert(user, "points_to_objects")
+        return [int(user.labels[centre]) for centre in CENTRES]
+
+    box.setCurrentIndex(1)
+    assert ids() == [1, 1, 1]
+    assert ids() == [1, 1, 1]
+    assert "without an object" in user.status
+    box.setCurrentIndex(0)
+    assert ids() == [1, 2, 3]
+    box.setCurrentIndex(1)
+    (together,) = set(ids())
+    spots.selected_data = {2}
+    spots.remove_selected()
+    convert(user, "points_to_objects")
+    assert len(user.session.prompts.of(together)[()].points_yx) == 2
+
+
 def test_object_ids_of_a_layer_are_used(open_desk, disks) -> None:
     user = open_desk(disks.image)
     add_spots(user, CENTRES, features={"object_id": [5, 9, 12]})

@@ -109,6 +109,8 @@ class MadeObjects:
         layer: Points | Shapes,
         singles: Sequence[SinglePrompt],
         free_ids: Iterator[int],
+        *,
+        as_one: bool,
     ) -> Due:
         """Find the objects that are missing, or whose points or shapes changed.
 
@@ -122,6 +124,8 @@ class MadeObjects:
             What it holds.
         free_ids : iterator of int
             Ids for what has none: neither on the layer, nor of an object made of it.
+        as_one : bool
+            Whether all prompts without an id on the layer belong to one object.
         """
         self.follow(layer)
         numbered = self._layers[layer]
@@ -132,9 +136,8 @@ class MadeObjects:
         }
         numbers = numbered.numbers
         known = {number: made.object_id for number, made in former.items()}
-        found = _with_ids(
-            {numbers[single.number]: single for single in singles}, known, free_ids
-        )
+        add_ids = _with_shared_id if as_one else _with_ids
+        found = add_ids({numbers[single.number]: single for single in singles}, known, free_ids)
         now = {
             number: _Made(object_id, single.index, numbered.row_of(single))
             for number, (object_id, single) in found.items()
@@ -146,29 +149,60 @@ class MadeObjects:
         self._layers[layer].made[session] = due.made
 
 
+_Found = dict[int, tuple[int, SinglePrompt]]
+"""Prompts with their objects' ids, by the rows' numbers."""
+
+
 def _with_ids(
     singles: Mapping[int, SinglePrompt], known: Mapping[int, int], free_ids: Iterator[int]
-) -> dict[int, tuple[int, SinglePrompt]]:
+) -> _Found:
     """Find the object of each prompt: as its layer says, or as before, or a new one.
 
-    Prompts that only exclude are left out where they belong to no object.
+    Prompts that only exclude are left out where they belong to no object. Of those that were
+    one object before, the first keeps it.
     """
-    asked = {single.object_id for single in singles.values()}
-    unused = (object_id for object_id in free_ids if object_id not in asked)
-    found = {}
+    unused = _unasked(singles, free_ids)
+    found, kept = _Found(), set[int]()
     for number, single in singles.items():
-        object_id = known.get(number) if single.object_id is None else single.object_id
-        if object_id is None and single.prompts.is_answerable:
-            object_id = next(unused)
+        object_id = single.object_id
+        if object_id is None:
+            object_id = known.get(number)
+            if object_id is None or object_id in kept:
+                object_id = next(unused) if single.prompts.is_answerable else None
+            else:
+                kept.add(object_id)
         if object_id is not None:
             found[number] = object_id, replace(single, object_id=object_id)
     return found
 
 
+def _with_shared_id(
+    singles: Mapping[int, SinglePrompt], known: Mapping[int, int], free_ids: Iterator[int]
+) -> _Found:
+    """Find the object of each prompt: as its layer says, or the one that the others share."""
+    before = {
+        known[number]
+        for number, single in singles.items()
+        if single.object_id is None and number in known
+    }
+    shared = before.pop() if len(before) == 1 else next(_unasked(singles, free_ids))
+    found = _Found()
+    for number, single in singles.items():
+        object_id = shared if single.object_id is None else single.object_id
+        found[number] = object_id, replace(single, object_id=object_id)
+    return found
+
+
+def _unasked(singles: Mapping[int, SinglePrompt], free_ids: Iterator[int]) -> Iterator[int]:
+    """Free ids that no prompt asks for."""
+    asked = {single.object_id for single in singles.values()}
+    return (object_id for object_id in free_ids if object_id not in asked)
+
+
 def _compare(
     former: Mapping[int, _Made],
     now: Mapping[int, _Made],
-    found: Mapping[int, tuple[int, SinglePrompt]],
+    found: _Found,
 ) -> Due:
     """Find the objects of which any row came, changed or went, by the rows' numbers."""
     rows = {*former, *now}

@@ -153,15 +153,19 @@ class SourceActions:
         elif layer is job.layers.points:  # these clicks go when they are objects
             singles = self._read(job, layer)
             self._commit(self._group(job, [replace(each, object_id=None) for each in singles]))
-        elif self._panel.is_as_one:
-            self._commit(self._group(job, self._read(job, layer)))
         else:
             self._make_new_and_moved(job, layer)
 
     def _make_new_and_moved(self, job: AnnotationJob, layer: Points | Shapes) -> None:
         """Save objects for what has none yet, and again for what was moved."""
         session = job.session
-        due = self._made.find_due(session, layer, self._read(job, layer), _free_ids(session))
+        due = self._made.find_due(
+            session,
+            layer,
+            self._read(job, layer),
+            _free_ids(session),
+            as_one=self._panel.is_as_one,
+        )
         questions = self._group(job, due.singles)
         self._commit(questions, due.left, lambda: self._made.note(session, layer, due))
 
