@@ -1,4 +1,4 @@
-"""Compare architectures and data with equal training time.
+"""Compare architectures, optimisers and data with equal training time.
 
     python -m training.compare --data DATA --run RUN_FOLDER --minutes 8
 
@@ -36,6 +36,7 @@ TIMED_STEPS = 7
 VALIDATION_BATCHES = 60
 CONFIG = Config(pretrain_iterations=100)
 NOTHING_DRAWN = replace(CONFIG, synthetic_share=0.0)
+WITH_MUON = replace(CONFIG, optimizer="muon", learning_rate=2 * CONFIG.learning_rate)
 NUCLEI = ("dsb2018", "bbbc039")
 
 
@@ -46,6 +47,13 @@ class Variant:
     build: Callable[[], Sam] = build_tiny_sam
     config: Config = field(default=CONFIG)
     only: tuple[str, ...] = ()
+
+    @property
+    def has_other_crops(self) -> bool:
+        """Whether it differs in the crops that it learns from."""
+        config = self.config
+        is_drawn_alike = config.synthetic_share == CONFIG.synthetic_share
+        return bool(self.only) or config.seed != CONFIG.seed or not is_drawn_alike
 
 
 VARIANTS = {
@@ -66,6 +74,7 @@ VARIANTS = {
     ),
     "decoder 96 wide": Variant(partial(build_tiny_sam, 96)),
     "decoder 192 wide": Variant(partial(build_tiny_sam, 192)),
+    "Muon at twice the learning rate": Variant(config=WITH_MUON),
     "no drawn images": Variant(config=NOTHING_DRAWN),
     "trained on fluorescent nuclei only": Variant(only=NUCLEI),
     "the same, no drawn images": Variant(config=NOTHING_DRAWN, only=NUCLEI),
@@ -89,7 +98,7 @@ def seconds_per_iteration(data: CropSampler) -> dict[str, float]:
     trainers = {
         name: make_trainer(variant, data)
         for name, variant in VARIANTS.items()
-        if variant.config == CONFIG and not variant.only
+        if not variant.has_other_crops
     }
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for turn in range(1 + TIMED_STEPS):  # the first turn is not counted

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from napari_promptable.errors import CheckpointError
 from napari_promptable.learning.batches import Batch
+from napari_promptable.learning.muon import MuonAndAdamW
 from napari_promptable.learning.objective import (
     Weights,
     maps_loss,
@@ -58,6 +59,7 @@ class Config:
     minutes: float = 0.0  # that a run takes instead of so many iterations
     pretrain_iterations: int = 200
     learning_rate: float = 1.5e-3
+    optimizer: str = "adamw"  # or "muon"
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     head_rate: float = 1.0  # learning rate of the heads that SAM lacks, relative to the others
@@ -115,11 +117,8 @@ class Trainer:
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.average = build().to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self._parameter_groups(),
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.99),
-            fused=True,
+        self.optimizer = make_optimizer(
+            config.optimizer, self._parameter_groups(), config.weight_decay
         )
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -207,6 +206,19 @@ class Trainer:
         self.iteration, self.share = state["iteration"], state["share"]
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
+
+
+def make_optimizer(
+    name: str, groups: list[dict[str, Any]], weight_decay: float
+) -> MuonAndAdamW | torch.optim.AdamW:
+    """Build the optimiser of a name; its rates are set at each step."""
+    if name == "adamw":
+        return torch.optim.AdamW(
+            groups, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
+        )
+    if name == "muon":
+        return MuonAndAdamW(groups, weight_decay)
+    raise ValueError(f"optimizer is {name!r}; choose adamw or muon")
 
 
 def learning_rate(config: Config, share: float) -> float:

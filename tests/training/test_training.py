@@ -35,10 +35,11 @@ def drawn() -> list[LabelledImage]:
 
 @pytest.fixture
 def make_trainer(drawn: list[LabelledImage]):
-    """Function that makes trainers of small batches, all alike."""
+    """Function that makes trainers of small batches, all alike but for changed settings."""
     config = Config(iterations=50, pretrain_iterations=1)
     stages = [Stage(0.0, SIDE, 2, 2)]
-    return lambda: Trainer(config, CropSampler({"drawn": drawn}), stages=stages)
+    sampler = CropSampler({"drawn": drawn})
+    return lambda **changes: Trainer(replace(config, **changes), sampler, stages=stages)
 
 
 def take_steps(trainer: Trainer, count: int) -> None:
@@ -63,13 +64,14 @@ def test_a_step_lowers_the_loss_on_a_fixed_batch(make_trainer) -> None:
     assert after < before
 
 
-def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path) -> None:
-    whole = make_trainer()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path, optimizer: str) -> None:
+    whole = make_trainer(optimizer=optimizer)
     take_steps(whole, 4)
-    first = make_trainer()
+    first = make_trainer(optimizer=optimizer)
     take_steps(first, 2)
     first.save(tmp_path / "checkpoint.pt")
-    second = make_trainer()
+    second = make_trainer(optimizer=optimizer)
     second.load(tmp_path / "checkpoint.pt")
     take_steps(second, 2)
     assert second.iteration == whole.iteration == 4
@@ -77,6 +79,11 @@ def test_a_resumed_run_is_bit_identical(make_trainer, tmp_path: Path) -> None:
         expected, found = (getattr(run, name).state_dict() for run in (whole, second))
         assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_an_unknown_optimiser_is_refused(make_trainer) -> None:
+    with pytest.raises(ValueError, match="optimizer is 'sgd'; choose adamw or muon"):
+        make_trainer(optimizer="sgd")
 
 
 def test_the_average_lags_behind(make_trainer) -> None:
