@@ -6,7 +6,7 @@ several zooms, and the surest answer counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from napari_promptable.models.cpu.parallel import one_thread
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.decoding import FrameMasks, decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
-from napari_promptable.predict.frames import choose_frames, place_prompts
+from napari_promptable.predict.frames import Frame, choose_frames, place_prompts
 from napari_promptable.predict.prediction import Prediction, describe_absence
 from napari_promptable.prompts import PromptSet
 
@@ -38,6 +38,8 @@ class ZoomRule(NamedTuple):
 
 _FOR_LEVELS = ZoomRule(sure=0.85, lead=0.08)
 _FOR_CLEAR_ANSWERS = ZoomRule(sure=0.4, lead=0.2)
+_FOR_REFITTED = ZoomRule(sure=0.5, lead=0.05)
+"""Where the zoom follows the size of a clear answer."""
 
 Wanted = Sequence[int]
 """Which of the decoder's four masks may answer."""
@@ -87,16 +89,42 @@ def answer_at_best_zoom(
         [place_prompts(first, each) for (first, *_), each in zip(frames, prompts, strict=True)],
     )
     rule = _FOR_LEVELS if sam.compares_levels else _FOR_CLEAR_ANSWERS
-    unsure = [i for i, answer in enumerate(answers) if _sureness(answer, wanted[i]) < rule.sure]
-    others = iter(
-        decode_all(
-            sam, [place_prompts(frame, prompts[i]) for i in unsure for frame in frames[i][1:]]
-        )
-    )
-    for i in unsure:
-        at_other_zooms = [next(others) for _ in frames[i][1:]]
-        answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i], rule.lead)
+    others = {i: others for i, (_, *others) in enumerate(frames) if others}
+    _try_frames(sam, answers, prompts, wanted, others, rule)
+    if not sam.compares_levels:
+        refitted = {i: _refit(answers[i], prompts[i], wanted[i]) for i in others}
+        _try_frames(sam, answers, prompts, wanted, refitted, _FOR_REFITTED)
     return answers
+
+
+def _refit(answer: FrameMasks, prompts: PromptSet, wanted: Wanted) -> list[Frame]:
+    """Frame at the zoom that suits the size of an answer, if it is another one."""
+    mask = (answer.logits[answer.surest(wanted)] > 0).cpu().numpy()
+    frame = answer.prompts.frame.refit(mask, prompts.foreground_yx)
+    return [] if frame is None else [frame]
+
+
+def _try_frames(
+    sam: Sam,
+    answers: list[FrameMasks],
+    prompts: Sequence[PromptSet],
+    wanted: Sequence[Wanted],
+    frames: Mapping[int, Sequence[Frame]],
+    rule: ZoomRule,
+) -> None:
+    """Put answers from other frames in the place of unsure ones, where a rule says so."""
+    tried = {
+        i: others
+        for i, others in frames.items()
+        if _sureness(answers[i], wanted[i]) < rule.sure
+    }
+    placed = [
+        place_prompts(frame, prompts[i]) for i, others in tried.items() for frame in others
+    ]
+    found = iter(decode_all(sam, placed))
+    for i, others in tried.items():
+        at_other_zooms = [next(found) for _ in others]
+        answers[i] = _choose_zoom(answers[i], at_other_zooms, wanted[i], rule.lead)
 
 
 def _sureness(answer: FrameMasks, wanted: Wanted) -> float:

@@ -9,7 +9,7 @@ answers need nothing else, so that a new kind of view is a new kind of frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Protocol
@@ -29,13 +29,13 @@ from napari_promptable.models.prompt_encoder import (
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.encoding import encode_pixels
-from napari_promptable.predict.tiling import Pyramid, Tile, choose_tiles
+from napari_promptable.predict.tiling import Pyramid, Tile, choose_tiles, refit_tile
 from napari_promptable.predict.upsampling import (
     split_positions,
     upsample_blocks,
     upsample_masks,
 )
-from napari_promptable.prompts import FOREGROUND, PromptSet
+from napari_promptable.prompts import PromptSet
 from napari_promptable.sizes import ExpectedSize
 from napari_promptable.transforms import image_to_model_xy
 
@@ -89,6 +89,23 @@ class Frame(Protocol):
 
     def bring_back(self, logits: Tensor) -> tuple[Draw, DrawLogits]:
         """Take logits (M, h, w) to the plane: functions that draw masks and low-res logits."""
+        ...
+
+    def refit(self, mask: BoolArray, clicks_yx: FloatArray) -> Frame | None:
+        """Find the frame at another zoom that suits the size of an answer here.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (h, w)
+            The answer, in pixels of the logits.
+        clicks_yx : ndarray, shape (N, 2)
+            Positive clicks in plane pixels.
+
+        Returns
+        -------
+        Frame or None
+            None if the answer is empty, or the zoom suits it.
+        """
         ...
 
 
@@ -160,6 +177,10 @@ class WholePlane:
             )
 
         return draw, lambda: logits.cpu().numpy()
+
+    def refit(self, mask: BoolArray, clicks_yx: FloatArray) -> None:
+        """Return None: there is one zoom only."""
+        return
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +262,13 @@ class TileFrame:
             return upsample_blocks(logits[list(candidates)], rows, columns, size, threshold)
 
         return draw, draw_logits
+
+    def refit(self, mask: BoolArray, clicks_yx: FloatArray) -> TileFrame | None:
+        """See `Frame.refit`."""
+        if not mask.any():
+            return None
+        tile = refit_tile(self.pyramid, self.tile, mask, clicks_yx)
+        return None if tile.level == self.tile.level else replace(self, tile=tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,8 +397,7 @@ def _estimate_size(
     features, origin = embedding.features, Tile(0, 0, 0)
     if tile is not None:
         features, origin = TileFrame(sam, embedding, tile).features, tile
-    clicks = prompts.points_yx[prompts.point_labels == FOREGROUND]
-    positions = pyramid_of(sam, embedding).to_tile_xy(clicks, origin)
+    positions = pyramid_of(sam, embedding).to_tile_xy(prompts.foreground_yx, origin)
     limit = np.array(features.shape[:0:-1]) - 1
     cells = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int)
     on_device = torch.from_numpy(features).to(sam.device)

@@ -12,7 +12,7 @@ pixel centres at integers; a level covers the image exactly, edge to edge.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_promptable.masks import mask_to_box_yxyx
-from napari_promptable.prompts import FOREGROUND, PromptSet
+from napari_promptable.prompts import PromptSet
 
 BEST_DIAMETER = 64.0
 """Diameter in level pixels that an object is brought near to, by a factor of at most √2."""
@@ -328,7 +328,7 @@ def choose_tiles(
     extent = _known_extent(pyramid, prompts, mask)
     if extent is not None:
         return [_tile_of(pyramid, extent)]
-    points = prompts.points_yx[prompts.point_labels == FOREGROUND]
+    points = prompts.foreground_yx
     if len(points) == 0:  # an earlier answer that is empty
         return [pyramid.tile_at(0, np.array(pyramid.original_size) / 2)]
     low, high = points.min(axis=0), points.max(axis=0)
@@ -337,6 +337,31 @@ def choose_tiles(
     level = _search_level(pyramid, centre, highest, estimate_size)
     levels = [min(pyramid.clip_level(level + step), highest) for step in _LEVEL_STEPS]
     return [pyramid.tile_at(level, centre) for level in dict.fromkeys(levels)]
+
+
+def refit_tile(pyramid: Pyramid, tile: Tile, mask: BoolArray, clicks_yx: FloatArray) -> Tile:
+    """Find the tile that suits the size of an answer.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+        Of the image.
+    tile : Tile
+        Where the answer was given.
+    mask : ndarray of bool, shape (side, side)
+        The answer, on a grid that covers the tile; not empty.
+    clicks_yx : ndarray, shape (N, 2)
+        Positions in image pixels that the object holds.
+
+    Returns
+    -------
+    Tile
+        That shows mask and clicks best.
+    """
+    cell = pyramid.tile_size / len(mask)
+    centres = (mask_to_box_yxyx(mask).reshape(2, 2) + 0.5) * cell + (tile.top, tile.left)
+    corners = centres / pyramid.zoom_yx(tile.level) - 0.5
+    return _tile_of(pyramid, _extent_of(pyramid, [*corners, *clicks_yx]))
 
 
 def _search_level(
@@ -373,7 +398,10 @@ def _known_extent(
         corners += list((mask_to_box_yxyx(mask).reshape(2, 2) + 0.5) / cells_per_pixel - 0.5)
     if not corners:
         return None
-    corners += list(prompts.points_yx[prompts.point_labels == FOREGROUND])
-    limit = np.array(pyramid.original_size) - 1
-    inside = np.clip(corners, 0, limit)
+    return _extent_of(pyramid, [*corners, *prompts.foreground_yx])
+
+
+def _extent_of(pyramid: Pyramid, positions_yx: Sequence[FloatArray]) -> FloatArray:
+    """Top, left, bottom and right of positions, moved into the image."""
+    inside = np.clip(positions_yx, 0, np.array(pyramid.original_size) - 1)
     return np.concatenate([inside.min(axis=0), inside.max(axis=0)])

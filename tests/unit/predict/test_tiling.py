@@ -11,6 +11,7 @@ from napari_promptable.predict.tiling import (
     Tile,
     choose_tiles,
     interpolate,
+    refit_tile,
 )
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import resized_shape
@@ -197,3 +198,15 @@ def test_clicks_far_apart_are_seen_together() -> None:
         positions = pyramid.to_tile_xy(prompts.points_yx, tile)
         assert (positions >= 0).all()
         assert (positions < SIDE).all()
+
+
+def test_a_tile_suits_the_size_of_an_answer_on_another_one() -> None:
+    pyramid = make_pyramid((512, 512))
+    seen = Tile(0, 128, 128)
+    answer = np.zeros((64, 64), bool)
+    answer[10:18, 20:28] = True  # 32 × 32 image pixels
+    nothing = np.empty((0, 2))
+    box = [169.5, 209.5, 197.5, 237.5]
+    assert refit_tile(pyramid, seen, answer, nothing) == box_tile(pyramid, box)
+    wider = refit_tile(pyramid, seen, answer, np.array([[300.0, 220.0]]))
+    assert wider.level < seen.level + 1
