@@ -91,18 +91,12 @@ class PromptSet:
         )
 
     @property
-    def foreground_yx(self) -> FloatArray:
-        """Positive clicks, shape (N, 2)."""
-        chosen: FloatArray = self.points_yx[self.point_labels == FOREGROUND]
-        return chosen
-
-    @property
     def is_answerable(self) -> bool:
         """Whether something says where the object is, not only where it is not."""
         return (
             self.box_yxyx is not None
             or self.mask_logits is not None
-            or len(self.foreground_yx) > 0
+            or bool((self.point_labels == FOREGROUND).any())
         )
 
     @property

@@ -18,6 +18,7 @@ from napari_promptable.predict.decoding import FrameMasks, decode_all
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.frames import Frame, choose_frames, place_prompts
 from napari_promptable.predict.prediction import Prediction, describe_absence
+from napari_promptable.predict.tile_choice import positive_clicks
 from napari_promptable.prompts import PromptSet
 
 
@@ -100,7 +101,7 @@ def answer_at_best_zoom(
 def _refit(answer: FrameMasks, prompts: PromptSet, wanted: Wanted) -> list[Frame]:
     """Frame at the zoom that suits the size of an answer, if it is another one."""
     mask = (answer.logits[answer.surest(wanted)] > 0).cpu().numpy()
-    frame = answer.prompts.frame.refit(mask, prompts.foreground_yx)
+    frame = answer.prompts.frame.refit(mask, positive_clicks(prompts))
     return [] if frame is None else [frame]
 
 

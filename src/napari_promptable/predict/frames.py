@@ -29,7 +29,8 @@ from napari_promptable.models.prompt_encoder import (
 from napari_promptable.models.sam import Sam
 from napari_promptable.predict.embeddings import ImageEmbedding
 from napari_promptable.predict.encoding import encode_pixels
-from napari_promptable.predict.tiling import Pyramid, Tile, choose_tiles, refit_tile
+from napari_promptable.predict.tile_choice import choose_tiles, positive_clicks, refit_tile
+from napari_promptable.predict.tiling import Pyramid, Tile
 from napari_promptable.predict.upsampling import (
     split_positions,
     upsample_blocks,
@@ -92,19 +93,10 @@ class Frame(Protocol):
         ...
 
     def refit(self, mask: BoolArray, clicks_yx: FloatArray) -> Frame | None:
-        """Find the frame at another zoom that suits the size of an answer here.
+        """Find the frame at another zoom that suits the size of an answer, (h, w).
 
-        Parameters
-        ----------
-        mask : ndarray of bool, shape (h, w)
-            The answer, in pixels of the logits.
-        clicks_yx : ndarray, shape (N, 2)
-            Positive clicks in plane pixels.
-
-        Returns
-        -------
-        Frame or None
-            None if the answer is empty, or the zoom suits it.
+        The frame also holds clicks (N, 2) on the plane. None if this zoom suits, or there is
+        nothing in the answer.
         """
         ...
 
@@ -397,7 +389,7 @@ def _estimate_size(
     features, origin = embedding.features, Tile(0, 0, 0)
     if tile is not None:
         features, origin = TileFrame(sam, embedding, tile).features, tile
-    positions = pyramid_of(sam, embedding).to_tile_xy(prompts.foreground_yx, origin)
+    positions = pyramid_of(sam, embedding).to_tile_xy(positive_clicks(prompts), origin)
     limit = np.array(features.shape[:0:-1]) - 1
     cells = np.clip((positions + 0.5) // sam.patch_stride, 0, limit).astype(int)
     on_device = torch.from_numpy(features).to(sam.device)

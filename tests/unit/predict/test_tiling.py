@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_promptable.predict.tiling import (
-    BEST_DIAMETER,
-    Pyramid,
-    Tile,
-    choose_tiles,
-    interpolate,
-    refit_tile,
-)
+from napari_promptable.predict.tile_choice import choose_tiles, refit_tile
+from napari_promptable.predict.tiling import BEST_DIAMETER, Pyramid, Tile, interpolate
 from napari_promptable.prompts import PromptSet
 from napari_promptable.transforms import resized_shape
 
