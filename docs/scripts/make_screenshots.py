@@ -247,14 +247,22 @@ def find_spill(image: np.ndarray, masks: list[np.ndarray]) -> tuple[np.ndarray, 
 
     found = []
     for mask in masks:
-        first = interior_point_yx(mask)
-        before = answer([first], [1])
-        if np.any(before & ~mask):
-            second = interior_point_yx(before & ~mask)
-            after = answer([first, second], [1, 0])
-            gain = mask_iou(after, mask) - mask_iou(before, mask)
-            found.append((gain, mask, first, second))
+        for first in clicks_inside(mask):
+            before = answer([first], [1])
+            if np.any(before & ~mask):
+                second = interior_point_yx(before & ~mask)
+                after = answer([first, second], [1, 0])
+                gain = mask_iou(after, mask) - mask_iou(before, mask)
+                found.append((gain, mask, first, second))
     return max(found, key=lambda entry: entry[0])[1:]
+
+
+def clicks_inside(mask: np.ndarray) -> list[np.ndarray]:
+    """Positions in the middle of an object and of its upper, lower, left and right half."""
+    middle = interior_point_yx(mask)
+    rows, columns = np.indices(mask.shape)
+    halves = (rows < middle[0], rows > middle[0], columns < middle[1], columns > middle[1])
+    return [middle, *(interior_point_yx(mask & half) for half in halves)]
 
 
 def clear_prompts(screen: Screen) -> None:
