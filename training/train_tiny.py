@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from napari_promptable.errors import CheckpointError
 from napari_promptable.learning.batches import Batch
-from napari_promptable.learning.muon import MuonAndAdamW
 from napari_promptable.learning.objective import (
     Weights,
     maps_loss,
@@ -38,6 +37,7 @@ from napari_promptable.weights.loading import read_state_dict
 from training import curve
 from training.dataset import dataset_shares, load_split, manifest_sha256
 from training.loader import Batches, Stage, load_batches
+from training.muon import MuonAndAdamW
 from training.synthetic import draw_images
 from training.weights import add_figures, describe_run, save_weights
 

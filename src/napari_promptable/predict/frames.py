@@ -171,7 +171,7 @@ class WholePlane:
         return draw, lambda: logits.cpu().numpy()
 
     def refit(self, mask: BoolArray, clicks_yx: FloatArray) -> None:
-        """Return None: there is one zoom only."""
+        """Return None, because there is one zoom only."""
         return
 
 

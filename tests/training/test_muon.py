@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_promptable.learning.muon import (
+from training.muon import (
     ADAMW_SCALE,
     Muon,
     MuonAndAdamW,

@@ -1,7 +1,7 @@
 """Muon: momentum whose steps are made orthogonal, for the matrices of a network.
 
 Plain gradients of a matrix are dominated by a few directions. Steps with equal singular values
-move all of them, which reaches the same loss in fewer iterations (Jordan et al. 2024,
+move all of them, which often takes fewer iterations (Jordan et al. 2024,
 https://kellerjordan.github.io/posts/muon/). PyTorch's own `torch.optim.Muon` takes no
 convolutions, of which this network mostly consists.
 """
@@ -70,7 +70,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Optimiser of matrices and convolutions; use another for all other parameters.
+    """Optimiser of matrices and convolutions, beside another for all other parameters.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take a step along the gradients; matrices of a shape are made orthogonal at once."""
+        """Take a step along the gradients, for all matrices of a shape at once."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -152,7 +152,7 @@ class MuonAndAdamW:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of both; their "lr" is read at each step."""
+        """Groups of both, whose "lr" is read at each step."""
         return self._muon.param_groups + self._adamw.param_groups
 
     def zero_grad(self) -> None:
