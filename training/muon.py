@@ -126,6 +126,11 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(average, momentum)
 
 
+def make_adamw(groups: list[dict[str, Any]], weight_decay: float) -> torch.optim.AdamW:
+    """Build AdamW as `tiny` is trained with it, for groups of any parameters."""
+    return torch.optim.AdamW(groups, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
+
+
 class MuonAndAdamW:
     """Muon for the matrices of a network, AdamW for everything else, as if they were one.
 
@@ -146,9 +151,7 @@ class MuonAndAdamW:
             for kind in (True, False)
         )
         self._muon = Muon(matrices, weight_decay=weight_decay)
-        self._adamw = torch.optim.AdamW(
-            others, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
-        )
+        self._adamw = make_adamw(others, weight_decay)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ from napari_promptable.weights.loading import read_state_dict
 from training import curve
 from training.dataset import dataset_shares, load_split, manifest_sha256
 from training.loader import Batches, Stage, load_batches
-from training.muon import MuonAndAdamW
+from training.muon import MuonAndAdamW, make_adamw
 from training.synthetic import draw_images
 from training.weights import add_figures, describe_run, save_weights
 
@@ -213,9 +213,7 @@ def make_optimizer(
 ) -> MuonAndAdamW | torch.optim.AdamW:
     """Build the optimiser of a name; its rates are set at each step."""
     if name == "adamw":
-        return torch.optim.AdamW(
-            groups, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
-        )
+        return make_adamw(groups, weight_decay)
     if name == "muon":
         return MuonAndAdamW(groups, weight_decay)
     raise ValueError(f"optimizer is {name!r}; choose adamw or muon")

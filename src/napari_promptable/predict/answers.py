@@ -6,7 +6,7 @@ several zooms, and the surest answer counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -90,11 +90,14 @@ def answer_at_best_zoom(
         [place_prompts(first, each) for (first, *_), each in zip(frames, prompts, strict=True)],
     )
     rule = _FOR_LEVELS if sam.compares_levels else _FOR_CLEAR_ANSWERS
-    others = {i: others for i, (_, *others) in enumerate(frames) if others}
-    _try_frames(sam, answers, prompts, wanted, others, rule)
+    several = [i for i, others in enumerate(frames) if len(others) > 1]
+
+    def refit(i: int) -> Sequence[Frame]:
+        return _refit(answers[i], prompts[i], wanted[i])
+
+    _try_frames(sam, answers, prompts, wanted, several, lambda i: frames[i][1:], rule)
     if not sam.compares_levels:
-        refitted = {i: _refit(answers[i], prompts[i], wanted[i]) for i in others}
-        _try_frames(sam, answers, prompts, wanted, refitted, _FOR_REFITTED)
+        _try_frames(sam, answers, prompts, wanted, several, refit, _FOR_REFITTED)
     return answers
 
 
@@ -110,15 +113,12 @@ def _try_frames(
     answers: list[FrameMasks],
     prompts: Sequence[PromptSet],
     wanted: Sequence[Wanted],
-    frames: Mapping[int, Sequence[Frame]],
+    which: Sequence[int],
+    find_frames: Callable[[int], Sequence[Frame]],
     rule: ZoomRule,
 ) -> None:
     """Put answers from other frames in the place of unsure ones, where a rule says so."""
-    tried = {
-        i: others
-        for i, others in frames.items()
-        if _sureness(answers[i], wanted[i]) < rule.sure
-    }
+    tried = {i: find_frames(i) for i in which if _sureness(answers[i], wanted[i]) < rule.sure}
     placed = [
         place_prompts(frame, prompts[i]) for i, others in tried.items() for frame in others
     ]

@@ -136,8 +136,12 @@ class MadeObjects:
         }
         numbers = numbered.numbers
         known = {number: made.object_id for number, made in former.items()}
-        add_ids = _with_shared_id if as_one else _with_ids
-        found = add_ids({numbers[single.number]: single for single in singles}, known, free_ids)
+        numbered_singles = {numbers[single.number]: single for single in singles}
+        find_ids = _ids_as_one if as_one else _ids_of_each
+        found = {
+            number: (object_id, replace(numbered_singles[number], object_id=object_id))
+            for number, object_id in find_ids(numbered_singles, known, free_ids).items()
+        }
         now = {
             number: _Made(object_id, single.index, numbered.row_of(single))
             for number, (object_id, single) in found.items()
@@ -149,20 +153,16 @@ class MadeObjects:
         self._layers[layer].made[session] = due.made
 
 
-_Found = dict[int, tuple[int, SinglePrompt]]
-"""Prompts with their objects' ids, by the rows' numbers."""
-
-
-def _with_ids(
+def _ids_of_each(
     singles: Mapping[int, SinglePrompt], known: Mapping[int, int], free_ids: Iterator[int]
-) -> _Found:
+) -> dict[int, int]:
     """Find the object of each prompt: as its layer says, or as before, or a new one.
 
     Prompts that only exclude are left out where they belong to no object. Of those that were
     one object before, the first keeps it.
     """
     unused = _unasked(singles, free_ids)
-    found, kept = _Found(), set[int]()
+    ids, kept = dict[int, int](), set[int]()
     for number, single in singles.items():
         object_id = single.object_id
         if object_id is None:
@@ -172,25 +172,21 @@ def _with_ids(
             else:
                 kept.add(object_id)
         if object_id is not None:
-            found[number] = object_id, replace(single, object_id=object_id)
-    return found
+            ids[number] = object_id
+    return ids
 
 
-def _with_shared_id(
+def _ids_as_one(
     singles: Mapping[int, SinglePrompt], known: Mapping[int, int], free_ids: Iterator[int]
-) -> _Found:
+) -> dict[int, int]:
     """Find the object of each prompt: as its layer says, or the one that the others share."""
-    before = {
-        known[number]
-        for number, single in singles.items()
-        if single.object_id is None and number in known
-    }
-    shared = before.pop() if len(before) == 1 else next(_unasked(singles, free_ids))
-    found = _Found()
-    for number, single in singles.items():
-        object_id = shared if single.object_id is None else single.object_id
-        found[number] = object_id, replace(single, object_id=object_id)
-    return found
+    ids = {n: each.object_id for n, each in singles.items() if each.object_id is not None}
+    sharing = singles.keys() - ids.keys()
+    if sharing:
+        before = {known[number] for number in sharing & known.keys()}
+        shared = before.pop() if len(before) == 1 else next(_unasked(singles, free_ids))
+        ids |= dict.fromkeys(sharing, shared)
+    return {number: ids[number] for number in singles}
 
 
 def _unasked(singles: Mapping[int, SinglePrompt], free_ids: Iterator[int]) -> Iterator[int]:
@@ -202,7 +198,7 @@ def _unasked(singles: Mapping[int, SinglePrompt], free_ids: Iterator[int]) -> It
 def _compare(
     former: Mapping[int, _Made],
     now: Mapping[int, _Made],
-    found: _Found,
+    found: Mapping[int, tuple[int, SinglePrompt]],
 ) -> Due:
     """Find the objects of which any row came, changed or went, by the rows' numbers."""
     rows = {*former, *now}
