@@ -7,6 +7,7 @@ however many write at once.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ from napari_promptable.weights.checkpoints import cache_root
 FORMAT, VERSION = "napari-promptable/embeddings", 1
 
 _TEMPORARY = ".tmp-"
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # what says that a name is another entry's
 _CHECKED_SHARE = 0.01  # of the limit that is written between two looks at all entries
 _LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
 _SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
@@ -289,12 +291,17 @@ class EmbeddingStore:
         return entries
 
     def _move_in(self, folder: Path, key: str) -> None:
-        """Give a complete entry its name, unless another process was faster."""
-        try:
-            os.rename(folder, self.path / key)
-        except OSError:
-            if key not in self:
-                raise
+        """Give a complete entry its name, unless another process was faster.
+
+        What another wrote may be deleted before it is looked at; then the name is free again.
+        """
+        while key not in self:
+            try:
+                return os.rename(folder, self.path / key)
+            except OSError as error:
+                if error.errno not in _TAKEN and key not in self:
+                    raise
+        return None
 
     def _delete_oldest(self, num_bytes: int) -> None:
         """Delete the least recently used entries until the rest is small enough.

@@ -292,6 +292,21 @@ def test_many_write_at_once(tmp_path) -> None:
     assert not list(path.glob(".*"))
 
 
+def test_an_entry_that_another_deletes_meanwhile_gives_its_name_free(
+    store, monkeypatch
+) -> None:
+    rename, failures = os.rename, [OSError(errno.ENOTEMPTY, "Directory not empty")]
+
+    def rename_later(source: Path, target: Path) -> None:
+        if failures:
+            raise failures.pop()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_later)
+    store.put("key", make_embedding(3))
+    assert store.get("key", RGB).features[1, 0, 0] == 3
+
+
 # below the cache
 
 
