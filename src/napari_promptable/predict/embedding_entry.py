@@ -7,6 +7,7 @@ compressed: its bytes are the features.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -23,6 +24,7 @@ DTYPES = ("float32", "float16")
 
 METADATA, CHUNK = "zarr.json", "c/0/0/0"
 _HASH = "xxh128"
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # what says that a name is another entry's
 
 
 def write_entry(
@@ -63,6 +65,32 @@ def write_entry(
     for name in (METADATA, CHUNK, _HASH):
         with open(folder / name, "rb+") as file:
             os.fsync(file.fileno())
+
+
+def name_entry(folder: Path, path: Path) -> None:
+    """Give a complete entry its name, unless another process was faster.
+
+    What another wrote may be deleted before it is looked at; then the name is free again.
+
+    Parameters
+    ----------
+    folder : Path
+        What `write_entry` wrote.
+    path : Path
+        Its name, in the same file system.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed.
+    """
+    while not path.is_dir():
+        try:
+            return os.rename(folder, path)
+        except OSError as error:
+            if error.errno not in _TAKEN and not path.is_dir():
+                raise
+    return None
 
 
 def read_entry(path: Path) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None:

@@ -7,7 +7,6 @@ however many write at once.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ from napari_promptable.predict.embedding_entry import (
     CHUNK,
     DTYPES,
     METADATA,
+    name_entry,
     read_entry,
     write_entry,
 )
@@ -39,7 +39,6 @@ from napari_promptable.weights.checkpoints import cache_root
 FORMAT, VERSION = "napari-promptable/embeddings", 1
 
 _TEMPORARY = ".tmp-"
-_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # what says that a name is another entry's
 _CHECKED_SHARE = 0.01  # of the limit that is written between two looks at all entries
 _LEFTOVER_AGE_S = 3600  # of temporary folders; writing one takes less than a second
 _SIZES = ("original_size", "input_size", "low_res_size", "low_res_valid")
@@ -231,7 +230,7 @@ class EmbeddingStore:
             return
         with self._errors_named("written"), self._temporary_folder() as folder:
             write_entry(folder, features, attributes, self.dtype)
-            self._move_in(folder, name)
+            name_entry(folder, self.path / name)
             self._delete_oldest(features.nbytes)
 
     # the folder
@@ -289,19 +288,6 @@ class EmbeddingStore:
                     used = folder.stat().st_mtime_ns
                     entries.append(_Entry(used, Path(folder.path), nbytes))
         return entries
-
-    def _move_in(self, folder: Path, key: str) -> None:
-        """Give a complete entry its name, unless another process was faster.
-
-        What another wrote may be deleted before it is looked at; then the name is free again.
-        """
-        while key not in self:
-            try:
-                return os.rename(folder, self.path / key)
-            except OSError as error:
-                if error.errno not in _TAKEN and key not in self:
-                    raise
-        return None
 
     def _delete_oldest(self, num_bytes: int) -> None:
         """Delete the least recently used entries until the rest is small enough.
