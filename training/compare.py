@@ -105,7 +105,7 @@ def seconds_per_iteration(data: CropSampler) -> dict[str, float]:
         for name, trainer in trainers.items():
             trainer.iteration = CONFIG.pretrain_iterations + turn
             started = time.perf_counter()
-            trainer.step(trainer.batches[trainer.iteration])
+            trainer.step(trainer.draw())
             times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     return {name: medians.get(name, medians["as bundled"]) for name in VARIANTS}
@@ -116,7 +116,7 @@ def train(variant: Variant, iterations: int, data: CropSampler) -> Trainer:
     config = replace(variant.config, iterations=iterations)
     trainer = make_trainer(replace(variant, config=config), data)
     while trainer.iteration < iterations:
-        trainer.step(trainer.batches[trainer.iteration])
+        trainer.step(trainer.draw())
         trainer.share = trainer.iteration / iterations
     return trainer
 

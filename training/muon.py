@@ -9,7 +9,7 @@ convolutions, of which this network mostly consists.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,9 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(ITERATIONS):
         gram = wide @ wide.mT
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+        wide = torch.baddbmm(
+            wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a
+        )
     return (wide.mT if is_tall else wide).float()
 
 
@@ -98,32 +100,36 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step along the gradients, for all matrices of a shape at once."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape[parameter.flatten(1).shape].append(parameter)
-            for parameters in by_shape.values():
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
                 self._step_together(parameters, group)
 
     def _step_together(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Move parameters that are matrices of one shape."""
-        directions = [
-            self._direction(each, group["momentum"]).flatten(1) for each in parameters
-        ]
-        steps = orthogonalise(torch.stack(directions))
-        size = group["lr"] * ADAMW_SCALE * max(steps.shape[1:]) ** 0.5
-        for parameter, step in zip(parameters, steps, strict=True):
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(step.view_as(parameter), alpha=-size)
+        """Move the parameters of a group."""
+        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, parameter in enumerate(parameters):
+            by_shape[parameter.flatten(1).shape].append(index)
+        directions = self._directions(parameters, group["momentum"])
+        steps = list(directions)
+        for shape, indices in by_shape.items():
+            size = group["lr"] * ADAMW_SCALE * max(shape) ** 0.5
+            together = torch.stack([directions[index].flatten(1) for index in indices])
+            for index, step in zip(indices, size * orthogonalise(together), strict=True):
+                steps[index] = step.view_as(parameters[index])
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_sub_(parameters, steps)
 
-    def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Average of the gradients so far, with the latest one ahead of its time."""
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        assert parameter.grad is not None
-        average = state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(average, momentum)
+    def _directions(self, parameters: list[Tensor], momentum: float) -> Sequence[Tensor]:
+        """Averages of the gradients so far, with the latest one ahead of its time."""
+        gradients, averages = [], []
+        for parameter in parameters:
+            if parameter not in self.state:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None
+            gradients.append(parameter.grad)
+            averages.append(self.state[parameter]["momentum"])
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, averages, momentum)
 
 
 def make_adamw(groups: list[dict[str, Any]], weight_decay: float) -> torch.optim.AdamW:

@@ -14,7 +14,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from napari_promptable.models.sam import Sam, build_tiny_sam
 from napari_promptable.weights.loading import read_state_dict
 from training import curve
 from training.dataset import dataset_shares, load_split, manifest_sha256
-from training.loader import Batches, Stage, load_batches
+from training.loader import Stage, make_source
 from training.muon import MuonAndAdamW, make_adamw
 from training.synthetic import draw_images
 from training.weights import add_figures, describe_run, save_weights
@@ -73,7 +73,6 @@ class Config:
     seed: int = 0
     bfloat16: bool = False  # pays on CPUs with avx512_bf16 or AMX, costs on others
     threads: int = 1
-    workers: int = 0  # processes that draw batches ahead
     device: str = "cpu"
 
 
@@ -102,14 +101,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = torch.device(config.device)
-        self.batches = Batches(
-            sampler,
-            stages,
-            config.seed,
-            config.carried_per_image,
-            config.batch_scale,
-            has_fixed_shapes=self.device.type != "cpu",
-        )
+        self.source = make_source(sampler, self.device)
+        self.stages = stages
+        self.share = 0.0  # of the run, that is done; batches and learning rate follow it
         self.iteration = 0
         self.model = build().to(self.device)
         if config.bfloat16:
@@ -129,14 +123,12 @@ class Trainer:
         rates = (1.0, self.config.head_rate)
         return [{"params": p, "rate": r} for p, r in zip(groups, rates, strict=True)]
 
-    @property
-    def share(self) -> float:
-        """Of the run, that is done; batches and learning rate follow it."""
-        return self.batches.share.value
-
-    @share.setter
-    def share(self, share: float) -> None:
-        self.batches.share.value = share
+    def draw(self) -> Batch:
+        """Draw the batch of this iteration."""
+        config = self.config
+        stage = [stage for stage in self.stages if stage.start <= self.share][-1]
+        scaled = replace(stage, num_images=config.batch_scale * stage.num_images)
+        return self.source.draw(scaled, config.seed, self.iteration, config.carried_per_image)
 
     def step(self, batch: Batch) -> Figures:
         """Learn from a batch and return its values for the curve."""
@@ -246,12 +238,11 @@ def run(config: Config, data: Path, folder: Path, start: Path | None = None) -> 
         trainer.start_from(start)
     metadata = describe_run(asdict(config), data)
     print(f"data {manifest_sha256(data)[:12]}, from iteration {trainer.iteration}", flush=True)
-    batches = load_batches(trainer.batches, trainer.iteration, config.workers, trainer.device)
     recent: list[Figures] = []
     saved = time.perf_counter()
     started = saved - 60 * config.minutes * trainer.share
     while trainer.share < 1:
-        recent.append(trainer.step(next(batches)))
+        recent.append(trainer.step(trainer.draw()))
         now = time.perf_counter()
         if config.minutes:
             trainer.share = (now - started) / (60 * config.minutes)

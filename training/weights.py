@@ -31,10 +31,11 @@ from napari_promptable.predict.predictor import PromptableModel
 from napari_promptable.samples.data import WITH_PROMPTS, sample_labels, sample_path
 from training.dataset import FIRST_DATASETS, manifest_sha256
 
+MOST_OBJECTS = 12  # of each plane, so that crowded planes do not take hours
 PROTOCOLS = {
-    "box": Protocol("box"),
-    "jittered box": Protocol("box", box_jitter=0.1),
-    "point": Protocol("point", corrections=3),
+    "box": Protocol("box", most_objects=MOST_OBJECTS),
+    "jittered box": Protocol("box", box_jitter=0.1, most_objects=MOST_OBJECTS),
+    "point": Protocol("point", corrections=3, most_objects=MOST_OBJECTS),
 }
 OBJECTS_OF_A_SAMPLE = 6
 PROCESSES = 2  # that evaluate, one thread each

@@ -19,7 +19,8 @@ from napari_promptable.models.architectures import build_sam
 from napari_promptable.predict.load_model import load_model
 from napari_promptable.weights.checkpoints import checkpoint_path
 from training import curve
-from training.loader import Stage, load_batches
+from training.loader import DeviceSource, Stage
+from training.on_device.images import DeviceImages
 from training.synthetic import OBJECTS, draw_images
 from training.train_tiny import WARM_UP, Config, Trainer, learning_rate
 from training.weights import measure_samples
@@ -46,7 +47,7 @@ def take_steps(trainer: Trainer, count: int) -> None:
     """Train some iterations of 50."""
     for _ in range(count):
         trainer.share = (1 + trainer.iteration) / 50
-        trainer.step(trainer.batches[trainer.iteration])
+        trainer.step(trainer.draw())
 
 
 # the training step
@@ -55,7 +56,7 @@ def take_steps(trainer: Trainer, count: int) -> None:
 def test_a_step_lowers_the_loss_on_a_fixed_batch(make_trainer) -> None:
     trainer = make_trainer()
     trainer.iteration = 10  # prompts are trained
-    batch = trainer.batches[0]
+    batch = trainer.draw()
     trainer.share = 0.01
     seed = [trainer.config.seed, trainer.iteration]
     before, _ = trainer.loss(batch, np.random.default_rng(seed))
@@ -104,26 +105,16 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert rates == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
-def test_batches_drawn_ahead_are_those_of_their_iterations(make_trainer) -> None:
-    batches = make_trainer().batches
-    ahead = load_batches(batches, 3, workers=2, device=torch.device("cpu"))
-    for iteration in (3, 4, 5):
-        expected, found = batches[iteration], next(ahead)
-        assert torch.equal(found.images, expected.images)
-        assert torch.equal(found.drawn.points_xy, expected.drawn.points_xy)
-        assert torch.equal(found.carried.mask_logits, expected.carried.mask_logits)
-
-
-def test_shapes_are_fixed_by_repeating_objects(make_trainer) -> None:
-    free = make_trainer().batches
-    fixed = replace(free, has_fixed_shapes=True)
-    for iteration in range(4):
-        expected, found = free[iteration], fixed[iteration]
-        objects = len(expected.drawn.masks)
-        assert len(found.drawn.masks) == len(found.drawn.points_xy) == 4
-        assert torch.equal(found.drawn.masks[:objects], expected.drawn.masks)
-        assert torch.equal(found.drawn.masks[objects:], expected.drawn.masks[: 4 - objects])
-        assert len(found.carried.masks) == (2 if len(expected.carried.masks) else 0)
+def test_a_step_learns_from_a_batch_of_the_device(make_trainer, drawn) -> None:
+    trainer = make_trainer(pretrain_iterations=0, batch_scale=2)
+    images = DeviceImages(CropSampler({"drawn": drawn}), torch.device("cpu"))
+    trainer.source = DeviceSource(images)
+    before = trainer.model.mask_decoder.iou_token.weight.detach().clone()
+    take_steps(trainer, 1)
+    batch = trainer.draw()
+    assert len(batch.images) == len(batch.carried.masks) == 4
+    assert len(batch.drawn.masks) == 8
+    assert not torch.equal(trainer.model.mask_decoder.iou_token.weight, before)
 
 
 def test_the_curve_is_a_table_and_a_picture(tmp_path: Path) -> None:

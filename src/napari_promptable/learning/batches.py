@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,6 @@ from napari_promptable.learning.prompts import choose_stroke_points, simulate_fi
 from napari_promptable.learning.sampling import MIN_OBJECT_AREA, CropSampler
 from napari_promptable.learning.targets import dense_targets, known_region
 from napari_promptable.models.prompt_encoder import PADDING
-
-Part = TypeVar("Part", "Prompted", "Batch")
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,6 @@ class Prompted:
     points_xy: Tensor
     point_labels: Tensor
     mask_logits: Tensor | None = None
-
-    def repeated(self, count: int) -> Prompted:
-        """The objects again and again until there are `count`. An empty tensor stays empty."""
-        if len(self.masks) == 0:
-            return self
-        chosen = torch.arange(count) % len(self.masks)
-        return _map_tensors(self, lambda tensor: tensor[chosen])
 
 
 @dataclass(frozen=True)
@@ -74,32 +64,6 @@ class Batch:
     dense: Tensor
     drawn: Prompted
     carried: Prompted
-
-    def repeated(self, drawn: int, carried: int) -> Batch:
-        """The batch with so many objects of each kind, see `Prompted.repeated`."""
-        return replace(
-            self, drawn=self.drawn.repeated(drawn), carried=self.carried.repeated(carried)
-        )
-
-    def pin_memory(self) -> Batch:
-        """Copy to memory that a GPU reads directly. Called by torch's DataLoader."""
-        return _map_tensors(self, Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> Batch:
-        """Copy to a device."""
-        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def _map_tensors(part: Part, function: Callable[[Tensor], Tensor]) -> Part:
-    """Apply a function to all tensors of a batch."""
-
-    def apply(value: Tensor | Prompted | None) -> Tensor | Prompted | None:
-        if isinstance(value, Prompted):
-            return _map_tensors(value, function)
-        return None if value is None else function(value)
-
-    changed: dict[str, Any] = {f.name: apply(getattr(part, f.name)) for f in fields(part)}
-    return type(part)(**changed)
 
 
 def make_batch(
@@ -174,12 +138,12 @@ def _carry_masks(crops: list[Crop], count: int, rng: np.random.Generator) -> Pro
     return shown
 
 
-def no_prompts(side: int, count: int = 0) -> Prompted:
+def no_prompts(side: int, count: int = 0, device: torch.device | None = None) -> Prompted:
     """Make room for masks carried to crops of some side. No point says anything."""
     return Prompted(
-        torch.zeros(count, dtype=torch.long),
-        torch.zeros(count, side, side, dtype=torch.bool),
-        torch.zeros(count, 1, 2),
-        torch.full((count, 1), PADDING),
-        torch.zeros(count, 1, side // 2, side // 2),
+        torch.zeros(count, dtype=torch.long, device=device),
+        torch.zeros(count, side, side, dtype=torch.bool, device=device),
+        torch.zeros(count, 1, 2, device=device),
+        torch.full((count, 1), PADDING, device=device),
+        torch.zeros(count, 1, side // 2, side // 2, device=device),
     )

@@ -61,7 +61,7 @@ def choose_corrections(
     points = torch.lerp(ends_xy[:, :1], ends_xy[:, 1:], share).round()
     index = (points[..., 1] * width + points[..., 0]).long()
     is_inside = error.flatten(1).gather(1, index)
-    codes = torch.where(sign, FOREGROUND, BACKGROUND).expand(-1, count)
+    codes = torch.full_like(index, BACKGROUND).masked_fill(sign, FOREGROUND)
     return points, codes.masked_fill(~is_inside, PADDING)
 
 

@@ -144,7 +144,7 @@ def instance_loss(maps: Tensor, target: Tensor) -> Tensor:
     cells, inside = known.sum().clamp(min=1), foreground.sum().clamp(min=1)
     cross_entropy = F.binary_cross_entropy_with_logits(maps[:, 0], foreground, reduction="none")
     border_entropy = F.binary_cross_entropy_with_logits(
-        maps[:, 1], border, reduction="none", pos_weight=maps.new_tensor(BORDER_WEIGHT)
+        maps[:, 1], border, reduction="none", pos_weight=maps.new_full((), BORDER_WEIGHT)
     )
     probability = maps[:, 0].sigmoid() * known
     overlap = (probability * foreground).sum((1, 2))

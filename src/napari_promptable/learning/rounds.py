@@ -54,11 +54,11 @@ class Scene:
 
     def answer(self, prompted: Prompted) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, S / 2, S / 2) and predicted IoU (N, 4) of prompted objects."""
-        stride, device = self.model.patch_stride, self.embedding.device
-        origin_xy = stride * torch.tensor([self.left, self.top]).to(device, non_blocking=True)
+        stride = self.model.patch_stride
+        x, y = prompted.points_xy.unbind(dim=2)
         return self.model.decode(
             self.embedding.index_select(0, prompted.image_index),
-            prompted.points_xy + origin_xy,
+            torch.stack([x + stride * self.left, y + stride * self.top], dim=2),
             prompted.point_labels,
             prompted.mask_logits,
             window=(self.top, self.left, *self.embedding.shape[-2:]),

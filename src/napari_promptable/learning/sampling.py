@@ -28,6 +28,13 @@ class CropSampler:
         Of the crops, that are cut from drawn images.
     shares : dict of str to float, optional
         Relative to each other, how often datasets are drawn; by default see `BALANCE`.
+
+    Attributes
+    ----------
+    groups : list of list of list of LabelledImage
+        Planes of the sources of each dataset; each drawn image is a source of its own.
+    probabilities : ndarray of float64
+        Chance of each group.
     """
 
     def __init__(
@@ -38,22 +45,22 @@ class CropSampler:
         shares: Mapping[str, float] | None = None,
     ) -> None:
         self.images, self.synthetic = images, synthetic
-        self._groups = [by_source(group) for group in images.values()]
+        self.groups = [by_source(group) for group in images.values()]
         if shares is None:
-            weights = np.array([len(group) for group in self._groups]) ** BALANCE
+            weights = np.array([len(group) for group in self.groups]) ** BALANCE
         else:
             weights = np.array([shares[name] for name in images])
-        self._probabilities = weights / weights.sum()
+        self.probabilities = weights / weights.sum()
         if synthetic:
-            self._groups.append([[image] for image in synthetic])
-            self._probabilities = np.append(
-                (1 - synthetic_share) * self._probabilities, synthetic_share
+            self.groups.append([[image] for image in synthetic])
+            self.probabilities = np.append(
+                (1 - synthetic_share) * self.probabilities, synthetic_share
             )
 
     def sample(self, size: int, rng: np.random.Generator) -> Crop:
         """Draw one crop of `size` pixels that holds at least one object."""
         while True:
-            group = self._groups[rng.choice(len(self._groups), p=self._probabilities)]
+            group = self.groups[rng.choice(len(self.groups), p=self.probabilities)]
             planes = group[rng.integers(len(group))]
             plane = planes[rng.integers(len(planes))]
             crop = hide(cut_crop(plane, size, rng), plane.held_out)

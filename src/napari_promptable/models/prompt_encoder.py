@@ -177,8 +177,8 @@ class PromptEncoder(nn.Module):
     def _embed_points(self, points_xy: Tensor, point_labels: Tensor) -> Tensor:
         """Position plus type. A padding token has a type only."""
         height, width = self.input_image_size
-        size_xy = points_xy.new_tensor([width, height])
-        positions = self.pe_layer((points_xy + 0.5) / size_xy)  # 0.5: to the pixel's centre
+        x, y = (points_xy + 0.5).unbind(dim=-1)  # 0.5: to the pixel's centre
+        positions = self.pe_layer(torch.stack([x / width, y / height], dim=-1))
         embeddings = (self.not_a_point_embed, *self.point_embeddings)
         types = torch.cat([embedding.get_parameter("weight") for embedding in embeddings])
         is_point = (point_labels != PADDING)[..., None]

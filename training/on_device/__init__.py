@@ -1,0 +1,1 @@
+"""Batches that are drawn on the GPU that learns from them: processors are too slow for it."""
