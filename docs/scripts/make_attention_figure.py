@@ -28,7 +28,7 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 PATH = Path(__file__).parents[1] / "images" / "decoder" / "observations.png"
-CLICK, OTHER = (219, 321), (217, 296)
+CLICK, OTHER = (299, 316), (331, 298)
 POSITIVE, NEGATIVE, BOX, MASK = "#009E73", "#D55E00", "#F0E442", "#56B4E9"
 BLOCK_1_IMAGE_TO_TOKENS = 2  # number of the step
 FIELD = ((100, 360), (100, 360))  # first and last row, first and last column that are shown
