@@ -276,6 +276,7 @@ def test_a_process_that_dies_loses_only_the_learning(user, monkeypatch, tmp_path
 
 QUICK_PROCESS = """
 from napari_promptable.learning import learn, process, sources
+process._NICENESS = 0  # other tests, which run beside it, would leave it no time
 learn.STEPS = (1.0,)
 sources.CROP_SIDE = 64
 process.main()
