@@ -65,9 +65,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(ITERATIONS):
         gram = wide @ wide.mT
-        wide = torch.baddbmm(
-            wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a
-        )
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
     return (wide.mT if is_tall else wide).float()
 
 

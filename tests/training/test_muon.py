@@ -36,7 +36,7 @@ def test_the_size_of_a_step_is_that_of_adamw() -> None:
     layer.weight.grad = torch.randn_like(layer.weight)
     Muon(layer.parameters(), lr=0.01, weight_decay=0.0).step()
     moved = (layer.weight - before).square().mean().sqrt().item()
-    assert moved == pytest.approx(0.01 * ADAMW_SCALE, rel=0.2)
+    assert moved == pytest.approx(0.01 * ADAMW_SCALE, rel=0.15)
 
 
 def test_weights_decay_where_nothing_is_learned() -> None:

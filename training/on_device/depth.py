@@ -15,7 +15,7 @@ def depth_inside(region: Tensor, steps: int, reach: int = 1) -> Tensor:
     depth = 1 - outside
     for step in range(steps - 1):
         is_cross = reach == 1 and step % 2 == 0
-        outside = (_grow_cross if is_cross else _grow_square)(outside, reach)
+        outside = (grow_cross if is_cross else _grow_square)(outside, reach)
         depth += 1 - outside
     return depth[:, 0]
 
@@ -24,7 +24,8 @@ def _grow_square(region: Tensor, reach: int) -> Tensor:
     return _grow_rows(_grow_columns(region, reach), reach)
 
 
-def _grow_cross(region: Tensor, reach: int) -> Tensor:
+def grow_cross(region: Tensor, reach: int) -> Tensor:
+    """Grow regions (N, 1, h, w) by so many pixels along rows and columns."""
     return _grow_rows(region, reach).maximum(_grow_columns(region, reach))
 
 

@@ -15,10 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_promptable.learning.crops import (
+    MARGIN,
     MAX_EXTENT,
+    MAX_LOG_STRETCH,
     MAX_ZOOM,
     RARE_DIAMETERS,
     RARE_SHARE,
+    TURNED_SHARE,
     USUAL_DIAMETERS,
 )
 from napari_promptable.learning.labelled_image import LabelledImage
@@ -26,9 +29,6 @@ from napari_promptable.learning.sampling import CropSampler
 from training.on_device.chance import Chance
 
 LEVELS = 5  # of each image: full size, half, …
-TURNED_SHARE = 0.5  # of magnified crops
-STRETCH = 0.25  # greatest logarithm
-MARGIN = 0.2  # of a crop's side, that lies beyond the pixel it is cut around, at least
 TRIES = 16  # points of a box that are tried until one lies in the object
 
 
@@ -181,7 +181,7 @@ class DeviceImages:
         """Positions (B, S, S, 2) in each image of the middles of a crop's pixels."""
         count = len(planes)
         matrices = _choose_directions(count, chance)
-        is_turned = (chance.uniform(count) < TURNED_SHARE) & (zooms > 1)
+        is_turned = chance.happens(TURNED_SHARE, count) & (zooms > 1)
         turns = torch.where(is_turned[:, None, None], _choose_turns(count, chance), matrices)
         spans = side / zooms[:, None]
         places = spans * (MARGIN + (1 - 2 * MARGIN) * chance.uniform(count, 2))
@@ -253,7 +253,7 @@ def _halve(image: Tensor) -> Tensor:
 
 def _choose_zooms(areas: Tensor, extents: Tensor, side: int, chance: Chance) -> Tensor:
     """As `napari_promptable.learning.crops.choose_zoom`, for B objects."""
-    is_rare = chance.uniform(len(areas)) < RARE_SHARE
+    is_rare = chance.happens(RARE_SHARE, len(areas))
     usual, rare = (
         torch.exp(chance.uniform(len(areas), low=float(np.log(a)), high=float(np.log(b))))
         for a, b in (USUAL_DIAMETERS, RARE_DIAMETERS)
@@ -264,16 +264,16 @@ def _choose_zooms(areas: Tensor, extents: Tensor, side: int, chance: Chance) -> 
 
 def _choose_directions(count: int, chance: Chance) -> Tensor:
     """Matrices (B, 2, 2) that mirror rows, columns and diagonal at random."""
-    signs = (chance.uniform(count, 2) < 0.5).float() * 2 - 1
+    signs = chance.happens(0.5, count, 2).float() * 2 - 1
     matrices = torch.diag_embed(signs)
-    is_transposed = (chance.uniform(count) < 0.5)[:, None, None]
+    is_transposed = chance.happens(0.5, count)[:, None, None]
     return torch.where(is_transposed, matrices.flip(1), matrices)
 
 
 def _choose_turns(count: int, chance: Chance) -> Tensor:
     """Matrices (B, 2, 2) that turn by any angle, stretch, and perhaps mirror."""
     angles = chance.uniform(count, high=2 * torch.pi)
-    stretch = torch.exp(chance.uniform(count, low=-STRETCH, high=STRETCH))
+    stretch = torch.exp(chance.uniform(count, low=-MAX_LOG_STRETCH, high=MAX_LOG_STRETCH))
     rows = [[angles.cos(), -angles.sin()], [angles.sin(), angles.cos()]]
     turns = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
     scales = torch.stack([stretch, 1 / stretch], dim=1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_promptable.learning.prompts import BOX_SHARE
+from napari_promptable.learning.corrections import draw_lines
+from napari_promptable.learning.prompts import BOX_SHARE, CENTRAL_SHARE, JITTERED_SHARE
 from napari_promptable.learning.targets import BOX_JITTER, MAX_JITTER_PX
 from napari_promptable.models.prompt_encoder import (
     BOX_BOTTOM_RIGHT,
@@ -17,8 +18,6 @@ from napari_promptable.models.prompt_encoder import (
 from training.on_device.chance import Chance
 from training.on_device.depth import depth_inside
 
-JITTERED_SHARE = 0.6  # of the boxes
-DEEPEST_SHARE = 0.5  # of the clicks, that lie as deep inside as possible
 FINE_DEPTHS = 6  # that are told apart near the border in looking for it, at half resolution
 DEPTHS, DEPTH_REACH = 16, 3  # and everywhere, in steps of three pixels
 
@@ -44,9 +43,10 @@ def draw_prompts(masks: Tensor, stroke_points: int, chance: Chance) -> tuple[Ten
     """
     count = len(masks)
     is_box = chance.happens(BOX_SHARE, count)
-    clicks, codes = (_draw_strokes if stroke_points > 1 else _draw_clicks)(
-        masks, stroke_points, chance
-    )
+    if stroke_points > 1:
+        clicks, codes = _draw_strokes(masks, stroke_points, chance)
+    else:
+        clicks, codes = _draw_clicks(masks, chance)
     points, codes = F.pad(clicks, (0, 0, 0, 1)), F.pad(codes, (0, 1), value=PADDING)
     boxes, box_codes = torch.zeros_like(points), torch.full_like(codes, PADDING)
     boxes[:, :2] = _draw_boxes(masks, chance).unflatten(1, (2, 2))
@@ -83,21 +83,18 @@ def mask_boxes_xyxy(masks: Tensor) -> Tensor:
     return torch.stack([*first, *end], dim=1).float()
 
 
-def _draw_clicks(masks: Tensor, _: int, chance: Chance) -> tuple[Tensor, Tensor]:
+def _draw_clicks(masks: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
     """One click in each object, half of them as deep inside as possible."""
     anywhere = random_points_xy(masks, chance)
-    is_deep = chance.happens(DEEPEST_SHARE, len(masks), 1)
+    is_deep = chance.happens(CENTRAL_SHARE, len(masks), 1)
     points = torch.where(is_deep, deepest_points_xy(masks), anywhere)[:, None]
     return points, torch.full(points.shape[:2], FOREGROUND, device=points.device)
 
 
 def _draw_strokes(masks: Tensor, count: int, chance: Chance) -> tuple[Tensor, Tensor]:
     """Lines between two pixels of each object; points that leave it are padding."""
-    ends = [random_points_xy(masks, chance)[:, None] for _ in range(2)]
-    share = torch.linspace(0, 1, count, device=masks.device)[:, None]
-    points = torch.lerp(*ends, share).round()
-    index = (points[..., 1] * masks.shape[-1] + points[..., 0]).long()
-    is_inside = masks.flatten(1).gather(1, index)
+    ends_xy = torch.stack([random_points_xy(masks, chance) for _ in range(2)], dim=1)
+    points, is_inside = draw_lines(ends_xy, count, masks)
     codes = torch.full(is_inside.shape, PADDING, device=masks.device)
     return points, codes.masked_fill(is_inside, FOREGROUND)
 

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_promptable.learning.targets import KNOWN_BACKGROUND
+from napari_promptable.learning.targets import KNOWN_BACKGROUND, MAX_OFFSET
+from training.on_device.depth import grow_cross
 from training.on_device.images import Cut
 from training.on_device.objects import Objects
-
-MAX_OFFSET = 2.0  # in radii
 
 
 def dense_targets(cut: Cut, objects: Objects, num_labels: int) -> Tensor:
@@ -72,6 +71,5 @@ def _known(cut: Cut) -> Tensor:
     """Pixels whose label can be trusted: of incomplete images, objects and what is near."""
     near = (cut.labels > 0).float()[:, None]
     for _ in range(KNOWN_BACKGROUND):
-        rows = F.max_pool2d(near, (3, 1), stride=1, padding=(1, 0))
-        near = rows.maximum(F.max_pool2d(near, (1, 3), stride=1, padding=(0, 1)))
+        near = grow_cross(near, 1)
     return cut.valid & (cut.is_complete[:, None, None] | (near[:, 0] > 0))

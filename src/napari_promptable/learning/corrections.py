@@ -57,12 +57,19 @@ def choose_corrections(
     end = (error * (1 + draw(*error.shape))).flatten(1).argmax(dim=1)
     ends = torch.stack([start, start if count == 1 else end], dim=1)
     ends_xy = torch.stack([ends % width, ends // width], dim=2).float()
-    share = torch.linspace(0, 1, count, device=target.device)[:, None]
-    points = torch.lerp(ends_xy[:, :1], ends_xy[:, 1:], share).round()
-    index = (points[..., 1] * width + points[..., 0]).long()
-    is_inside = error.flatten(1).gather(1, index)
-    codes = torch.full_like(index, BACKGROUND).masked_fill(sign, FOREGROUND)
+    points, is_inside = draw_lines(ends_xy, count, error)
+    codes = torch.full_like(is_inside, BACKGROUND, dtype=torch.long).masked_fill(
+        sign, FOREGROUND
+    )
     return points, codes.masked_fill(~is_inside, PADDING)
+
+
+def draw_lines(ends_xy: Tensor, count: int, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw `count` points (N, count, 2) from starts to ends (N, 2, 2); which lie in regions."""
+    share = torch.linspace(0, 1, count, device=region.device)[:, None]
+    points = torch.lerp(ends_xy[:, :1], ends_xy[:, 1:], share).round()
+    index = (points[..., 1] * region.shape[-1] + points[..., 0]).long()
+    return points, region.flatten(1).gather(1, index)
 
 
 def depth_inside(region: Tensor) -> Tensor:

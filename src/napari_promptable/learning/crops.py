@@ -17,6 +17,9 @@ RARE_DIAMETERS = (12.0, 180.0)  # for the others, because a click does not tell 
 RARE_SHARE = 0.3
 MAX_EXTENT = 0.9  # of the crop's side, that an object's longest side may take
 MAX_ZOOM = 16.0
+TURNED_SHARE = 0.5  # of magnified crops
+MAX_LOG_STRETCH = 0.25  # of turned ones
+MARGIN = 0.2  # of the side, that lies on both sides of the pixel that is cut around, at least
 
 Int32Array = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
@@ -61,7 +64,7 @@ def cut_crop(source: LabelledImage, size: int, rng: np.random.Generator) -> Crop
     neighbour = None
     if source.neighbours:
         neighbour = source.neighbours[rng.integers(len(source.neighbours))]
-    cut = _cut_turned if zoom > 1 and rng.random() < 0.5 else _cut_straight
+    cut = _cut_turned if zoom > 1 and rng.random() < TURNED_SHARE else _cut_straight
     return cut(source, neighbour, (rows[pick], columns[pick]), zoom, size, rng)
 
 
@@ -115,10 +118,13 @@ def _cut_turned(
     rng: np.random.Generator,
 ) -> Crop:
     """Turn by any angle and stretch. What lies outside the image is padding."""
-    angle, stretch = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.25, 0.25))
+    angle, stretch = (
+        rng.uniform(0, 2 * np.pi),
+        np.exp(rng.uniform(-MAX_LOG_STRETCH, MAX_LOG_STRETCH)),
+    )
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([stretch, 1 / stretch]) / zoom
-    offset = np.array(position) - matrix @ (size * rng.uniform(0.2, 0.8, 2))
+    offset = np.array(position) - matrix @ (size * rng.uniform(MARGIN, 1 - MARGIN, 2))
     low = np.floor(np.minimum(offset, offset + np.minimum(matrix * size, 0).sum(axis=1)))
     high = offset + np.maximum(matrix * size, 0).sum(axis=1)
     top, left = np.clip(low - 1, 0, None).astype(int)
@@ -151,7 +157,7 @@ def _cut_turned(
 
 def _place(position: int, side: float, length: int, rng: np.random.Generator) -> float:
     """Start of a crop that holds `position` and leaves the image as little as possible."""
-    start = position - side * rng.uniform(0.2, 0.8)
+    start = position - side * rng.uniform(MARGIN, 1 - MARGIN)
     return float(np.clip(start, 0, max(0, length - side)))
 
 

@@ -20,6 +20,8 @@ from napari_promptable.models.prompt_encoder import (
 )
 
 BOX_SHARE = 0.4  # of first prompts that are boxes
+JITTERED_SHARE = 0.6  # of the boxes
+CENTRAL_SHARE = 0.5  # of the clicks, that lie as deep inside as possible
 STROKE_SHARE = 0.15  # of batches, whose clicks are strokes
 STROKE_POINTS = (3, 8)  # fewest and most clicks of a stroke
 
@@ -58,13 +60,13 @@ def simulate_first_prompt(
     codes = np.full(1 + stroke_points, PADDING)
     if rng.random() < BOX_SHARE:
         box = mask_box_xyxy(mask)
-        if rng.random() < 0.6:
+        if rng.random() < JITTERED_SHARE:
             box = jitter_box(box, mask.shape[0] - 1, rng)
         points[:2], codes[:2] = box.reshape(2, 2), (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)
     elif stroke_points > 1:
         points[:-1], codes[:-1] = simulate_stroke(mask, stroke_points, rng), FOREGROUND
     else:
-        is_central = rng.random() < 0.5
+        is_central = rng.random() < CENTRAL_SHARE
         points[0] = interior_point_xy(mask) if is_central else random_point_xy(mask, rng)
         codes[0] = FOREGROUND
     return points, codes

@@ -10,6 +10,7 @@ from napari_promptable.masks import interior_point_yx, mask_to_box_yxyx
 
 BOX_JITTER = 0.1  # standard deviation of a box side, relative to its length (SAM, appendix A)
 MAX_JITTER_PX = 20.0  # its limit (SAM, appendix A)
+MAX_OFFSET = 2.0  # in radii, to an object's centre
 KNOWN_BACKGROUND = 2  # pixels around the objects of an incompletely labelled image
 
 BoolArray = npt.NDArray[np.bool_]
@@ -106,7 +107,11 @@ def dense_targets(labels: npt.NDArray[np.int32], known: BoolArray) -> npt.NDArra
     border = np.zeros(labels.shape, bool)
     for shifted in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
         border |= shifted != labels
-    maps = [is_object, border.ravel(), *(np.clip(o, -2, 2) * is_object for o in offsets)]
+    maps = [
+        is_object,
+        border.ravel(),
+        *(np.clip(o, -MAX_OFFSET, MAX_OFFSET) * is_object for o in offsets),
+    ]
     maps += [sizes[flat], known[::2, ::2].ravel()]
     return np.stack(maps).reshape(len(maps), *labels.shape).astype(np.float32)
 
